@@ -1,0 +1,1 @@
+//! Offhook: the voice-bot engine for Asterisk.
