@@ -1,0 +1,5 @@
+//! Grammars: a subset of JSGF, its vocabulary, and what a sentence of it means.
+
+/// A grammar.
+#[derive(Debug)]
+pub struct Grammar {}
