@@ -10,10 +10,12 @@ use super::schema;
 pub enum StoreError {
     /// The folder cannot be made or written.
     #[error("cannot write in {}: {why}; give the user that runs Offhook the right to write there, or set \
-             `store.path` to a folder where it may", .folder.display())]
+             `{setting}` to another place", .folder.display())]
     Folder {
         /// The folder.
         folder: PathBuf,
+        /// The key in the configuration that says so.
+        setting: &'static str,
         /// What the system said.
         why: io::Error,
     },

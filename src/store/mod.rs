@@ -50,6 +50,8 @@ pub use record::{
     MAX_TEXT_CHARS, Numbers, Reply, Snapshot, Stage, TurnKind, TurnRecord, UnknownWord,
 };
 
+pub mod recording;
+
 mod error;
 mod query;
 mod queue;
@@ -307,6 +309,9 @@ impl Store {
     }
 }
 
+/// The key of the file in the configuration, for sentences.
+const SETTING: &str = "store.path";
+
 /// What all connections share. Statements are not logged at any level.
 fn options() -> SqliteConnectOptions {
     SqliteConnectOptions::new().busy_timeout(Duration::from_secs(5)).disable_statement_logging()
@@ -324,20 +329,20 @@ fn make_file(path: &Path) -> Result<(), StoreError> {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
-    make_folder(folder)?;
+    make_folder(folder, SETTING)?;
     let made =
         fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
     match made {
         Ok(_) => Ok(()),
         Err(why) if path.exists() => Err(file(why)),
-        Err(why) => Err(StoreError::Folder { folder: folder.to_owned(), why }),
+        Err(why) => Err(StoreError::Folder { folder: folder.to_owned(), setting: SETTING, why }),
     }
 }
 
 /// Makes a folder that only its owner may enter; one that is there keeps its mode.
-fn make_folder(folder: &Path) -> Result<(), StoreError> {
+fn make_folder(folder: &Path, setting: &'static str) -> Result<(), StoreError> {
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    made.map_err(|why| StoreError::Folder { folder: folder.to_owned(), why })
+    made.map_err(|why| StoreError::Folder { folder: folder.to_owned(), setting, why })
 }
 
 async fn purge_some(

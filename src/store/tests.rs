@@ -267,7 +267,7 @@ async fn a_folder_that_cannot_be_written_is_named_with_what_to_do() {
             sentence.starts_with(&format!("cannot write in {}: ", path.parent().unwrap().display())),
             "{sentence}"
         );
-        assert!(sentence.ends_with("or set `store.path` to a folder where it may"), "{sentence}");
+        assert!(sentence.ends_with("or set `store.path` to another place"), "{sentence}");
     }
     let missing = Store::open_to_read(folder.path().join("none.sqlite")).await.err().unwrap();
     assert!(missing.to_string().contains("start the engine once with `offhook run`"), "{missing}");
