@@ -1,30 +1,34 @@
-//! What the engine keeps of calls: calls, turns and snapshots in SQLite, recordings and their timelines in files.
+//! What the engine keeps of calls: calls, turns and snapshots in SQLite, recordings and their timelines in
+//! files.
 //!
 //! # Parts
 //!
-//! - [`Store`]: the database. Writing is putting a record into a bounded queue and going on: one task of its own
-//!   takes what waits and writes it in one transaction. Reading has a connection of its own and sees what is
-//!   written; the file is in WAL mode, so another process (`offhook calls`) reads while the engine writes.
-//! - [`CallRecord`], [`TurnRecord`], [`Snapshot`]: what is stored, as plain data. This room knows nothing of the
-//!   rooms that fill it in, nor they of SQL.
+//! - [`Store`]: the database. Writing is putting a record into a bounded queue and going on: one task of
+//!   its own takes what waits and writes it in one transaction. Reading has a connection of its own and sees
+//!   what is written; the file is in WAL mode, so another process (`offhook calls`) reads while the engine
+//!   writes.
+//! - [`CallRecord`], [`TurnRecord`], [`Snapshot`]: what is stored, as plain data. This room knows nothing
+//!   of the rooms that fill it in, nor they of SQL.
 //! - [`Latencies`], [`Percentiles`]: how long turns took, stage by stage.
-//! - [`recording`]: a stereo WAV file per call that can be played however the process ended, and a JSON timeline.
+//! - [`recording`]: a stereo WAV file per call that can be played however the process ended, and a JSON
+//!   timeline.
 //!
 //! # What is promised
 //!
-//! - **No call ever waits for the disk.** Every `put_…` returns at once. A call and a snapshot replace the one of the
-//!   same call that still waits; turns wait in order. When the disk does not keep up until the queue is full,
-//!   what is new is refused, counted in [`Store::dropped`] and logged; nothing goes silently.
-//! - **What is written survives.** A killed process loses at most the last 10 ms while the disk is well, and each commit is
-//!   synced (`synchronous = FULL`), so a power failure loses no more than that either. A batch is all there or not at all.
-//! - **What is deleted is gone.** The store holds personal data: its folder and files are for their owner only, deleted
-//!   rows are overwritten (`secure_delete`), numbers can be masked before they are queued ([`Numbers`]), and neither
-//!   numbers nor words appear in a log line.
+//! - **No call ever waits for the disk.** Every `put_…` returns at once. A call and a snapshot replace the
+//!   one of the same call that still waits; turns wait in order. When the disk does not keep up until the
+//!   queue is full, what is new is refused, counted in [`Store::dropped`] and logged; nothing goes silently.
+//! - **What is written survives.** A killed process loses at most the last 10 ms while the disk is well,
+//!   and each commit is synced (`synchronous = FULL`), so a power failure loses no more than that either. A
+//!   batch is all there or not at all.
+//! - **What is deleted is gone.** The store holds personal data: its folder and files are for their owner
+//!   only, deleted rows are overwritten (`secure_delete`), numbers can be masked before they are queued
+//!   ([`Numbers`]), and neither numbers nor words appear in a log line.
 //!
 //! # Later
 //!
-//! PostgreSQL behind the same API: the SQL keeps to what both know, and what is SQLite's own is in [`Store::open`] and
-//! [`Store::purge`].
+//! PostgreSQL behind the same API: the SQL keeps to what both know, and what is SQLite's own is in
+//! [`Store::open`] and [`Store::purge`].
 
 use std::fs;
 use std::io;
@@ -125,8 +129,9 @@ pub struct Percentiles {
 }
 
 impl Store {
-    /// Opens the store at `path` to write and read, makes it with its folder when it is not there, brings it up to
-    /// date when an older version made it. Must be called in a tokio runtime, which then runs the writer.
+    /// Opens the store at `path` to write and read, makes it with its folder when it is not there, brings it
+    /// up to date when an older version made it. Must be called in a tokio runtime, which then runs the
+    /// writer.
     ///
     /// # Errors
     /// Every [`StoreError`] that opening can meet, each with what to do about it.
@@ -146,11 +151,12 @@ impl Store {
         Ok(Self::start(path, numbers, Arc::new(Mutex::new(reader)), Arc::new(Mutex::new(writer))))
     }
 
-    /// Opens the store at `path` only to be read, beside an engine that may be writing. What is put into it is refused.
+    /// Opens the store at `path` only to be read, beside an engine that may be writing. What is put into it
+    /// is refused.
     ///
     /// # Errors
-    /// [`StoreError::Missing`] when there is none, [`StoreError::Older`] and [`StoreError::Newer`] when it is another
-    /// version's.
+    /// [`StoreError::Missing`] when there is none, [`StoreError::Older`] and [`StoreError::Newer`] when it is
+    /// another version's.
     pub async fn open_to_read(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let path = path.as_ref();
         if matches!(path.try_exists(), Ok(false)) {
@@ -213,8 +219,8 @@ impl Store {
         self.inner.queue.put_turn(turn);
     }
 
-    /// Stores the state of a call that is up in place of the one before. One of more than [`MAX_SNAPSHOT_BYTES`] is
-    /// refused and counted. Any thread but the media threads; returns at once.
+    /// Stores the state of a call that is up in place of the one before. One of more than
+    /// [`MAX_SNAPSHOT_BYTES`] is refused and counted. Any thread but the media threads; returns at once.
     pub fn put_snapshot(&self, snapshot: &Snapshot) {
         let state = snapshot.state.to_string();
         if state.len() > MAX_SNAPSHOT_BYTES {
@@ -237,8 +243,8 @@ impl Store {
         self.inner.queue.wait()?.await.unwrap_or(Err(StoreError::Closed))
     }
 
-    /// Writes what waits and ends the writer; what is put afterwards is refused and counted. Queries still work.
-    /// A disk that does not write is tried three times.
+    /// Writes what waits and ends the writer; what is put afterwards is refused and counted. Queries still
+    /// work. A disk that does not write is tried three times.
     ///
     /// # Errors
     /// [`StoreError::Closed`] when it was closed before; why not everything is on the disk otherwise.
@@ -321,8 +327,8 @@ async fn connect(options: &SqliteConnectOptions, path: &Path) -> Result<SqliteCo
     SqliteConnection::connect_with(options).await.map_err(|why| StoreError::from_sqlx(path, why))
 }
 
-/// Makes the folder (0700) and the file (0600) when they are not there; the files that SQLite puts beside it get
-/// the same mode.
+/// Makes the folder (0700) and the file (0600) when they are not there; the files that SQLite puts beside it
+/// get the same mode.
 fn make_file(path: &Path) -> Result<(), StoreError> {
     let file = |why: io::Error| StoreError::File { path: path.to_owned(), why };
     let folder = match path.parent() {

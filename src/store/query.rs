@@ -45,7 +45,8 @@ impl Store {
         }
         let prefix = prefix.to_ascii_lowercase();
         let mut db = self.reader().await;
-        // A range and no LIKE: it uses the index in both databases. '~' sorts behind every character of an id.
+        // A range and no LIKE: it uses the index in both databases. '~' sorts behind every character of an
+        // id.
         let rows = sqlx::query(summaries!("WHERE c.id >= $1 AND c.id < $2 ORDER BY c.id LIMIT 2"))
             .bind(&prefix)
             .bind(format!("{prefix}~"))
@@ -76,8 +77,8 @@ impl Store {
         rows.iter().map(turn).collect()
     }
 
-    /// The snapshots of all calls that were up when the last engine wrote, the oldest first. A snapshot that cannot
-    /// be read is left out and told in the log: the others shall be adopted all the same.
+    /// The snapshots of all calls that were up when the last engine wrote, the oldest first. A snapshot that
+    /// cannot be read is left out and told in the log: the others shall be adopted all the same.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -97,7 +98,8 @@ impl Store {
         Ok(readable.collect())
     }
 
-    /// How long the last `turns` turns of each bot took that have a latency at all, bots in order of their names.
+    /// How long the last `turns` turns of each bot took that have a latency at all, bots in order of their
+    /// names.
     ///
     /// # Errors
     /// When the store cannot be read.

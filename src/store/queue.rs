@@ -1,8 +1,8 @@
 //! What waits to be written: bounded, and never waited for.
 //!
-//! Calls and snapshots are kept by call, so a newer one replaces the one that still waits and a call that changes
-//! ten times while the disk is slow costs one place. Turns wait in order. What does not fit is refused, counted
-//! and told: nothing that is already in the queue is thrown away for it.
+//! Calls and snapshots are kept by call, so a newer one replaces the one that still waits and a call that
+//! changes ten times while the disk is slow costs one place. Turns wait in order. What does not fit is
+//! refused, counted and told: nothing that is already in the queue is thrown away for it.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,9 +14,9 @@ use super::record::{CallRecord, TurnRecord};
 use crate::id::CallId;
 use crate::time::WallTime;
 
-/// This many calls, as many snapshots and twice as many turns wait at most: at 100 calls with a turn every five
-/// seconds, more than a quarter of an hour of a disk that does not write; with every text at its limit some 60 MB,
-/// in life a tenth of it.
+/// This many calls, as many snapshots and twice as many turns wait at most: at 100 calls with a turn every
+/// five seconds, more than a quarter of an hour of a disk that does not write; with every text at its limit
+/// some 60 MB, in life a tenth of it.
 pub(super) const CAPACITY: usize = 10_000;
 
 /// Which table a record that did not fit was for.

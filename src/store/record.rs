@@ -1,7 +1,7 @@
 //! What is kept of a call: plain data, with nothing of the rooms that fill it in.
 //!
-//! `Debug` of these types shows neither numbers nor what was said, so that a record that slips into a log line
-//! gives nobody away.
+//! `Debug` of these types shows neither numbers nor what was said, so that a record that slips into a log
+//! line gives nobody away.
 
 use std::fmt;
 use std::str::FromStr;
@@ -289,8 +289,9 @@ impl Stage {
     }
 }
 
-/// When a turn passed each [`Stage`], in milliseconds from the end of the caller's speech. Work done ahead makes a
-/// stage earlier than the one before it; the reply may even have been ready before the caller was done (negative).
+/// When a turn passed each [`Stage`], in milliseconds from the end of the caller's speech. Work done ahead
+/// makes a stage earlier than the one before it; the reply may even have been ready before the caller was
+/// done (negative).
 #[derive(Clone, Copy, PartialEq, Default, Debug, Serialize)]
 pub struct Latencies {
     /// [`Stage::Endpoint`].
@@ -340,8 +341,8 @@ pub struct TurnRecord {
     pub latencies: Latencies,
 }
 
-/// The state of a call that is up, as another process needs it to go on with the call. The engine removes it when
-/// the call ends; it may hold whatever adopting takes, so numbers too.
+/// The state of a call that is up, as another process needs it to go on with the call. The engine removes it
+/// when the call ends; it may hold whatever adopting takes, so numbers too.
 #[derive(Clone, PartialEq)]
 pub struct Snapshot {
     /// The call.

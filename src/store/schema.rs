@@ -1,7 +1,8 @@
 //! The tables, and how one version of them becomes the next.
 //!
-//! The SQL is the common part of SQLite and PostgreSQL. A migration is never changed once it has been released: a
-//! new one is added at the end, and the version is the number of migrations that a store has seen.
+//! The SQL is the common part of SQLite and PostgreSQL. A migration is never changed once it has been
+//! released: a new one is added at the end, and the version is the number of migrations that a store has
+//! seen.
 
 use std::path::Path;
 

@@ -536,8 +536,8 @@ async fn another_process_reads_while_the_engine_writes() {
     store.close().await.unwrap();
 }
 
-/// Not a test: the engine that [`no_log_line_carries_a_number_or_a_word_of_a_call`] listens to. In a process of its own, so
-/// that every thread's log is heard and no other test's is.
+/// Not a test: the engine that [`no_log_line_carries_a_number_or_a_word_of_a_call`] listens to. In a process
+/// of its own, so that every thread's log is heard and no other test's is.
 #[tokio::test]
 async fn child_that_logs_everything() {
     let Some(path) = std::env::var_os("OFFHOOK_TEST_LOGGED_STORE") else { return };

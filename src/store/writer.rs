@@ -1,7 +1,8 @@
 //! The one task that writes.
 //!
-//! It takes everything that waits, writes it in one transaction and commits once (group commit): while the disk
-//! works, the next batch gathers. A batch that fails goes back into the queue and is tried again, later and later.
+//! It takes everything that waits, writes it in one transaction and commits once (group commit): while the
+//! disk works, the next batch gathers. A batch that fails goes back into the queue and is tried again, later
+//! and later.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,8 +16,9 @@ use super::queue::{Batch, Queue, SnapshotChange};
 use super::record::{CallRecord, TurnRecord};
 use crate::id::CallId;
 
-/// The writer lets this much time pass after the first row of a batch, so that calls that step at the same moment
-/// share a commit. It is also how old a snapshot may be at most that a crash loses while the disk is well.
+/// The writer lets this much time pass after the first row of a batch, so that calls that step at the same
+/// moment share a commit. It is also how old a snapshot may be at most that a crash loses while the disk is
+/// well.
 const LINGER: Duration = Duration::from_millis(10);
 
 /// How long the writer waits after a failure: this, then twice as long each time, at most [`LONGEST_WAIT`].

@@ -1,7 +1,8 @@
 //! Recordings: for each call a stereo WAV file and a JSON timeline, named after the call and nothing else.
 //!
-//! `CALLID.wav` has the caller on the left and the bot on the right, 8 kHz, 16 bit. `CALLID.json` says what happened when,
-//! in milliseconds from the start of the recording: speech, keys, turns, what was played and how much of it was heard.
+//! `CALLID.wav` has the caller on the left and the bot on the right, 8 kHz, 16 bit. `CALLID.json` says what
+//! happened when, in milliseconds from the start of the recording: speech, keys, turns, what was played and
+//! how much of it was heard.
 //!
 //! # Parts
 //!
@@ -11,12 +12,12 @@
 //!
 //! # What is promised
 //!
-//! - Both files can be read at any moment, however the process ends: the WAV header is brought up to date after every second
-//!   of audio, and the timeline is closed JSON after every write. The next process goes on with the files of a call that
-//!   it adopts.
-//! - A disk that is full, gone or forbidden ends the recording with one warning and never disturbs the call. A disk that
-//!   stalls for longer than [`Tape::SECONDS`] costs the audio that did not fit; silence takes its place, so that
-//!   the timeline stays true.
+//! - Both files can be read at any moment, however the process ends: the WAV header is brought up to date
+//!   after every second of audio, and the timeline is closed JSON after every write. The next process goes on
+//!   with the files of a call that it adopts.
+//! - A disk that is full, gone or forbidden ends the recording with one warning and never disturbs the
+//!   call. A disk that stalls for longer than [`Tape::SECONDS`] costs the audio that did not fit; silence
+//!   takes its place, so that the timeline stays true.
 //! - The folder is for its owner only (0700), the files too (0600).
 
 use std::io;
@@ -112,9 +113,9 @@ impl Recordings {
         Ok(Self { folder, inbox, failures })
     }
 
-    /// Starts to record a call whose first frames are those of `started`, or goes on with its recording when there is one
-    /// already. Returns at once; whether the files can be made is found out by the thread. Any thread but the media
-    /// threads.
+    /// Starts to record a call whose first frames are those of `started`, or goes on with its recording when
+    /// there is one already. Returns at once; whether the files can be made is found out by the thread. Any
+    /// thread but the media threads.
     #[must_use]
     pub fn start(&self, call: CallId, started: Moment) -> (Tape, Timeline) {
         let shared = Arc::new(Shared {
@@ -166,8 +167,8 @@ impl Recordings {
         self.failures.load(Ordering::Relaxed)
     }
 
-    /// Writes what waits and ends the thread, and with it what is still being recorded. Waits for at most five seconds: a disk
-    /// that hangs does not keep the engine.
+    /// Writes what waits and ends the thread, and with it what is still being recorded. Waits for at most
+    /// five seconds: a disk that hangs does not keep the engine.
     pub async fn close(&self) {
         let (done, is_done) = oneshot::channel();
         if self.inbox.try_send(Command::Close(done)).is_err() {
@@ -198,7 +199,8 @@ impl Shared {
     }
 }
 
-/// The media thread's end of a recording. The recording ends when this and every clone of its [`Timeline`] are gone.
+/// The media thread's end of a recording. The recording ends when this and every clone of its [`Timeline`]
+/// are gone.
 pub struct Tape {
     shared: Arc<Shared>,
     /// Pairs lost since the last that was taken.
@@ -209,8 +211,8 @@ impl Tape {
     /// How long the disk may stall before audio is lost.
     pub const SECONDS: usize = 5;
 
-    /// Takes 20 ms of both sides at 8 kHz; silence where a side had nothing. Call it every 20 ms. Never blocks, never
-    /// allocates; one that does not fit is counted and becomes silence.
+    /// Takes 20 ms of both sides at 8 kHz; silence where a side had nothing. Call it every 20 ms. Never
+    /// blocks, never allocates; one that does not fit is counted and becomes silence.
     pub fn push(&mut self, caller: &[i16; FRAME], bot: &[i16; FRAME]) {
         if self.shared.is_over() {
             return;
@@ -232,7 +234,8 @@ pub struct Timeline {
 }
 
 impl Timeline {
-    /// Writes down what happened at `at`, which should not be before the start of the recording. Never blocks. Any thread.
+    /// Writes down what happened at `at`, which should not be before the start of the recording. Never
+    /// blocks. Any thread.
     pub fn push(&self, at: Moment, event: Event) {
         if !self.shared.is_over() && self.shared.events.push((at, event)).is_err() {
             self.shared.lost_events.fetch_add(1, Ordering::Relaxed);

@@ -113,7 +113,8 @@ fn another_process_goes_on_where_a_killed_one_left_off() {
         tape.push(&[1; FRAME], &[2; FRAME]);
     }
     killed.pass(false).unwrap();
-    // The header is behind by the last ten frames, and the last write broke off in the middle of a sample and of a line.
+    // The header is behind by the last ten frames, and the last write broke off in the middle of a sample and
+    // of a line.
     assert_eq!(sides(&wav_path(folder.path(), call)).0.len(), 70 * FRAME);
     for (path, bytes) in
         [(wav_path(folder.path(), call), &[7_u8, 7, 7][..]), (timeline_path(folder.path(), call), b",{\"at")]

@@ -1,7 +1,7 @@
 //! The JSON timeline of a recording: closed after every write, and gone on with after a crash.
 //!
-//! The file is one object with a list of events, an event a line. Every write puts the new lines and the closing brackets over
-//! the old closing brackets, so the file is whole before and after.
+//! The file is one object with a list of events, an event a line. Every write puts the new lines and the
+//! closing brackets over the old closing brackets, so the file is whole before and after.
 
 use std::fs::File;
 use std::io;
@@ -137,8 +137,8 @@ pub(super) struct TimelineWriter {
 }
 
 impl TimelineWriter {
-    /// Opens the timeline of a call and makes it when it is not there; of one that was not closed (a write that broke off) the
-    /// whole lines are kept.
+    /// Opens the timeline of a call and makes it when it is not there; of one that was not closed (a write
+    /// that broke off) the whole lines are kept.
     pub(super) fn open(path: &Path, call: CallId) -> io::Result<Self> {
         let file = open_private(path)?;
         let head = format!(r#"{{"call":"{call}","rate_hz":8000,"events":["#);

@@ -1,8 +1,8 @@
 //! A WAV file that grows and can be played at any time.
 //!
-//! Written by hand, 44 bytes of header: hound keeps its own idea of the length and writes it when it is told to, or on drop; we
-//! go on with the file of a process that was killed, whose header is behind its audio, and we
-//! write header and audio to their places with no seek and no buffer that a crash would lose.
+//! Written by hand, 44 bytes of header: hound keeps its own idea of the length and writes it when it is told
+//! to, or on drop; we go on with the file of a process that was killed, whose header is behind its audio, and
+//! we write header and audio to their places with no seek and no buffer that a crash would lose.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -67,8 +67,8 @@ impl WavFile {
         }
     }
 
-    /// Leaves out `frames` frames that were lost. The hole costs neither memory nor disk and reads as silence; the frame that
-    /// is pushed next gives it an end.
+    /// Leaves out `frames` frames that were lost. The hole costs neither memory nor disk and reads as
+    /// silence; the frame that is pushed next gives it an end.
     pub(super) fn skip(&mut self, frames: u32) -> io::Result<()> {
         if frames > 0 {
             self.write(false)?;
@@ -93,7 +93,8 @@ impl WavFile {
     }
 
     fn write_header(&mut self) -> io::Result<()> {
-        // Never longer than u32: `write` and a file made by it see to that; a longer one that somebody put there is cut short.
+        // Never longer than u32: `write` and a file made by it see to that; a longer one that somebody put
+        // there is cut short.
         let audio = u32::try_from(self.written.min(MAX_AUDIO)).unwrap_or(u32::MAX);
         self.file.write_all_at(&header(audio), 0)?;
         self.in_header = Some(self.written);
