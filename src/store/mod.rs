@@ -351,30 +351,36 @@ fn make_folder(folder: &Path, setting: &'static str) -> Result<(), StoreError> {
     made.map_err(|why| StoreError::Folder { folder: folder.to_owned(), setting, why })
 }
 
+/// The oldest calls that may go; the statements that delete share it, so they agree within a transaction.
+macro_rules! purgeable {
+    ($before:literal, $after:literal) => {
+        concat!(
+            $before,
+            " (SELECT c.id FROM calls c WHERE c.started_ms < $1
+                AND NOT EXISTS (SELECT 1 FROM snapshots s WHERE s.call_id = c.id)
+              ORDER BY c.started_ms, c.id LIMIT $2) ",
+            $after
+        )
+    };
+}
+
 async fn purge_some(
     db: &mut SqliteConnection,
     before: WallTime,
     bite: i64,
 ) -> Result<(Vec<String>, u64), sqlx::Error> {
     let mut tx = db.begin_with("BEGIN IMMEDIATE").await?;
-    let ids: Vec<String> = sqlx::query_scalar(
-        "SELECT id FROM calls WHERE started_ms < $1
-             AND NOT EXISTS (SELECT 1 FROM snapshots s WHERE s.call_id = calls.id)
-         ORDER BY started_ms LIMIT $2",
-    )
-    .bind(before.0)
-    .bind(bite)
-    .fetch_all(&mut *tx)
-    .await?;
-    let mut turns = 0;
-    for id in &ids {
-        turns += sqlx::query("DELETE FROM turns WHERE call_id = $1")
-            .bind(id)
-            .execute(&mut *tx)
-            .await?
-            .rows_affected();
-        sqlx::query("DELETE FROM calls WHERE id = $1").bind(id).execute(&mut *tx).await?;
-    }
+    let turns = sqlx::query(purgeable!("DELETE FROM turns WHERE call_id IN", ""))
+        .bind(before.0)
+        .bind(bite)
+        .execute(&mut *tx)
+        .await?
+        .rows_affected();
+    let ids = sqlx::query_scalar(purgeable!("DELETE FROM calls WHERE id IN", "RETURNING id"))
+        .bind(before.0)
+        .bind(bite)
+        .fetch_all(&mut *tx)
+        .await?;
     tx.commit().await?;
     Ok((ids, turns))
 }

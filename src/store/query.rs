@@ -63,6 +63,21 @@ impl Store {
         }
     }
 
+    /// The calls that have no end, the oldest first. Right after a start these are the calls of the engine before:
+    /// those that are still up are to be adopted, the others to be put again as
+    /// [`Disposition::Lost`](super::Disposition::Lost).
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn unfinished_calls(&self) -> Result<Vec<CallRecord>, StoreError> {
+        let mut db = self.reader().await;
+        let rows = sqlx::query(summaries!("WHERE c.ended_ms IS NULL ORDER BY c.started_ms, c.id"))
+            .fetch_all(&mut *db)
+            .await
+            .map_err(|why| self.sort(why))?;
+        rows.iter().map(|row| Ok(summary(row)?.call)).collect()
+    }
+
     /// The turns of a call, in order.
     ///
     /// # Errors
@@ -112,11 +127,12 @@ impl Store {
         let mut result = Vec::with_capacity(bots.len());
         for bot in bots {
             let rows = sqlx::query(
+                // In this order both indexes are walked backwards, and no bot is too rare to be found at once.
                 "SELECT t.call_id, t.endpoint_ms, t.final_ms, t.reply_ms, t.audio_ms, t.sent_ms
-                 FROM turns t JOIN calls c ON c.id = t.call_id
+                 FROM calls c JOIN turns t ON t.call_id = c.id
                  WHERE c.bot = $1 AND COALESCE(t.endpoint_ms, t.final_ms, t.reply_ms, t.audio_ms, t.sent_ms)
                      IS NOT NULL
-                 ORDER BY t.at_ms DESC LIMIT $2",
+                 ORDER BY c.started_ms DESC, c.id DESC, t.turn_index DESC LIMIT $2",
             )
             .bind(&bot)
             .bind(i64::from(turns))

@@ -33,7 +33,8 @@ const MIGRATIONS: &[&[&str]] = &[&[
         recording TEXT,
         media TEXT
     )",
-    "CREATE INDEX calls_by_start ON calls (started_ms)",
+    "CREATE INDEX calls_by_start ON calls (started_ms, id)",
+    "CREATE INDEX calls_by_bot ON calls (bot, started_ms, id)",
     "CREATE TABLE turns (
         call_id TEXT NOT NULL,
         turn_index BIGINT NOT NULL,
@@ -55,7 +56,6 @@ const MIGRATIONS: &[&[&str]] = &[&[
         sent_ms DOUBLE PRECISION,
         PRIMARY KEY (call_id, turn_index)
     )",
-    "CREATE INDEX turns_by_time ON turns (at_ms)",
     "CREATE TABLE snapshots (
         call_id TEXT NOT NULL PRIMARY KEY,
         at_ms BIGINT NOT NULL,

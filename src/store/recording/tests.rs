@@ -249,3 +249,36 @@ fn a_timeline_has_an_end_and_says_how_much_it_left_out() {
     assert_eq!(writer.refused(), 3);
     assert_eq!(TimelineFile::read(&path).unwrap().events.len(), 20_001);
 }
+
+/// Prints what recording costs: `cargo test --lib store:: -- --ignored --nocapture`.
+#[test]
+#[ignore = "measures for some seconds"]
+fn measure_a_hundred_recordings() {
+    // The processor's time of this thread, so that a busy machine measures the same as an idle one.
+    let spent = || {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        Duration::new(time.tv_sec.cast_unsigned(), u32::try_from(time.tv_nsec).unwrap())
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let mut calls: Vec<_> = (0..100).map(|_| recording(folder.path(), id())).collect();
+    let (mut pushing, mut passing) = (Duration::ZERO, Duration::ZERO);
+    for second in 0..20 {
+        for _ in 0..5 {
+            let begun = spent();
+            for (tape, ..) in &mut calls {
+                for _ in 0..10 {
+                    tape.push(&[second; FRAME], &[second; FRAME]);
+                }
+            }
+            let pushed = spent();
+            for (.., recording) in &mut calls {
+                recording.pass(false).unwrap();
+            }
+            pushing += pushed - begun;
+            passing += spent() - pushed;
+        }
+    }
+    let each = |total: Duration| total.as_secs_f64() * 1e6 / (100.0 * 50.0 * 20.0);
+    eprintln!("a pair of frames: {:.2} µs to push, {:.2} µs to write", each(pushing), each(passing));
+    eprintln!("the recorder of 100 calls: {:.2} % of a core", passing.as_secs_f64() / 20.0 * 100.0);
+}
