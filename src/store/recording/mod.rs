@@ -108,7 +108,7 @@ impl Recordings {
         let writer = Writer { folder: Arc::clone(&folder), failures: Arc::clone(&failures) };
         std::thread::Builder::new()
             .name("offhook-recorder".to_owned())
-            .spawn(move || writer.run(&commands))
+            .spawn(move || writer.run(commands))
             .map_err(cannot)?;
         Ok(Self { folder, inbox, failures })
     }
@@ -256,7 +256,7 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(&self, commands: &Receiver<Command>) {
+    fn run(&self, commands: Receiver<Command>) {
         let mut open = Vec::new();
         loop {
             let mut done = None;
@@ -277,6 +277,13 @@ impl Writer {
                 }
             });
             if let Some(told) = done {
+                // Whoever starts a recording from here on is told so at once; who was waiting, now.
+                for command in commands.try_iter() {
+                    if let Command::Start(call, shared) = command {
+                        self.give_up(call, &shared, &io::Error::other("the engine is stopping"));
+                    }
+                }
+                drop(commands);
                 let _ = told.send(());
                 return;
             }

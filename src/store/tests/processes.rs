@@ -55,7 +55,7 @@ async fn a_killed_process_loses_nothing_that_was_flushed() {
 async fn child_that_reads_while_another_writes() {
     let Some(path) = std::env::var_os("OFFHOOK_TEST_READ_STORE") else { return };
     let mut seen = 0;
-    for _ in 0..20 {
+    while seen < 20 {
         let store = Store::open_to_read(&path).await.unwrap();
         let calls = store.latest_calls(10_000).await.unwrap();
         assert!(calls.len() >= seen, "a call is gone");
@@ -87,7 +87,7 @@ async fn another_process_reads_while_the_engine_writes() {
     child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
     assert!(status.success(), "{said}");
     let seen: i64 = said.lines().find_map(|line| line.strip_prefix("saw ")).unwrap().parse().unwrap();
-    assert!(seen > 0 && seen <= written, "saw {seen} of {written}");
+    assert!(seen >= 20 && seen <= written, "saw {seen} of {written}");
     assert_eq!(store.dropped().total(), 0);
     store.close().await.unwrap();
 }
