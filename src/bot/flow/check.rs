@@ -18,7 +18,7 @@ pub(super) fn check(read: &ReadFlow, faults: &mut Faults) {
     let names: Vec<&str> = read.step_names.iter().map(|name| name.value.as_str()).collect();
     targets(&read.flow, &names, faults);
     for (name, step) in &read.flow.steps {
-        prompts(name, step, faults);
+        prompts(step, faults);
         if let Kind::Ask { question, choices, other, .. } = &step.kind {
             keys(name, choices, faults);
             answers(name, read, question, choices, other.as_ref(), faults);
@@ -35,20 +35,19 @@ pub(super) fn check(read: &ReadFlow, faults: &mut Faults) {
 }
 
 fn targets(flow: &Flow, names: &[&str], faults: &mut Faults) {
+    if names.is_empty() {
+        return;
+    }
     let all = flow.steps.values().flat_map(Step::targets).chain([&flow.first]).chain(&flow.on_failure);
     let unknown: BTreeMap<usize, &str> =
-        all.filter(|t| !names.contains(&t.value.as_str())).map(|t| (t.at, t.value.as_str())).collect();
+        all.map(|t| (t.at, t.value.as_str())).filter(|(_, t)| !t.is_empty() && !names.contains(t)).collect();
     for (at, name) in unknown {
         faults.push_unknown(at, format!("there is no step '{name}'"), name, names.iter().copied());
     }
 }
 
-fn prompts(name: &str, step: &Step, faults: &mut Faults) {
-    let must_sound = matches!(step.kind, Kind::Say { .. });
+fn prompts(step: &Step, faults: &mut Faults) {
     for prompt in step.prompts() {
-        if must_sound && prompt.0.is_empty() {
-            faults.push(step.at, format!("step '{name}' says nothing"));
-        }
         texts_fit(prompt.texts().map(|text| (text.at, text.value.fixed())), faults);
         prompt.files().for_each(|file| wav(file.at, &file.value, faults));
     }
@@ -133,7 +132,8 @@ fn answers(
             faults.push_unknown(meaning.at, problem, &meaning.value, given.iter().map(String::as_str));
         }
     }
-    if other.is_none() {
+    // A misspelt meaning stands for one of those that seem to be left over.
+    if other.is_none() && chosen.iter().all(|meaning| given.contains(*meaning)) {
         for meaning in given.iter().filter(|meaning| !chosen.contains(meaning.as_str())) {
             let problem = format!(
                 "step '{name}': the grammar '{}' can mean '{meaning}', but no choice does",

@@ -160,7 +160,8 @@ impl<'a> Faults<'a> {
 
 /// The name among `known` that `name` was probably meant to be: at most a third of its letters are wrong.
 pub(super) fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
-    let limit = (name.chars().count() / 3).max(1);
+    let chars = name.chars().count();
+    let limit = (chars / 3).max(1).min(chars.saturating_sub(1));
     known
         .iter()
         .map(|k| (edits(name, k), *k))
@@ -205,6 +206,7 @@ mod tests {
         assert_eq!(nearest("hangup", &["hang_up", "say"]), Some("hang_up"));
         assert_eq!(nearest("banana", &["goto", "say"]), None);
         assert_eq!(nearest("", &["goto"]), None);
+        assert_eq!(nearest("a", &["b"]), None);
     }
 
     #[test]

@@ -33,7 +33,7 @@
 //!
 //! # Parts
 //!
-//! - `read`, `read_question` and `table` read the file into `model`; `check` looks over what no part alone can tell.
+//! - `read`, `read_prompt`, `read_question` and `table` read the file into `model`; `check` looks over what no part alone can tell.
 //!   Every fault comes back at once, with line, column and what would be accepted: [`FlowErrors`].
 //! - `template` and `spoken` fill variables into sentences.
 //! - `state` is the interpreter: [`Flow::start`], [`Flow::action`], [`Flow::advance`] on a [`FlowState`], which is a
@@ -58,6 +58,7 @@ mod error;
 mod grammar;
 mod model;
 mod read;
+mod read_prompt;
 mod read_question;
 mod spoken;
 mod state;

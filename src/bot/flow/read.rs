@@ -9,12 +9,11 @@ use toml::de::DeTable;
 use super::action::{BargeInSpec, Endpointing, HangUpCause};
 use super::error::Faults;
 use super::grammar::Grammars;
-use super::model::{
-    Assignments, At, Case, GiveUp, Item, Kind, PlaceTemplate, Prompt, Step, Steps, Target, Test,
-};
+use super::model::{Assignments, At, Case, GiveUp, Kind, PlaceTemplate, Prompt, Step, Steps, Target, Test};
+use super::read_prompt::{prompt, prompt_value, prompts, required_prompt, template};
 use super::read_question as question;
 use super::table::{Table, Value, scalar_text, wrong_type};
-use super::template::{Format, Template, TemplateError, is_name};
+use super::template::is_name;
 use super::{Flow, SearchPaths};
 use crate::speech::grammar::Grammar;
 
@@ -107,14 +106,16 @@ pub(super) fn document<'f>(
     let mut cx = Reader { faults, folder, defaults: Defaults::default(), grammars: BTreeMap::new() };
     let root = Table::new("the file", 0, root);
     root.only(&["flow", "defaults", "grammars", "step"], &mut cx.faults);
-    if let Some(table) = root.get("defaults").and_then(|v| Table::of("[defaults]", v, &mut cx.faults)) {
+    if let Some(table) = root.get_or_near("defaults").and_then(|v| Table::of("[defaults]", v, &mut cx.faults))
+    {
         cx.defaults = defaults(&table, &mut cx);
     }
-    if let Some(table) = root.get("grammars").and_then(|v| Table::of("[grammars]", v, &mut cx.faults)) {
+    if let Some(table) = root.get_or_near("grammars").and_then(|v| Table::of("[grammars]", v, &mut cx.faults))
+    {
         grammars(&table, search, &mut cx);
     }
     let (steps, step_names) = steps(&root, &mut cx);
-    let flow = match root.get("flow") {
+    let flow = match root.get_or_near("flow") {
         None => {
             root.missing("flow", "a table with the flow's name and its first step", &mut cx.faults);
             None
@@ -143,10 +144,12 @@ fn flow(table: &Table<'_>, steps: Steps, cx: &mut Reader) -> Option<Flow> {
         table.missing("first", "the name of the step that a call begins with", &mut cx.faults);
     }
     let text = |key: &str, cx: &mut Reader| table.string(key, &mut cx.faults).map(|t| t.value);
-    let on_failure = table.table("on_failure", &mut cx.faults).and_then(|failure| {
+    let on_failure = table.table("on_failure", &mut cx.faults).map(|failure| {
         failure.only(&["goto"], &mut cx.faults);
         required_target(&failure, "goto", "the name of a step", cx)
     });
+    let given = table.strings("given", &mut cx.faults).unwrap_or_default();
+    given.iter().for_each(|name| check_name("variable", name, cx));
     Some(Flow {
         description: text("description", cx),
         language: text("language", cx).unwrap_or_else(|| "en".to_owned()),
@@ -155,7 +158,7 @@ fn flow(table: &Table<'_>, steps: Steps, cx: &mut Reader) -> Option<Flow> {
             .get("goodbye")
             .and_then(|value| prompt_value(table, "goodbye", value, cx))
             .unwrap_or_default(),
-        given: table.strings("given", &mut cx.faults).unwrap_or_default(),
+        given,
         max_turns: table
             .integer("max_turns", 1..=10_000, &mut cx.faults)
             .and_then(|n| u16::try_from(n).ok())
@@ -247,7 +250,10 @@ fn grammar_of_phrases(what: &str, name: &str, value: Value<'_>, cx: &mut Reader)
     for (phrase, meaning) in found {
         match phrase.get_ref().as_str() {
             Some(text) => phrases.add(what, phrase.span().start, text, &meaning, cx),
-            None => wrong_type(what, "", "a phrase", phrase, &mut cx.faults),
+            None => {
+                wrong_type(what, "", "a phrase", phrase, &mut cx.faults);
+                phrases.is_torn = true;
+            }
         }
     }
     phrases.compile(what, name, cx)
@@ -255,7 +261,7 @@ fn grammar_of_phrases(what: &str, name: &str, value: Value<'_>, cx: &mut Reader)
 
 fn steps(root: &Table<'_>, cx: &mut Reader) -> (Steps, Vec<At<String>>) {
     let (mut steps, mut names) = (Steps::new(), Vec::new());
-    let Some(value) = root.get("step") else {
+    let Some(value) = root.get_or_near("step") else {
         root.missing("step", "at least one [step.NAME]", &mut cx.faults);
         return (steps, names);
     };
@@ -305,9 +311,13 @@ fn step(name: &str, table: &Table<'_>, cx: &mut Reader) -> Option<Kind> {
 fn say(_: &str, table: &Table<'_>, cx: &mut Reader) -> Option<Kind> {
     table.only(&["kind", "say", "play", "barge_in", "protected_ms", "goto"], &mut cx.faults);
     let prompt = required_prompt(table, cx);
+    let nothing = |key: &str| table.list(key).is_some_and(|list| list.is_empty());
+    if nothing("say") || nothing("play") {
+        cx.faults.push(table.at, format!("{} says nothing", table.what));
+    }
     let barge_in = barge_in(table, "barge_in", cx.defaults.say, cx);
     let goto = required_target(table, "goto", "the step that follows", cx);
-    Some(Kind::Say { prompt: prompt?, barge_in, goto: goto? })
+    Some(Kind::Say { prompt, barge_in, goto })
 }
 
 fn branch(_: &str, table: &Table<'_>, cx: &mut Reader) -> Option<Kind> {
@@ -327,7 +337,7 @@ fn branch(_: &str, table: &Table<'_>, cx: &mut Reader) -> Option<Kind> {
             cases.extend(case(&table, cx));
         }
     }
-    Some(Kind::Branch { cases, otherwise: otherwise? })
+    Some(Kind::Branch { cases, otherwise })
 }
 
 fn case(table: &Table<'_>, cx: &mut Reader) -> Option<Case> {
@@ -360,7 +370,7 @@ fn case(table: &Table<'_>, cx: &mut Reader) -> Option<Case> {
         cx.faults.push(table.at, problem);
     }
     let goto = required_target(table, "goto", "the step to go to when it holds", cx);
-    Some(Case { variable: variable?, tests, set: assignments(table, cx), goto: goto? })
+    Some(Case { variable: variable?, tests, set: assignments(table, cx), goto })
 }
 
 fn set(_: &str, table: &Table<'_>, cx: &mut Reader) -> Option<Kind> {
@@ -369,7 +379,7 @@ fn set(_: &str, table: &Table<'_>, cx: &mut Reader) -> Option<Kind> {
         table.missing("set", "a table { variable = \"value\" }", &mut cx.faults);
     }
     let goto = required_target(table, "goto", "the step that follows", cx);
-    Some(Kind::Set { set: assignments(table, cx), goto: goto? })
+    Some(Kind::Set { set: assignments(table, cx), goto })
 }
 
 fn hang_up(_: &str, table: &Table<'_>, cx: &mut Reader) -> Option<Kind> {
@@ -419,16 +429,12 @@ pub(super) fn assignments(table: &Table<'_>, cx: &mut Reader) -> Assignments {
     all
 }
 
-pub(super) fn required_target(
-    table: &Table<'_>,
-    key: &str,
-    what_for: &str,
-    cx: &mut Reader,
-) -> Option<Target> {
+/// The step that `key` names. When it names none, the fault is noted and the target leads nowhere.
+pub(super) fn required_target(table: &Table<'_>, key: &str, what_for: &str, cx: &mut Reader) -> Target {
     if !table.has(key) {
         table.missing(key, what_for, &mut cx.faults);
     }
-    table.string(key, &mut cx.faults)
+    table.string(key, &mut cx.faults).unwrap_or(At { at: table.at, value: String::new() })
 }
 
 /// What may cut the prompt short: the words at `key` and `protected_ms`.
@@ -439,94 +445,11 @@ pub(super) fn barge_in(table: &Table<'_>, key: &str, default: BargeInSpec, cx: &
     BargeInSpec { by_voice, by_key, protected_ms: protected.unwrap_or(default.protected_ms) }
 }
 
-pub(super) fn required_prompt(table: &Table<'_>, cx: &mut Reader) -> Option<Prompt> {
-    if !table.has("say") && !table.has("play") {
-        table.missing("say", "a sentence, or 'play', a WAV file", &mut cx.faults);
-    }
-    prompt(table, cx)
-}
-
-/// The prompt at `say` or `play`; [`None`] when there is neither.
-fn prompt(table: &Table<'_>, cx: &mut Reader) -> Option<Prompt> {
-    if table.has("say") && table.has("play") {
-        let problem = format!("{} has both 'say' and 'play'", table.what);
-        let hint = "mix them in one list: say = [{ play = \"chime.wav\" }, \"Hello.\"]";
-        cx.faults.push_hint(table.at("play"), problem, hint);
-    }
-    if let Some(value) = table.get("say") {
-        return prompt_value(table, "say", value, cx);
-    }
-    let files = table.strings("play", &mut cx.faults)?;
-    Some(Prompt(files.into_iter().map(|file| prompt_file(file, cx)).collect()))
-}
-
-/// A prompt: a text, `{ say = … }`, `{ play = … }`, or a list of these.
-pub(super) fn prompt_value(
-    table: &Table<'_>,
-    key: &str,
-    value: Value<'_>,
-    cx: &mut Reader,
-) -> Option<Prompt> {
-    let list: Vec<Value<'_>> =
-        value.get_ref().as_array().map_or_else(|| vec![value], |list| list.iter().collect());
-    let mut items = Vec::new();
-    for value in list {
-        if let Some(text) = value.get_ref().as_str() {
-            let text = At { at: value.span().start, value: text.to_owned() };
-            items.extend(template(table, &text, cx).map(Item::Text));
-        } else if value.get_ref().is_table() {
-            let inner = Table::of(format!("'{key}' of {}", table.what), value, &mut cx.faults)?;
-            inner.only(&["say", "play"], &mut cx.faults);
-            items.extend(required_prompt(&inner, cx).into_iter().flat_map(|prompt| prompt.0));
-        } else {
-            let expected = "a sentence, { play = \"file.wav\" }, or a list of these";
-            wrong_type(&table.what, key, expected, value, &mut cx.faults);
-        }
-    }
-    Some(Prompt(items))
-}
-
-/// Prompts, one per attempt: each entry of the list at `key` is one.
-pub(super) fn prompts(table: &Table<'_>, key: &str, cx: &mut Reader) -> Option<Vec<Prompt>> {
-    let values = table.list(key)?;
-    Some(values.into_iter().filter_map(|value| prompt_value(table, key, value, cx)).collect())
-}
-
-fn prompt_file(file: At<String>, cx: &Reader) -> Item {
-    Item::File(At { at: file.at, value: cx.folder.join(file.value) })
-}
-
-/// A text with variables.
-fn template(table: &Table<'_>, text: &At<String>, cx: &mut Reader) -> Option<At<Template>> {
-    let what = &table.what;
-    match Template::parse(&text.value) {
-        Ok(value) => return Some(At { at: text.at, value }),
-        Err(errors) => {
-            for error in errors {
-                match error {
-                    TemplateError::Unclosed => {
-                        let problem = format!("{what}: a '{{' in this text is not closed");
-                        cx.faults.push_hint(text.at, problem, "a brace itself is written twice: {{");
-                    }
-                    TemplateError::Unopened => {
-                        let problem = format!("{what}: a '}}' in this text has no '{{' before it");
-                        cx.faults.push_hint(text.at, problem, "a brace itself is written twice: }}");
-                    }
-                    TemplateError::BadName(name) => {
-                        let problem = format!("{what}: '{{{name}}}' is no name of a variable");
-                        let hint = "a name has lower-case letters, digits and underscores";
-                        cx.faults.push_hint(text.at, problem, hint);
-                    }
-                    TemplateError::UnknownFormat(word) => {
-                        let problem = format!("{what}: nothing can be spoken as '{word}'");
-                        let known = Format::WORDS.iter().map(|(word, _)| *word);
-                        cx.faults.push_unknown(text.at, problem, &word, known);
-                    }
-                }
-            }
-        }
-    }
-    None
+/// The variable that `into` names.
+pub(super) fn into(table: &Table<'_>, cx: &mut Reader) -> Option<At<String>> {
+    let name = table.string("into", &mut cx.faults)?;
+    check_name("variable", &name, cx);
+    Some(name)
 }
 
 fn check_name(what: &str, name: &At<String>, cx: &mut Reader) {

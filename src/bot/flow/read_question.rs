@@ -5,9 +5,8 @@ use std::sync::Arc;
 use super::action::{CollectSpec, Endpointing};
 use super::grammar;
 use super::model::{At, Choice, GiveUp, Kind, Question, Target};
-use super::read::{
-    BY, Reader, assignments, barge_in, prompt_value, prompts, required_prompt, required_target,
-};
+use super::read::{BY, Reader, assignments, barge_in, into, required_target};
+use super::read_prompt::{prompt_value, prompts, required_prompt};
 use super::table::{Table, wrong_type};
 use crate::speech::grammar::Grammar;
 
@@ -35,7 +34,7 @@ const KEYS: &str = "0123456789*#ABCD";
 pub(super) fn ask(name: &str, table: &Table<'_>, cx: &mut Reader) -> Option<Kind> {
     only(table, &["grammar", "choices", "into", "goto"], cx);
     let other = table.string("goto", &mut cx.faults);
-    let into = table.string("into", &mut cx.faults);
+    let into = into(table, cx);
     let mut grammar = table.string("grammar", &mut cx.faults);
     let mut phrases = Phrases::default();
     let mut choices = Vec::new();
@@ -82,13 +81,14 @@ fn choice(
             problem,
             "name what the grammar makes of the words: meaning = …",
         );
+        // Most likely it is the meaning that was written there.
+        meaning = meaning.or_else(|| table.strings("say", &mut cx.faults)?.into_iter().next());
     } else {
         for text in table.strings("say", &mut cx.faults).unwrap_or_default() {
             let own = meaning.get_or_insert_with(|| At { at: text.at, value: one_spaced(&text.value) });
             phrases.add(&table.what, text.at, &text.value, &own.value, cx);
         }
-        if let Some(own) =
-            meaning.as_ref().filter(|m| !table.has("meaning") && m.value.contains(['[', '(', '|']))
+        if let Some(own) = meaning.as_ref().filter(|m| !table.has("meaning") && m.value.contains(['[', '|']))
         {
             let problem = format!("{} needs a 'meaning', as its first phrase has alternatives", table.what);
             cx.faults.push(own.at, problem);
@@ -99,11 +99,11 @@ fn choice(
         let what = if has_grammar { "'meaning' or 'key'" } else { "'say' or 'key'" };
         cx.faults.push(table.at, format!("{} can never be chosen; expected {what}", table.what));
     }
-    let goto = table.string("goto", &mut cx.faults).or_else(|| other.cloned());
-    if goto.is_none() && !table.has("goto") {
-        table.missing("goto", "the step to go to", &mut cx.faults);
-    }
-    Some(Choice { meaning, key, set: assignments(table, cx), goto: goto? })
+    let goto = match other {
+        Some(other) if !table.has("goto") => other.clone(),
+        _ => required_target(table, "goto", "the step to go to", cx),
+    };
+    Some(Choice { meaning, key, set: assignments(table, cx), goto })
 }
 
 pub(super) fn collect(_: &str, table: &Table<'_>, cx: &mut Reader) -> Option<Kind> {
@@ -123,7 +123,7 @@ pub(super) fn collect(_: &str, table: &Table<'_>, cx: &mut Reader) -> Option<Kin
     if !table.has("into") {
         table.missing("into", "the variable that the digits go into", &mut cx.faults);
     }
-    let into = table.string("into", &mut cx.faults);
+    let into = into(table, cx);
     let goto = required_target(table, "goto", "the step that follows", cx);
     if by_voice && digits.is_some_and(|(_, max)| max > grammar::MAX_SPOKEN_DIGITS) {
         let most = grammar::MAX_SPOKEN_DIGITS;
@@ -145,7 +145,7 @@ pub(super) fn collect(_: &str, table: &Table<'_>, cx: &mut Reader) -> Option<Kin
         first_digit_ms: question.no_input_ms,
         inter_digit_ms: inter_digit.unwrap_or(cx.defaults.inter_digit_ms),
     });
-    Some(Kind::Collect { question, keys, digits: (min, max), into: into?, goto: goto? })
+    Some(Kind::Collect { question, keys, digits: (min, max), into: into?, goto })
 }
 
 /// `digits`, or `min_digits` and `max_digits`.
@@ -204,7 +204,7 @@ fn question(
         tries: tries(table, cx).unwrap_or(cx.defaults.tries),
         no_input: prompts(table, "no_input", cx).unwrap_or_else(|| cx.defaults.no_input.clone()),
         no_match: prompts(table, "no_match", cx).unwrap_or_else(|| cx.defaults.no_match.clone()),
-        prompt: prompt?,
+        prompt,
         give_up: give_up?,
     })
 }
@@ -233,7 +233,7 @@ pub(super) fn give_up(table: &Table<'_>, cx: &mut Reader) -> Option<GiveUp> {
         inner.only(&["no_input", "no_match"], &mut cx.faults);
         let no_input = required_target(&inner, "no_input", "the step to go to after silence", cx);
         let no_match = required_target(&inner, "no_match", "the step to go to after a misunderstanding", cx);
-        return Some(GiveUp { no_input: no_input?, no_match: no_match? });
+        return Some(GiveUp { no_input, no_match });
     }
     let Some(name) = value.get_ref().as_str() else {
         let expected = "the name of a step, or { no_input = \"step\", no_match = \"step\" }";
@@ -264,6 +264,8 @@ pub(super) fn confidence(table: &Table<'_>, cx: &mut Reader) -> Option<f32> {
 pub(super) struct Phrases {
     found: Vec<(String, String)>,
     at: Vec<usize>,
+    /// Some phrase was wrong: the grammar would say less than was meant.
+    pub(super) is_torn: bool,
 }
 
 impl Phrases {
@@ -272,8 +274,10 @@ impl Phrases {
         let text = one_spaced(text);
         if text.is_empty() {
             cx.faults.push(at, format!("{what} has an empty phrase"));
+            self.is_torn = true;
         } else if self.found.iter().any(|(known, _)| *known == text) {
             cx.faults.push(at, format!("{what}: the phrase '{text}' is there twice"));
+            self.is_torn = true;
         } else {
             self.found.push((text, meaning.to_owned()));
             self.at.push(at);
@@ -293,6 +297,7 @@ impl Phrases {
                 }
             })
             .ok()
+            .filter(|_| !self.is_torn)
     }
 }
 
@@ -302,7 +307,7 @@ fn one_spaced(text: &str) -> String {
 
 /// One key of a telephone.
 fn key(table: &Table<'_>, name: &str, cx: &mut Reader) -> Option<At<char>> {
-    let text = table.string(name, &mut cx.faults)?;
+    let text = table.scalar(name, &mut cx.faults)?;
     let mut chars = text.value.chars();
     match (chars.next(), chars.next()) {
         (Some(c), None) if KEYS.contains(c) => Some(At { at: text.at, value: c }),

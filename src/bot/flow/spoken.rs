@@ -69,7 +69,7 @@ fn words(n: u64) -> String {
         0..20 => unit(n).to_owned(),
         20..100 => {
             let ten = TENS[usize::try_from(n / 10).unwrap_or(0)];
-            if n % 10 == 0 { ten.to_owned() } else { format!("{ten} {}", unit(n % 10)) }
+            if n.is_multiple_of(10) { ten.to_owned() } else { format!("{ten} {}", unit(n % 10)) }
         }
         100..1_000 => above(n, 100, "hundred", " and "),
         1_000..1_000_000 => above(n, 1_000, "thousand", and(n % 1_000)),

@@ -10,6 +10,7 @@ use super::action::{Action, DialplanPlace, HangUpCause, Input, ListenSpec, Part}
 use super::error::StateError;
 use super::model::{Assignments, Choice, Item, Kind, Prompt, Question, Step, Target};
 use super::template::Template;
+use crate::speech::Utterance;
 
 /// What a flow knows of a call before its first step.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -409,6 +410,7 @@ fn parts(prompt: &Prompt, state: &FlowState) -> Vec<Part> {
         Item::File(file) => Some(Part::File(file.value.clone())),
         Item::Text(text) => {
             let text = text.value.fill(&state.variables);
+            let text: String = text.chars().take(Utterance::MAX_CHARS).collect();
             (!text.trim().is_empty()).then_some(Part::Text(text))
         }
     };

@@ -3,7 +3,7 @@
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::error::Faults;
+use super::error::{Faults, nearest};
 use super::model::At;
 
 /// A table of the file, and the words for it in a fault: "step 'menu'".
@@ -60,6 +60,14 @@ impl<'t> Table<'t> {
         self.table.get(key)
     }
 
+    /// What `key` or a misspelling of it holds, so that what follows from the slip is not told as well.
+    pub(super) fn get_or_near(&self, key: &str) -> Option<Value<'t>> {
+        self.get(key).or_else(|| {
+            let entries = self.entries();
+            entries.iter().find(|(k, _)| nearest(&k.value, &[key]).is_some()).map(|(_, value)| *value)
+        })
+    }
+
     pub(super) fn has(&self, key: &str) -> bool {
         self.get(key).is_some()
     }
@@ -69,8 +77,11 @@ impl<'t> Table<'t> {
         self.table.get_key_value(key).map_or(self.at, |(key, _)| key.span().start)
     }
 
-    /// A fault that the key is missing; `what_for` says what it would hold.
+    /// A fault that the key is missing, unless a misspelling of it is there; `what_for` says what it would hold.
     pub(super) fn missing(&self, key: &str, what_for: &str, faults: &mut Faults) {
+        if self.get_or_near(key).is_some() {
+            return;
+        }
         faults.push(self.at, format!("{} needs '{key}', {what_for}", self.what));
     }
 
@@ -92,7 +103,7 @@ impl<'t> Table<'t> {
         found
     }
 
-    /// A whole number in `range`; `unit` completes "a whole number of …", or is empty.
+    /// A whole number in `range`.
     pub(super) fn integer(
         &self,
         key: &str,
