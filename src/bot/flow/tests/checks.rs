@@ -462,3 +462,30 @@ fn a_file_that_is_not_there_is_told() {
     let errors = Flow::load(Path::new("/nowhere/flow.toml"), &search()).unwrap_err();
     assert!(errors.to_string().starts_with("/nowhere/flow.toml: the flow cannot be read: "), "{errors}");
 }
+
+/// `docs/flows.md` and the reader know the same keys, and its example is a flow.
+#[test]
+fn the_documentation_has_every_key_and_a_flow_that_works() {
+    let page = std::fs::read_to_string(root().join("docs/flows.md")).unwrap();
+    let example: String = page
+        .lines()
+        .skip_while(|line| *line != "    [flow]")
+        .take_while(|line| line.is_empty() || line.starts_with("    "))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    parse(&example).unwrap();
+
+    // What a step does not know is told with all that it does.
+    let mut keys = Vec::new();
+    for kind in ["say", "ask", "collect", "branch", "set", "hang_up", "continue_in_dialplan"] {
+        let text = format!("[flow]\nxx = 1\n[defaults]\nxx = 1\n[step.a]\nkind = \"{kind}\"\nxx = 1\n");
+        let choices = "choices = [{ xx = 1 }]\ncases = [{ xx = 1 }]\n";
+        let hints = faults(&format!("{text}{choices}"));
+        let known = hints.iter().filter_map(|fault| fault.split_once("known: "));
+        keys.extend(known.flat_map(|(_, list)| list.split(", ").map(str::to_owned).collect::<Vec<_>>()));
+    }
+    assert!(keys.len() > 100);
+    for key in keys {
+        assert!(page.contains(&format!("`{key}`")), "docs/flows.md says nothing of '{key}'");
+    }
+}
