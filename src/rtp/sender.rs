@@ -46,11 +46,15 @@ impl Sender {
         header
     }
 
-    /// Nothing was sent for the time of `samples` samples: the timestamp goes on, the sequence number does not, and
+    /// Nothing was sent for `ticks` times `samples` samples: the timestamp goes on, the sequence number does not, and
     /// the next packet carries the marker.
-    pub fn skip(&mut self, samples: u32) {
-        self.timestamp = self.timestamp.plus(samples);
-        self.marker = true;
+    pub fn skip(&mut self, ticks: u64, samples: u32) {
+        if ticks > 0 {
+            #[expect(clippy::cast_possible_truncation, reason = "timestamps wrap")]
+            let jump = ticks.wrapping_mul(u64::from(samples)) as u32;
+            self.timestamp = self.timestamp.plus(jump);
+            self.marker = true;
+        }
     }
 }
 
@@ -76,7 +80,7 @@ mod tests {
     fn after_a_silence_the_timestamp_has_gone_on_and_the_marker_is_set() {
         let mut sender = Sender::starting_at(PayloadType::PCMU, Ssrc(7), Seq(1), Timestamp(0));
         sender.next(160);
-        sender.skip(320);
+        sender.skip(2, 160);
         let after = sender.next(160);
         assert_eq!((after.marker, after.seq, after.timestamp), (true, Seq(2), Timestamp(480)));
     }
