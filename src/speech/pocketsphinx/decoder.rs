@@ -10,6 +10,9 @@ use crate::speech::SpeechError;
 /// Length of a cepstral vector of the acoustic model.
 pub(super) const CEPSTRA: usize = 13;
 
+/// How much a probability in a grammar weighs beside the acoustic score.
+const LANGUAGE_WEIGHT: f32 = 1.0;
+
 /// A cepstral mean: what a channel (telephone line, microphone, voice) sounds like on average.
 pub(super) type CepstralMean = [f32; CEPSTRA];
 
@@ -101,13 +104,28 @@ impl Decoder {
         )))
     }
 
-    /// Compiles a grammar under a name, in place of one of the same name.
-    pub(super) fn set_grammar(&mut self, name: &str, jsgf: &str) -> Result<(), SpeechError> {
-        let (c_name, c_jsgf) = (c_string(name)?, c_string(jsgf)?);
-        // SAFETY: as above.
-        match unsafe { ffi::ps_set_jsgf_string(self.ps.as_ptr(), c_name.as_ptr(), c_jsgf.as_ptr()) } {
+    /// Compiles a grammar, given in Sphinx's text format for finite state grammars, under a name.
+    pub(super) fn set_grammar(&mut self, name: &str, fsg: &str) -> Result<(), SpeechError> {
+        let c_name = c_string(name)?;
+        // SAFETY: the stream reads `fsg`, which outlives it, and never writes (mode r). The model is counted: the
+        // decoder takes a reference of its own, ours is given back.
+        let set = unsafe {
+            let stream = ffi::fmemopen(fsg.as_ptr().cast_mut().cast(), fsg.len(), c"r".as_ptr());
+            if stream.is_null() {
+                return Err(failed("fmemopen"));
+            }
+            let model = ffi::fsg_model_read(stream, ffi::ps_get_logmath(self.ps.as_ptr()), LANGUAGE_WEIGHT);
+            ffi::fclose(stream);
+            if model.is_null() {
+                return Err(failed(&format!("fsg_model_read: the grammar {name} does not read")));
+            }
+            let set = ffi::ps_set_fsg(self.ps.as_ptr(), c_name.as_ptr(), model);
+            ffi::fsg_model_free(model);
+            set
+        };
+        match set {
             0 => Ok(()),
-            _ => Err(failed(&format!("ps_set_jsgf_string: the grammar {name} does not compile"))),
+            _ => Err(failed(&format!("ps_set_fsg: the grammar {name} does not compile"))),
         }
     }
 

@@ -9,10 +9,8 @@ use super::hearing::DECOY_MARK;
 use super::lexicon::Lexicon;
 use crate::speech::SpeechError;
 
-/// How likely a decoy is beside the whole grammar.
-pub(super) const WEIGHT: f32 = 1e-20;
-/// Longer speech outside the grammar is heard as this many decoys.
-pub(super) const IN_A_ROW: usize = 4;
+/// How likely each decoy is beside a word of the grammar.
+pub(super) const PROBABILITY: f32 = 1e-20;
 
 const WORDS: &str = "about account actually afternoon again all also always and answer any anything apple because before \
      being better between bird book bottle boy bread bridge brother building business but buy call can car change \

@@ -34,6 +34,24 @@ pub(super) struct Cmn {
     _opaque: [u8; 0],
 }
 
+/// `logmath_t`, opaque.
+#[repr(C)]
+pub(super) struct LogMath {
+    _opaque: [u8; 0],
+}
+
+/// `fsg_model_t`, opaque.
+#[repr(C)]
+pub(super) struct FsgModel {
+    _opaque: [u8; 0],
+}
+
+/// `FILE`, opaque.
+#[repr(C)]
+pub(super) struct File {
+    _opaque: [u8; 0],
+}
+
 /// The beginning of `feat_t` (sphinxbase/feat.h), as far as the cepstral mean.
 #[repr(C)]
 pub(super) struct Feat {
@@ -68,7 +86,8 @@ unsafe extern "C" {
         phones: *const c_char,
         update: c_int,
     ) -> c_int;
-    pub(super) fn ps_set_jsgf_string(ps: *mut PsDecoder, name: *const c_char, jsgf: *const c_char) -> c_int;
+    pub(super) fn ps_get_logmath(ps: *mut PsDecoder) -> *mut LogMath;
+    pub(super) fn ps_set_fsg(ps: *mut PsDecoder, name: *const c_char, fsg: *mut FsgModel) -> c_int;
     pub(super) fn ps_set_search(ps: *mut PsDecoder, name: *const c_char) -> c_int;
     pub(super) fn ps_unset_search(ps: *mut PsDecoder, name: *const c_char) -> c_int;
     pub(super) fn ps_start_utt(ps: *mut PsDecoder) -> c_int;
@@ -107,6 +126,15 @@ unsafe extern "C" {
         strict: i32,
     ) -> *mut CmdLn;
     pub(super) fn cmd_ln_free_r(config: *mut CmdLn) -> c_int;
+    pub(super) fn fsg_model_read(file: *mut File, logmath: *mut LogMath, lw: f32) -> *mut FsgModel;
+    pub(super) fn fsg_model_free(fsg: *mut FsgModel) -> c_int;
     pub(super) fn cmn_live_set(cmn: *mut Cmn, mean: *const f32);
     pub(super) fn cmn_live_get(cmn: *mut Cmn, mean: *mut f32);
+}
+
+#[expect(unsafe_code, reason = "foreign border")]
+unsafe extern "C" {
+    /// POSIX: a stream over memory.
+    pub(super) fn fmemopen(buffer: *mut c_void, size: usize, mode: *const c_char) -> *mut File;
+    pub(super) fn fclose(file: *mut File) -> c_int;
 }

@@ -25,7 +25,7 @@ pub(super) struct Prepared {
     pub name: String,
     pub grammar: Arc<Grammar>,
     /// With the decoys in it.
-    pub jsgf: String,
+    pub fsg: String,
     /// Every word of it and its pronunciations.
     pub words: Vec<(String, Vec<String>)>,
 }
@@ -33,8 +33,8 @@ pub(super) struct Prepared {
 impl Prepared {
     /// The same words under the tags of another grammar.
     pub(super) fn with(&self, grammar: &Arc<Grammar>) -> Self {
-        let (name, jsgf, words) = (self.name.clone(), self.jsgf.clone(), self.words.clone());
-        Self { name, grammar: Arc::clone(grammar), jsgf, words }
+        let (name, fsg, words) = (self.name.clone(), self.fsg.clone(), self.words.clone());
+        Self { name, grammar: Arc::clone(grammar), fsg, words }
     }
 }
 
@@ -104,7 +104,7 @@ impl Hearing {
         {
             self.decoder.unset_grammar(&oldest);
         }
-        self.decoder.set_grammar(&prepared.name, &prepared.jsgf)?;
+        self.decoder.set_grammar(&prepared.name, &prepared.fsg)?;
         self.grammars.push_back(prepared.name.clone());
         Ok(())
     }
@@ -157,16 +157,16 @@ impl Hearing {
     fn judge(&mut self, last: bool) -> Option<Hypothesis> {
         let heard = self.decoder.heard()?;
         let prepared = self.prepared.as_ref()?;
+        if std::env::var_os("OFFHOOK_TRACE").is_some() {
+            eprintln!("TRACE {last} {:?} {} {:?}", heard, self.frames, self.decoder.segments());
+            eprintln!("{:?} {}", self.decoder.cepstral_mean(), self.decoder.posterior());
+        }
         if heard.words.is_empty() || heard.words.split(' ').any(|word| word.starts_with(DECOY_MARK)) {
             return None;
         }
         let meaning = prepared.grammar.interpret(&heard.words);
         if last && meaning.is_none() {
             return None;
-        }
-        if std::env::var_os("OFFHOOK_TRACE").is_some() {
-            eprintln!("TRACE {last} {:?} {} {:?}", heard, self.frames, self.decoder.segments());
-            eprintln!("{:?} {}", self.decoder.cepstral_mean(), self.decoder.posterior());
         }
         Some(Hypothesis { text: heard.words, meaning, confidence: 0.5 })
     }

@@ -110,7 +110,7 @@ impl Inner {
     pub(super) fn prepared(&self, grammar: &Arc<Grammar>) -> Result<Arc<Prepared>, SpeechError> {
         let mut guard = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let known = &mut *guard;
-        let key = grammar.to_jsgf(&[], 0.0, 0);
+        let key = grammar.to_fsg("", &[], 1.0);
         if let Some(at) =
             known.prepared.iter().position(|(k, p)| *k == key && p.grammar.name() == grammar.name())
         {
@@ -129,7 +129,7 @@ impl Inner {
         let prepared = Arc::new(Prepared {
             name: format!("g{}", known.named),
             grammar: Arc::clone(grammar),
-            jsgf: grammar.to_jsgf(&names, decoys::WEIGHT, decoys::IN_A_ROW),
+            fsg: grammar.to_fsg("offhook", &names, decoys::PROBABILITY),
             words,
         });
         if known.prepared.len() == PREPARED_KEPT {
