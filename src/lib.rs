@@ -1,1 +1,39 @@
 //! Offhook: the voice-bot engine for Asterisk.
+//!
+//! One process takes calls from Asterisk over ARI and externalMedia, hears and speaks on them, and lets bots
+//! talk. This crate is the engine as a library; the binary `offhook` is a thin command line over it.
+//!
+//! # Layout
+//!
+//! Lower floors know nothing of higher ones; `tests/it/architecture.rs` holds the house to it.
+//!
+//! | floor | room | what lives there |
+//! |---|---|---|
+//! | 0 | [`time`], [`id`] | the monotonic [`time::Moment`], wall time, call ids |
+//! | 1 | [`audio`] | frames, G.711, resampling, tones, WAV, and the rings that carry audio between threads |
+//! | 1 | [`rtp`] | packets, the receive stream, telephone events, the sender |
+//! | 2 | [`turn`] | voice activity, endpointing, barge-in, the ledger of a turn's latencies |
+//! | 2 | [`speech`] | the traits `Recognizer` and `Synthesizer` and one file per backend |
+//! | 3 | [`asterisk`] | typed clients of Asterisk that know nothing of bots |
+//! | 3 | [`media`] | media threads, clock, playout: the only place that touches media sockets |
+//! | 3 | [`phone`] | a small real SIP phone: the scripted caller of the demo, the tests and the load run |
+//! | 4 | [`call`] | `Call`: what a bot holds, and its snapshot |
+//! | 5 | [`bot`] | the trait `Bot`, and `bot::flow`, an IVR declared in TOML |
+//! | 6 | [`store`] | calls and turns in SQLite |
+//! | 7 | [`engine`] | starts and stops everything, admits calls, drains |
+//! | 8 | [`cli`] | `run`, `demo`, `doctor`, `call`, `calls` |
+
+pub mod asterisk;
+pub mod audio;
+pub mod bot;
+pub mod call;
+pub mod cli;
+pub mod engine;
+pub mod id;
+pub mod media;
+pub mod phone;
+pub mod rtp;
+pub mod speech;
+pub mod store;
+pub mod time;
+pub mod turn;
