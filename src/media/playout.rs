@@ -37,6 +37,8 @@ pub(super) struct Playout {
     flushed: Option<PlayId>,
     /// The last play that was told to have ended.
     ended: Option<PlayId>,
+    /// A play whose announcement was given a tick to come.
+    awaited: Option<PlayId>,
     /// The last sample that went out, so that a stop does not click.
     last_sample: i16,
     /// The frame of the last tick was part of the current play.
@@ -70,6 +72,7 @@ impl Playout {
             current: None,
             flushed: None,
             ended: None,
+            awaited: None,
             last_sample: 0,
             saying: false,
             underruns: 0,
@@ -110,6 +113,10 @@ impl Playout {
         loop {
             match self.next_item() {
                 Some(VoiceItem::Audio(play, frame)) => {
+                    if self.awaits_rules(play) {
+                        self.put_back = Some(VoiceItem::Audio(play, frame));
+                        return self.silence();
+                    }
                     self.become_current(play, notice);
                     self.saying = true;
                     self.last_sample = frame.samples[FRAME_SAMPLES - 1];
@@ -186,6 +193,14 @@ impl Playout {
                 return Some(item);
             }
         }
+    }
+
+    /// Whether a play that begins has not been announced yet. Its announcement was sent before its audio was written,
+    /// but both cross to this thread by different ways: it is given one tick.
+    fn awaits_rules(&mut self, play: PlayId) -> bool {
+        let known = self.current.as_ref().is_some_and(|current| current.id == play)
+            || self.announced.iter().flatten().any(|(id, _)| *id == play);
+        !known && self.awaited.replace(play) != Some(play)
     }
 
     fn become_current(&mut self, play: PlayId, notice: &mut dyn FnMut(Notice)) {

@@ -4,6 +4,7 @@ use crate::audio::Frame;
 use crate::turn::vad::Vad;
 
 mod loopback;
+mod virtual_time;
 
 /// Takes everything that is not very quiet for speech.
 struct Loud;
