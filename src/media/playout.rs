@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::audio::resample::Down2;
 use crate::audio::ring::{PlayId, VoiceItem, VoiceReader};
 use crate::audio::{FRAME_SAMPLES, Frame, PTIME, Rate};
 use crate::turn::BargeIn;
@@ -39,6 +40,8 @@ pub(super) struct Playout {
     ended: Option<PlayId>,
     /// A play whose announcement was given a tick to come.
     awaited: Option<PlayId>,
+    /// For plays of 16 kHz.
+    down: Down2,
     /// The last sample that went out, so that a stop does not click.
     last_sample: i16,
     /// The frame of the last tick was part of the current play.
@@ -73,6 +76,7 @@ impl Playout {
             flushed: None,
             ended: None,
             awaited: None,
+            down: Down2::new(),
             last_sample: 0,
             saying: false,
             underruns: 0,
@@ -119,6 +123,7 @@ impl Playout {
                     }
                     self.become_current(play, notice);
                     self.saying = true;
+                    let frame = if frame.rate == Rate::Hz8000 { frame } else { self.narrow(play, &frame) };
                     self.last_sample = frame.samples[FRAME_SAMPLES - 1];
                     return frame;
                 }
@@ -225,6 +230,23 @@ impl Playout {
             self.ended = Some(play);
             notice(Notice::Ended { play, heard, end });
         }
+    }
+
+    /// Two frames of 16 kHz as one of 8 kHz. A play that ends in the middle of it ends in silence.
+    fn narrow(&mut self, play: PlayId, first: &Frame) -> Frame {
+        let mut frame = Frame::silence(Rate::Hz8000);
+        let (front, back) = frame.samples.split_at_mut(FRAME_SAMPLES / 2);
+        self.down.process(&first.samples, front);
+        match self.next_item() {
+            Some(VoiceItem::Audio(id, second)) if id == play && second.rate == Rate::Hz16000 => {
+                self.down.process(&second.samples, back);
+            }
+            other => {
+                self.put_back = other;
+                self.down.process(&[0; FRAME_SAMPLES], back);
+            }
+        }
+        frame
     }
 
     /// In the order of their numbers, empty places last.

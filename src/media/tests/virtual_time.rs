@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use super::Loud;
 use crate::audio::g711::Law;
 use crate::audio::ring::{self, EarItem, EarReader, PlayId, TapeReader, VoiceItem, VoiceWriter};
+use crate::audio::tone::Tone;
 use crate::audio::{FRAME_SAMPLES, Frame, Rate};
 use crate::id::CallId;
 use crate::media::hearing::Hearing;
@@ -167,6 +168,25 @@ fn two_plays_follow_each_other_without_a_gap() {
     let frames: Vec<bool> = (0..5).map(|_| is_speech(&booth.tick().1)).collect();
     assert_eq!(frames, [true, true, true, true, false]);
     assert_eq!(booth.ends(), [(1, 40, PlayEnd::Finished), (2, 40, PlayEnd::Finished)]);
+}
+
+#[test]
+fn a_play_of_16_khz_lasts_as_long_as_it_should() {
+    let mut booth = Booth::new();
+    let mut tone = Tone::sine(Rate::Hz16000, 1_000.0, -6.0);
+    let voice = booth.voice.as_ref().expect("the bot has not gone");
+    for _ in 0..9 {
+        let item = VoiceItem::Audio(PlayId(1), tone.frame());
+        voice.push(item).now_or_never().expect("room").expect("a call");
+    }
+    booth.finish(1);
+    booth.tick();
+    let heard: Vec<i16> = (0..4).flat_map(|_| booth.tick().1).collect();
+    let level = crate::audio::level::rms_dbfs(&heard[40..]);
+    assert!((level + 9.0).abs() < 0.3, "{level} dBFS");
+    booth.tick();
+    booth.tick();
+    assert_eq!(booth.ends(), [(1, 100, PlayEnd::Finished)]);
 }
 
 #[test]
