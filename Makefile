@@ -1,0 +1,57 @@
+# `make` alone lists the targets.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+# Where rustup puts cargo, for shells that do not read its env file.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up down build check test doc accuracy load clean
+
+help:
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+
+demo: ## a bot takes calls from a private Asterisk, and says how fast it was
+	@scripts/demo
+
+up: ## Asterisk and the engine in the background, for your softphone
+	@scripts/up
+
+down: ## end what `make up` started
+	@scripts/up --down
+
+build: ## compile the engine
+	@scripts/setup build
+	cargo build --release --locked
+
+check: ## formatting, lints and documentation, with no warning let through
+	@scripts/setup build
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+
+test: ## check, then every test, with Asterisk 22 and 16 where one is needed
+	@scripts/setup
+	@scripts/asterisk install
+	@scripts/asterisk install --version 16
+	$(MAKE) --no-print-directory check
+	cargo test --locked
+
+doc: ## the library's documentation, in target/doc
+	@scripts/setup build
+	cargo doc --locked --no-deps
+
+accuracy: ## how well the embedded recogniser hears
+	@scripts/setup
+	@scripts/asterisk install
+	cargo bench --locked --bench recognition
+
+load: ## one hundred calls at once
+	@scripts/setup
+	@scripts/asterisk install
+	cargo bench --locked --bench calls
+
+clean: down ## end what runs from here and delete what was built
+	@scripts/asterisk stop
+	cargo clean
+	rm -rf target
