@@ -62,10 +62,6 @@ const ANNOUNCED: usize = 16;
 /// A stop fades from the last sample to nothing in 5 ms.
 const RAMP: usize = 40;
 
-/// The rules of a play that nobody announced: it cannot be interrupted.
-const UNINTERRUPTIBLE: BargeIn =
-    BargeIn { voice: false, keys: false, protect: Duration::ZERO, min_speech: Duration::ZERO };
-
 impl Playout {
     pub(super) fn new(voice: VoiceReader) -> Self {
         Self {
@@ -213,7 +209,7 @@ impl Playout {
             return;
         }
         self.end_current(PlayEnd::Finished, notice);
-        let how = self.take_rules(play).unwrap_or(UNINTERRUPTIBLE);
+        let how = self.take_rules(play).unwrap_or(BargeIn::FORBIDDEN);
         let interruptible = how.voice || how.keys;
         self.current = Some(Play { id: play, heard: Duration::ZERO, started: false, interruptible });
         notice(Notice::Began(how));

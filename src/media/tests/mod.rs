@@ -3,6 +3,7 @@
 use crate::audio::Frame;
 use crate::turn::vad::Vad;
 
+mod allocations;
 mod loopback;
 mod virtual_time;
 
