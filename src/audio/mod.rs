@@ -6,7 +6,13 @@
 use std::time::Duration;
 
 pub mod g711;
+pub mod level;
+#[cfg(feature = "opus")]
+pub mod opus;
+pub mod resample;
 pub mod ring;
+pub mod tone;
+pub mod wav;
 
 /// The packetisation time used toward Asterisk: 20 ms.
 pub const PTIME: Duration = Duration::from_millis(20);

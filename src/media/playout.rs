@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::audio::resample::Down2;
 use crate::audio::ring::{PlayId, VoiceItem, VoiceReader};
 use crate::audio::{FRAME_SAMPLES, Frame, PTIME, Rate};
 use crate::turn::BargeIn;
@@ -37,6 +38,10 @@ pub(super) struct Playout {
     flushed: Option<PlayId>,
     /// The last play that was told to have ended.
     ended: Option<PlayId>,
+    /// A play whose announcement was given a tick to come.
+    awaited: Option<PlayId>,
+    /// For plays of 16 kHz.
+    down: Down2,
     /// The last sample that went out, so that a stop does not click.
     last_sample: i16,
     /// The frame of the last tick was part of the current play.
@@ -57,10 +62,6 @@ const ANNOUNCED: usize = 16;
 /// A stop fades from the last sample to nothing in 5 ms.
 const RAMP: usize = 40;
 
-/// The rules of a play that nobody announced: it cannot be interrupted.
-const UNINTERRUPTIBLE: BargeIn =
-    BargeIn { voice: false, keys: false, protect: Duration::ZERO, min_speech: Duration::ZERO };
-
 impl Playout {
     pub(super) fn new(voice: VoiceReader) -> Self {
         Self {
@@ -70,6 +71,8 @@ impl Playout {
             current: None,
             flushed: None,
             ended: None,
+            awaited: None,
+            down: Down2::new(),
             last_sample: 0,
             saying: false,
             underruns: 0,
@@ -110,8 +113,13 @@ impl Playout {
         loop {
             match self.next_item() {
                 Some(VoiceItem::Audio(play, frame)) => {
+                    if self.awaits_rules(play) {
+                        self.put_back = Some(VoiceItem::Audio(play, frame));
+                        return self.silence();
+                    }
                     self.become_current(play, notice);
                     self.saying = true;
+                    let frame = if frame.rate == Rate::Hz8000 { frame } else { self.narrow(play, &frame) };
                     self.last_sample = frame.samples[FRAME_SAMPLES - 1];
                     return frame;
                 }
@@ -188,12 +196,20 @@ impl Playout {
         }
     }
 
+    /// Whether a play that begins has not been announced yet. Its announcement was sent before its audio was written,
+    /// but both cross to this thread by different ways: it is given one tick.
+    fn awaits_rules(&mut self, play: PlayId) -> bool {
+        let known = self.current.as_ref().is_some_and(|current| current.id == play)
+            || self.announced.iter().flatten().any(|(id, _)| *id == play);
+        !known && self.awaited.replace(play) != Some(play)
+    }
+
     fn become_current(&mut self, play: PlayId, notice: &mut dyn FnMut(Notice)) {
         if self.current.as_ref().is_some_and(|current| current.id == play) {
             return;
         }
         self.end_current(PlayEnd::Finished, notice);
-        let how = self.take_rules(play).unwrap_or(UNINTERRUPTIBLE);
+        let how = self.take_rules(play).unwrap_or(BargeIn::FORBIDDEN);
         let interruptible = how.voice || how.keys;
         self.current = Some(Play { id: play, heard: Duration::ZERO, started: false, interruptible });
         notice(Notice::Began(how));
@@ -210,6 +226,23 @@ impl Playout {
             self.ended = Some(play);
             notice(Notice::Ended { play, heard, end });
         }
+    }
+
+    /// Two frames of 16 kHz as one of 8 kHz. A play that ends in the middle of it ends in silence.
+    fn narrow(&mut self, play: PlayId, first: &Frame) -> Frame {
+        let mut frame = Frame::silence(Rate::Hz8000);
+        let (front, back) = frame.samples.split_at_mut(FRAME_SAMPLES / 2);
+        self.down.process(&first.samples, front);
+        match self.next_item() {
+            Some(VoiceItem::Audio(id, second)) if id == play && second.rate == Rate::Hz16000 => {
+                self.down.process(&second.samples, back);
+            }
+            other => {
+                self.put_back = other;
+                self.down.process(&[0; FRAME_SAMPLES], back);
+            }
+        }
+        frame
     }
 
     /// In the order of their numbers, empty places last.

@@ -20,7 +20,7 @@ pub struct Header {
     pub ssrc: Ssrc,
 }
 
-/// Why a datagram is no RTP packet. [`Malformed::reason`] is fit for a log line: it carries no content.
+/// Why a datagram is no RTP packet. Fit for a log line: it carries no content.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Malformed {
     /// Shorter than its header, with contributing sources and extension, must be.

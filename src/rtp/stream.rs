@@ -77,6 +77,8 @@ pub struct ReceiveStream {
     /// The source before this one and when it was left, for its stragglers.
     left: Option<(Ssrc, Moment)>,
     held: Box<[Held; HELD]>,
+    /// How many of `held` are taken; nearly always none, and then the slots are not looked at.
+    holding: usize,
     given_up: [Option<(Seq, Moment)>; GIVEN_UP],
     next_given_up: usize,
     wait: Duration,
@@ -149,6 +151,7 @@ impl ReceiveStream {
             source: None,
             left: None,
             held: Box::new([EMPTY; HELD]),
+            holding: 0,
             given_up: [None; GIVEN_UP],
             next_given_up: 0,
             wait: Duration::ZERO,
@@ -218,6 +221,9 @@ impl ReceiveStream {
     }
 
     fn oldest_held(&self) -> Option<Moment> {
+        if self.holding == 0 {
+            return None;
+        }
         self.held.iter().filter(|held| held.header.is_some()).map(|held| held.arrived).min()
     }
 
@@ -261,6 +267,7 @@ impl ReceiveStream {
             self.stats.duplicate += 1;
             return;
         }
+        self.holding += 1;
         slot.header = Some(packet.header);
         slot.arrived = now;
         slot.len = packet.payload.len();
@@ -345,11 +352,14 @@ impl ReceiveStream {
     }
 
     fn release_successors(&mut self, out: &mut dyn FnMut(Piece<'_>)) {
-        while let Some(next) = self.source.as_ref().map(|source| source.next) {
+        while self.holding > 0
+            && let Some(next) = self.source.as_ref().map(|source| source.next)
+        {
             let slot = &mut self.held[usize::from(next.0) % HELD];
             match slot.header {
                 Some(header) if header.seq == next => {
                     slot.header = None;
+                    self.holding -= 1;
                     let held = *slot;
                     self.release(header, &held.payload[..held.len], out);
                 }

@@ -3,7 +3,9 @@
 use crate::audio::Frame;
 use crate::turn::vad::Vad;
 
+mod allocations;
 mod loopback;
+mod virtual_time;
 
 /// Takes everything that is not very quiet for speech.
 struct Loud;
