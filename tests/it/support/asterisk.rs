@@ -32,7 +32,7 @@ pub struct AsteriskUnderTest {
     /// Configuration, recordings, logs.
     pub dir: PathBuf,
     folder: PathBuf,
-    version: Option<&'static str>,
+    version: Option<String>,
     /// Has the SIP port while Asterisk is stopped, so that no other Asterisk chooses its ports meanwhile.
     placeholder: Mutex<Option<UdpSocket>>,
     /// Ends everything when its standard input does.
@@ -42,7 +42,7 @@ pub struct AsteriskUnderTest {
 /// What an Asterisk of one's own should be like.
 #[derive(Clone, Default)]
 pub struct Wanted {
-    /// `22` or `16`; the script's choice otherwise.
+    /// `22` or `16`; what OFFHOOK_TEST_ASTERISK says, or the script chooses, otherwise.
     pub version: Option<&'static str>,
     /// Text to add at the end of configuration files: `("extensions.conf", "…")`.
     pub extra: Vec<(&'static str, String)>,
@@ -85,7 +85,10 @@ impl AsteriskUnderTest {
             password: "offhook",
             dir,
             folder,
-            version: wanted.version,
+            version: wanted
+                .version
+                .map(str::to_owned)
+                .or_else(|| std::env::var("OFFHOOK_TEST_ASTERISK").ok()),
             placeholder: Mutex::new(None),
             guard,
         };
@@ -153,7 +156,7 @@ impl AsteriskUnderTest {
         if extra.exists() {
             command.arg("--extra").arg(extra);
         }
-        if let Some(version) = self.version {
+        if let Some(version) = &self.version {
             command.args(["--version", version]);
         }
         run(&mut command).map(drop)

@@ -15,7 +15,7 @@ parameters! {
         kind: Option<String> = "type",
         /// A name for people.
         name: Option<String> = "name",
-        /// Its variables (22.9, 23.3 and later).
+        /// Its variables (20.20, 22.10 and later).
         variables: BTreeMap<String, String> = "variables",
     }
 }
@@ -39,7 +39,7 @@ parameters! {
     BridgePlay {
         /// What, one after the other: `sound:hello`, `recording:name`, `number:42`, `digits:42`, `characters:ab`, `tone:ring`.
         media: Vec<String> = "media",
-        /// The format of the channel that plays (22 and later).
+        /// The format of the channel that plays (20.17, 22.7 and later).
         announcer_format: Option<String> = "announcer_format",
         /// The language.
         lang: Option<String> = "lang",
@@ -57,7 +57,7 @@ parameters! {
         name: String = "name",
         /// Its format: `wav`, `ulaw`, …
         format: String = "format",
-        /// The format of the channel that records (22 and later).
+        /// The format of the channel that records (20.17, 22.7 and later).
         recorder_format: Option<String> = "recorder_format",
         /// The longest, in seconds; 0 for no limit.
         max_duration_seconds: Option<u32> = "maxDurationSeconds",
@@ -91,17 +91,17 @@ operations! {
     /// Takes a bridge down; the channels in it stay in the application.
     DELETE "/bridges/{bridgeId}" => destroy(bridge: &BridgeId) -> ();
 
-    /// A variable of a bridge (22.9, 23.3 and later).
+    /// A variable of a bridge (20.20, 22.10 and later).
     GET "/bridges/{bridgeId}/variable" => var(bridge: &BridgeId; variable: &str = "variable") -> Variable;
 
-    /// Sets a variable of a bridge (22.9, 23.3 and later).
+    /// Sets a variable of a bridge (20.20, 22.10 and later).
     POST "/bridges/{bridgeId}/variable" =>
         set_var(bridge: &BridgeId; variable: &str = "variable", value: &str = "value") -> ();
 
-    /// Several variables of a bridge (22.9, 23.3 and later).
+    /// Several variables of a bridge (20.20, 22.10 and later).
     GET "/bridges/{bridgeId}/variables" => vars(bridge: &BridgeId; variables: &[&str] = "variables") -> Variables;
 
-    /// Sets several variables of a bridge (22.9, 23.3 and later).
+    /// Sets several variables of a bridge (20.20, 22.10 and later).
     POST "/bridges/{bridgeId}/variables" =>
         set_vars(bridge: &BridgeId; variables: &BTreeMap<String, String> = "variables") -> ();
 
