@@ -31,3 +31,7 @@ pub enum Advice {
     /// What the request asked for is so already, for instance the channel to hang up is gone.
     Ignore,
 }
+
+/// What the ids of channels and bridges begin with that the doctor makes to examine an Asterisk. An engine that sees one of
+/// them enter its application leaves it alone: the doctor hangs up itself.
+pub const PROBE: &str = "offhook-doctor-";

@@ -1,3 +1,4 @@
 //! cli
 
 pub mod calls;
+pub mod doctor;

@@ -131,6 +131,12 @@ impl Ari {
         &self.inner.address.peer
     }
 
+    /// Host and port, to be connected to.
+    #[must_use]
+    pub fn dial_address(&self) -> (String, u16) {
+        self.inner.address.dial()
+    }
+
     /// The user that requests are made as.
     #[must_use]
     pub fn user(&self) -> &str {

@@ -115,7 +115,10 @@ impl Parameter for String {
 /// Several values of one name.
 impl Parameter for [&str] {
     fn put(&self, name: &'static str, request: &mut Request) {
-        request.parameters.insert(name.to_owned(), Value::from(self));
+        // None is not the same as an empty one: `only=` asks for nothing.
+        if !self.is_empty() {
+            request.parameters.insert(name.to_owned(), Value::from(self));
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use futures_util::{SinkExt, StreamExt};
 use reqwest::header::AUTHORIZATION;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message};
@@ -166,10 +166,10 @@ impl Reader {
         loop {
             let why = match self.connect().await {
                 Ok(socket) => {
-                    let since = Moment::now();
+                    let since = Instant::now();
                     self.connected();
                     let why = self.read(socket).await;
-                    if Moment::now().since(since) >= GOOD_AFTER {
+                    if since.elapsed() >= GOOD_AFTER {
                         backoff.reset();
                     }
                     why
@@ -263,7 +263,7 @@ impl Reader {
         let mut ping = interval(PING_EVERY);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ping.reset();
-        let mut heard = Moment::now();
+        let mut heard = Instant::now();
         loop {
             tokio::select! {
                 message = socket.next() => {
@@ -272,10 +272,11 @@ impl Reader {
                         Some(Err(error)) => return ended(&error),
                         None => return Why::Closed(1006, String::new()),
                     };
-                    heard = Moment::now();
+                    let at = Moment::now();
+                    heard = Instant::now();
                     match message {
                         Message::Text(text) => {
-                            if self.dispatch(text.as_bytes(), heard) {
+                            if self.dispatch(text.as_bytes(), at) {
                                 return Why::Replaced;
                             }
                         }
@@ -290,7 +291,7 @@ impl Reader {
                     }
                 }
                 _ = ping.tick() => {
-                    if Moment::now().since(heard) >= DEAD_AFTER {
+                    if heard.elapsed() >= DEAD_AFTER {
                         return Why::Silent;
                     }
                     match timeout(PING_EVERY, socket.send(Message::Ping(Vec::new().into()))).await {
@@ -337,5 +338,72 @@ fn ended(error: &tungstenite::Error) -> Why {
             Why::Closed(1006, String::new())
         }
         other => Why::Broken(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! Against a far end that misbehaves in ways that a real Asterisk cannot be made to; all else is in tests/it/ari.rs.
+
+    use tokio::net::TcpListener;
+    use tokio_tungstenite::accept_async;
+
+    use super::*;
+    use crate::asterisk::ari::AriConfig;
+    use crate::asterisk::secret::Secret;
+
+    async fn connect() -> (EventStream, WebSocketStream<TcpStream>, TcpListener) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let ari = Ari::new(AriConfig::new(url, "offhook", Secret::new("x"))).unwrap();
+        let mut events = ari.events("bot");
+        let far = accept_async(listener.accept().await.unwrap().0).await.unwrap();
+        assert_eq!(events.next().await, Signal::Connected { first: true });
+        (events, far, listener)
+    }
+
+    #[tokio::test]
+    async fn malformed_messages_are_counted_and_end_nothing() {
+        let (mut events, mut far, _listener) = connect().await;
+        for text in [
+            "no json",
+            "[]",
+            "{}",
+            r#"{"type":7}"#,
+            r#"{"type":"StasisEnd"}"#,
+            r#"{"type":"ApplicationReplaced","application":"other"}"#,
+        ] {
+            far.send(Message::text(text)).await.unwrap();
+        }
+        far.send(Message::binary(vec![1, 2, 3])).await.unwrap();
+        far.send(Message::text(r#"{"type":"StasisEnd","channel":{"id":"1.1"}}"#)).await.unwrap();
+        let mut names = Vec::new();
+        while names.len() < 3 {
+            let Signal::Event(event) = events.next().await else { panic!("only events") };
+            names.push(event.kind.name().to_owned());
+        }
+        assert_eq!(names, ["StasisEnd", "ApplicationReplaced", "StasisEnd"]);
+        assert_eq!(events.counts(), EventCounts { events: 3, malformed: 6, connections: 1 });
+    }
+
+    #[tokio::test]
+    async fn a_far_end_that_says_nothing_at_all_is_given_up_and_dialled_again() {
+        let (mut events, _silent, listener) = connect().await;
+        tokio::time::pause();
+        let started = Instant::now();
+        assert_eq!(events.next().await, Signal::Disconnected { why: Why::Silent });
+        let waited = started.elapsed();
+        assert!((DEAD_AFTER..DEAD_AFTER + PING_EVERY).contains(&waited), "{waited:?}");
+        tokio::time::resume();
+        let _far = accept_async(listener.accept().await.unwrap().0).await.unwrap();
+        assert_eq!(events.next().await, Signal::Connected { first: false });
+    }
+
+    #[tokio::test]
+    async fn the_reason_of_the_far_end_for_closing_is_handed_on() {
+        let (mut events, mut far, _listener) = connect().await;
+        let frame = tungstenite::protocol::CloseFrame { code: 1011.into(), reason: "too slow".into() };
+        far.close(Some(frame)).await.unwrap();
+        assert_eq!(events.next().await, Signal::Disconnected { why: Why::Closed(1011, "too slow".into()) });
     }
 }

@@ -15,7 +15,7 @@ models! {
             id: ChannelId,
         }
         has {
-            /// The id in the protocol, for instance the SIP Call-ID (22 and later).
+            /// The id in the protocol, for instance the SIP Call-ID (not in the first releases of 16).
             protocol_id: String,
             /// Its name: technology, resource and a counter, for instance `PJSIP/alice-00000001`.
             name: String,
@@ -37,7 +37,7 @@ models! {
             channelvars: BTreeMap<String, String>,
             /// The number that redirected the call here.
             caller_rdnis: String,
-            /// The tenant (22 and later).
+            /// The tenant (newer releases).
             tenantid: String,
         }
     }
@@ -165,7 +165,7 @@ models! {
             video_source_id: String,
             /// When it was made.
             creationtime: Timestamp,
-            /// Variables that the server shows with each bridge (22 and later).
+            /// Variables that the server shows with each bridge (20.20, 22.10 and later).
             bridgevars: BTreeMap<String, String>,
         }
     }
@@ -234,7 +234,7 @@ models! {
         }
     }
 
-    /// The values of several variables (22.9, 23.3 and later).
+    /// The values of several variables (20.20, 22.10 and later).
     Variables {
         has {
             /// By name.

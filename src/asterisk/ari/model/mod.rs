@@ -5,6 +5,7 @@
 
 mod call;
 mod event;
+mod kind;
 mod parts;
 mod server;
 mod time;
@@ -16,7 +17,8 @@ pub use call::{
     Bridge, CallerId, Channel, ChannelState, Dialplan, LiveRecording, Playback, PlaybackState,
     RecordingState, RtpStatistics, StoredRecording, Variable, Variables,
 };
-pub use event::{Event, EventKind};
+pub use event::Event;
+pub use kind::EventKind;
 pub use parts::{
     AdditionalParam, ContactInfo, Peer, ReferTo, ReferredBy, RequiredDestination, RestHeader, RestParameter,
     TextMessage,
@@ -59,7 +61,7 @@ use models;
 /// Every model and event that is known here, by Asterisk's name for it where that is the same, with the names of its
 /// fields: what a test compares with a running server's own description.
 pub fn described() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
-    [call::MODELS, server::MODELS, parts::MODELS, event::EVENTS].into_iter().flatten().copied()
+    [call::MODELS, server::MODELS, parts::MODELS, kind::EVENTS].into_iter().flatten().copied()
 }
 
 /// Reads a model from the body of an answer. Never panics, whatever the bytes.

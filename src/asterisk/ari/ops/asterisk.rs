@@ -24,7 +24,7 @@ operations! {
     /// Version, build, settings and times; `only` some of `build`, `system`, `config`, `status` (empty: all).
     GET "/asterisk/info" => info(; only: &[&str] = "only") -> AsteriskInfo;
 
-    /// Answers at once (16.5 and later).
+    /// Answers at once (not in the first releases of 16).
     GET "/asterisk/ping" => ping() -> AsteriskPing;
 
     /// The modules that are loaded.

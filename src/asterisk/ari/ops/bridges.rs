@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::asterisk::ari::model::{Bridge, LiveRecording, Playback, Variable, Variables};
 use crate::asterisk::ari::operation::{operations, parameters};
-use crate::asterisk::ari::{BridgeId, ChannelId, PlaybackId};
+use crate::asterisk::ari::{AriError, BridgeId, ChannelId, PlaybackId};
 
 use super::channels::IfExists;
 
@@ -15,7 +15,7 @@ parameters! {
         kind: Option<String> = "type",
         /// A name for people.
         name: Option<String> = "name",
-        /// Its variables (22.9, 23.3 and later).
+        /// Its variables (20.20, 22.10 and later).
         variables: BTreeMap<String, String> = "variables",
     }
 }
@@ -39,7 +39,7 @@ parameters! {
     BridgePlay {
         /// What, one after the other: `sound:hello`, `recording:name`, `number:42`, `digits:42`, `characters:ab`, `tone:ring`.
         media: Vec<String> = "media",
-        /// The format of the channel that plays (22 and later).
+        /// The format of the channel that plays (20.17, 22.7 and later).
         announcer_format: Option<String> = "announcer_format",
         /// The language.
         lang: Option<String> = "lang",
@@ -57,7 +57,7 @@ parameters! {
         name: String = "name",
         /// Its format: `wav`, `ulaw`, …
         format: String = "format",
-        /// The format of the channel that records (22 and later).
+        /// The format of the channel that records (20.17, 22.7 and later).
         recorder_format: Option<String> = "recorder_format",
         /// The longest, in seconds; 0 for no limit.
         max_duration_seconds: Option<u32> = "maxDurationSeconds",
@@ -91,25 +91,23 @@ operations! {
     /// Takes a bridge down; the channels in it stay in the application.
     DELETE "/bridges/{bridgeId}" => destroy(bridge: &BridgeId) -> ();
 
-    /// A variable of a bridge (22.9, 23.3 and later).
+    /// A variable of a bridge (20.20, 22.10 and later).
     GET "/bridges/{bridgeId}/variable" => var(bridge: &BridgeId; variable: &str = "variable") -> Variable;
 
-    /// Sets a variable of a bridge (22.9, 23.3 and later).
-    POST "/bridges/{bridgeId}/variable" => set_var(
-        bridge: &BridgeId; variable: &str = "variable", value: &str = "value",
-        report_events: Option<bool> = "report_events"
-    ) -> ();
+    /// Sets a variable of a bridge (20.20, 22.10 and later).
+    POST "/bridges/{bridgeId}/variable" =>
+        set_var(bridge: &BridgeId; variable: &str = "variable", value: &str = "value") -> ();
 
-    /// Several variables of a bridge (22.9, 23.3 and later).
+    /// Several variables of a bridge (20.20, 22.10 and later).
     GET "/bridges/{bridgeId}/variables" => vars(bridge: &BridgeId; variables: &[&str] = "variables") -> Variables;
 
-    /// Sets several variables of a bridge (22.9, 23.3 and later).
+    /// Sets several variables of a bridge (20.20, 22.10 and later).
     POST "/bridges/{bridgeId}/variables" =>
         set_vars(bridge: &BridgeId; variables: &BTreeMap<String, String> = "variables") -> ();
 
-    /// Puts a channel into a bridge. It must be in a Stasis application already: wait for its `StasisStart`.
+    /// Puts a channel into a bridge with a role, muted, … It must be in a Stasis application already: wait for its `StasisStart`.
     POST "/bridges/{bridgeId}/addChannel" =>
-        add_channel(bridge: &BridgeId; channel: &ChannelId = "channel") -> ();
+        add_channel_as(bridge: &BridgeId; channel: &ChannelId = "channel" | role: &AddChannel) -> ();
 
     /// Takes a channel out of a bridge.
     POST "/bridges/{bridgeId}/removeChannel" =>
@@ -136,4 +134,15 @@ operations! {
 
     /// Records the bridge.
     POST "/bridges/{bridgeId}/record" => record(bridge: &BridgeId | parameters: &BridgeRecord) -> LiveRecording;
+}
+
+impl Bridges<'_> {
+    /// Puts a channel into a bridge. It must be in a Stasis application already: wait for its `StasisStart`.
+    ///
+    /// # Errors
+    ///
+    /// Every [`AriError`]; its `advice()` says what to do.
+    pub async fn add_channel(self, bridge: &BridgeId, channel: &ChannelId) -> Result<(), AriError> {
+        self.add_channel_as(bridge, channel, &AddChannel::default()).await
+    }
 }

@@ -172,7 +172,7 @@ parameters! {
         direction: Option<String> = "direction",
         /// For AudioSocket the UUID that it introduces itself with.
         data: Option<String> = "data",
-        /// For WebSockets what is added to the dialled URI, or options such as `f(json)` (22.6 and later).
+        /// For WebSockets what is added to the dialled URI, or options such as `f(json)` (22.8, 23.2 and later).
         transport_data: Option<String> = "transport_data",
         /// Variables of the channel.
         variables: BTreeMap<String, String> = "variables",
@@ -331,7 +331,7 @@ operations! {
     /// Stops it.
     DELETE "/channels/{channelId}/ring" => ring_stop(channel: &ChannelId) -> ();
 
-    /// Opens the audio before the answer (22 and later).
+    /// Opens the audio before the answer (20.17, 22.6 and later).
     POST "/channels/{channelId}/progress" => progress(channel: &ChannelId) -> ();
 
     /// Sends keys.
@@ -378,10 +378,10 @@ operations! {
     POST "/channels/{channelId}/variable" =>
         set_var(channel: &ChannelId; variable: &str = "variable", value: &str = "value") -> ();
 
-    /// Several variables (22.9, 23.3 and later).
+    /// Several variables (20.20, 22.10 and later).
     GET "/channels/{channelId}/variables" => vars(channel: &ChannelId; variables: &[&str] = "variables") -> Variables;
 
-    /// Sets several (22.9, 23.3 and later).
+    /// Sets several (20.20, 22.10 and later).
     POST "/channels/{channelId}/variables" =>
         set_vars(channel: &ChannelId; variables: &BTreeMap<String, String> = "variables") -> ();
 
@@ -405,7 +405,7 @@ operations! {
     POST "/channels/externalMedia" => external_media(| parameters: &ExternalMedia) -> Channel;
 
     /// Tells the phone that asked for a transfer how far it is: `channel_progress`, `channel_answered`, `channel_declined`,
-    /// `channel_unavailable` (22 and later).
+    /// `channel_unavailable` (20.14, 22.4 and later).
     POST "/channels/{channelId}/transfer_progress" =>
         transfer_progress(channel: &ChannelId; states: &str = "states") -> ();
 }

@@ -41,7 +41,7 @@ operations! {
     /// Sends a message to a URI.
     PUT "/endpoints/sendMessage" => send_message_to(; to: &str = "to" | message: &Message) -> ();
 
-    /// Sends a REFER to a URI (20 and later).
+    /// Sends a REFER to a URI (21 and later, late releases of 18 and 20).
     POST "/endpoints/refer" => refer_uri(; to: &str = "to" | refer: &Refer) -> ();
 
     /// Those of a technology.
@@ -54,6 +54,6 @@ operations! {
     PUT "/endpoints/{tech}/{resource}/sendMessage" =>
         send_message(technology: &str, resource: &str | message: &Message) -> ();
 
-    /// Sends a REFER to an endpoint (20 and later).
+    /// Sends a REFER to an endpoint (21 and later, late releases of 18 and 20).
     POST "/endpoints/{tech}/{resource}/refer" => refer(technology: &str, resource: &str | refer: &Refer) -> ();
 }

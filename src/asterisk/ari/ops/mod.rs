@@ -1,6 +1,6 @@
 //! The operations, one file per resource of Asterisk's own description (`GET /ari/api-docs/resources.json`).
 //!
-//! All 111 that Asterisk 22 and 23 have by now are written down; which of them a server knows depends on its version
+//! All that Asterisk 22 and 23 have are written down (but the events socket, which is a stream); which of them a server knows depends on its version
 //! ([`AriError::Unsupported`](super::AriError::Unsupported) otherwise). A test compares them with a running Asterisk.
 
 mod applications;
