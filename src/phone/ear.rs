@@ -161,6 +161,12 @@ impl Ear {
         }
     }
 
+    /// What counts as speech here.
+    #[must_use]
+    pub fn settings(&self) -> EarSettings {
+        self.settings
+    }
+
     /// Takes a datagram that came at `at`. True when a segment of speech began with it.
     pub fn datagram(&mut self, at: Moment, bytes: &[u8]) -> bool {
         let Some(rtp) = Rtp::parse(bytes) else {

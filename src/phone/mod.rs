@@ -5,8 +5,10 @@ use std::time::Duration;
 
 mod call;
 mod ear;
+pub mod fleet;
 mod line;
 mod media;
+pub mod script;
 pub mod sip;
 mod stamp;
 mod voice;
