@@ -1,1 +1,33 @@
-//! asterisk
+//! Typed clients of Asterisk that know nothing of bots.
+//!
+//! # Parts
+//!
+//! - [`ari`]: the Asterisk REST Interface: every operation of it, and its events over a WebSocket that comes back by
+//!   itself and says what happened meanwhile.
+//! - [`secret`]: a password that cannot be printed by accident.
+//! - [`tls`]: the one crypto provider of the process, for `https` and `wss`.
+//!
+//! # What it never does
+//!
+//! It decides nothing about calls: it carries requests to Asterisk and events from it, and says of each failure
+//! what kind it is ([`Advice`]). It logs no credentials, no phone numbers and no dialled endpoints: an error or a log
+//! line names the operation (`DELETE /channels/{channelId}`) and the id of the thing, never a whole URL.
+//!
+//! # Errors
+//!
+//! One enum per part; each error says through `advice()` whether to try again, hang up or go on.
+
+pub mod ari;
+pub mod secret;
+pub mod tls;
+
+/// What to do about an error.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Advice {
+    /// Asterisk is away, busy or starting: the same request may work in a moment.
+    Retry,
+    /// The request will not work for this call: end it, after clearing what it left behind.
+    HangUp,
+    /// What the request asked for is so already, for instance the channel to hang up is gone.
+    Ignore,
+}

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+pub mod g711;
 pub mod ring;
 
 /// The packetisation time used toward Asterisk: 20 ms.

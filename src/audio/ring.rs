@@ -1,9 +1,9 @@
 //! Bounded rings between a media thread and everybody else.
 //!
 //! Two of them per call: the *ear* carries what the caller says from the media thread to a recogniser, the *voice*
-//! carries what the bot says to the media thread. Both are lock-free on the media thread's side and allocate
-//! nothing after they are made. A full ear drops its oldest item and counts it; a full voice makes its writer
-//! wait. Either end may be dropped at any time; the other end then sees [`None`] or [`Closed`].
+//! carries what the bot says to the media thread; a call that is recorded has a third, the *tape*, with both sides
+//! of it. All are lock-free on the media thread's side and allocate nothing after they are made. A full ear or tape
+//! drops its oldest item and counts it; a full voice makes its writer wait. Either end may be dropped at any time; the other end then sees [`None`] or [`Closed`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -226,6 +226,66 @@ impl Drop for VoiceReader {
     }
 }
 
+/// Both sides of the same 20 ms of a call, as the bot's side of the wire saw them.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct TapeItem {
+    /// What the caller said.
+    pub caller: Frame,
+    /// What was sent to the caller.
+    pub bot: Frame,
+}
+
+/// Makes a tape that holds `capacity` items.
+#[must_use]
+pub fn tape(capacity: usize) -> (TapeWriter, TapeReader) {
+    let shared = Shared::new(capacity);
+    (TapeWriter(Arc::clone(&shared)), TapeReader(shared))
+}
+
+/// The media thread's end of a tape.
+pub struct TapeWriter(Arc<Shared<TapeItem>>);
+
+impl TapeWriter {
+    /// Adds an item; when the tape is full its oldest item is dropped and counted. Wakes the reader only when a
+    /// quarter of the tape is there to be read: nobody waits for a recording. Never blocks, never allocates.
+    pub fn push(&self, item: TapeItem) {
+        if self.0.queue.force_push(item).is_some() {
+            self.0.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        if self.0.queue.len() * 4 >= self.0.queue.capacity() {
+            self.0.reader.wake();
+        }
+    }
+
+    /// Items dropped because nobody read them in time.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.0.dropped.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for TapeWriter {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// The recorder's end of a tape.
+pub struct TapeReader(Arc<Shared<TapeItem>>);
+
+impl TapeReader {
+    /// Takes the next item if there is one. Any thread.
+    #[must_use]
+    pub fn try_pop(&self) -> Option<TapeItem> {
+        self.0.queue.pop()
+    }
+
+    /// Waits for the next item; [`None`] when the call has ended and the tape is empty.
+    pub async fn pop(&self) -> Option<TapeItem> {
+        std::future::poll_fn(|cx| self.0.poll_pop(cx)).await
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -272,5 +332,14 @@ mod tests {
         drop(writer);
         assert_eq!(reader.pop().await, Some(EarItem::Onset { at: Moment::ZERO }));
         assert_eq!(reader.pop().await, None);
+    }
+    #[test]
+    fn a_full_tape_drops_its_oldest_item_and_counts_it() {
+        let (writer, reader) = tape(2);
+        for value in 1..=3 {
+            writer.push(TapeItem { caller: frame(value), bot: frame(-value) });
+        }
+        assert_eq!(writer.dropped(), 1);
+        assert_eq!(reader.try_pop().map(|item| item.bot), Some(frame(-2)));
     }
 }

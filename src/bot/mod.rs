@@ -1,1 +1,3 @@
 //! bot
+
+pub mod flow;

@@ -1,1 +1,465 @@
-//! media
+//! Media threads: the only place that touches media sockets.
+//!
+//! A media thread is a plain thread that owns one UDP socket and the calls on it. It wakes when a packet comes, when
+//! a bot wants something, and every 5 ms by an absolute clock; each of its calls is served once per 20 ms, in one of
+//! four phases, so that the work is spread. All calls of a thread share its port: every call's packets come from
+//! Asterisk's own port for that call, so the source address names the call, and what comes from elsewhere is dropped
+//! and counted.
+//!
+//! # Parts
+//!
+//! - this file: [`Media`] starts the threads; [`Media::reserve`] picks one, [`Media::attach`] puts a call on it and
+//!   gives the bot's side a [`MediaSession`].
+//! - `thread`: the loop. Sockets and clocks are here and nowhere else.
+//! - `line`: one call as a pure state: packets and ticks in, packets and events out. Runs in virtual time.
+//! - `hearing`: payload to frames to turn taking to the ear.
+//! - `playout`: the voice ring to one frame per tick; what was heard; flushing.
+//! - `stats`: the numbers of a call.
+//!
+//! # What it never does
+//!
+//! It waits for nobody: a bot that does not read its ear loses the oldest audio, one that writes too little is heard
+//! as silence. It allocates nothing per frame. It never makes up for lost time: a tick that was missed is skipped,
+//! and the RTP timestamp goes on without it. It interrupts a play by itself, in the wake in which the caller is
+//! found to speak, without asking the bot.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use futures_util::task::AtomicWaker;
+use tokio::sync::mpsc;
+
+use crate::audio::g711::Law;
+use crate::audio::ring::{self, EarReader, PlayId, TapeReader, VoiceWriter};
+use crate::id::CallId;
+use crate::rtp::PayloadType;
+use crate::time::Moment;
+use crate::turn::vad::Vad;
+use crate::turn::{BargeIn, Listening, TurnSignal, TurnTaker};
+
+pub use playout::PlayEnd;
+pub use stats::MediaStats;
+
+mod hearing;
+mod line;
+mod playout;
+mod stats;
+mod thread;
+
+#[cfg(test)]
+mod tests;
+
+/// What [`Media::start`] needs to know.
+#[derive(Clone, Debug)]
+pub struct MediaConfig {
+    /// How many media threads; at least one is started.
+    pub threads: usize,
+    /// The address that the sockets are bound to.
+    pub bind: IpAddr,
+    /// The first thread's port; thread i has `port + i`. 0: any free port for each.
+    pub port: u16,
+    /// The address that Asterisk shall send to, where it is not the one bound to (behind NAT, or bound to all).
+    pub advertise: Option<IpAddr>,
+}
+
+/// Why media could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum MediaError {
+    /// A socket could not be bound.
+    #[error(
+        "cannot bind the media port {address}/udp: {source}; choose another `media.port` or end the program that has it"
+    )]
+    Bind {
+        /// What was to be bound.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Bound to every address, and not told which one is ours.
+    #[error(
+        "media is bound to all addresses ({0}): set `media.advertise` to the one that Asterisk can reach"
+    )]
+    NothingToAdvertise(IpAddr),
+    /// The ports after the first one run past 65,535.
+    #[error("{threads} media threads from port {port} run past 65535: choose a lower `media.port`")]
+    TooManyPorts {
+        /// The first port.
+        port: u16,
+        /// How many follow.
+        threads: usize,
+    },
+    /// The system refused a thread, a timer or an event descriptor.
+    #[error(
+        "cannot start a media thread: {0}; the limit of processes or open files may be too low (ulimit -u, -n)"
+    )]
+    Start(std::io::Error),
+    /// The call's media has ended, or the thread has been shut down.
+    #[error("call {0}: its media has ended")]
+    Ended(CallId),
+    /// The media thread does not keep up with the commands.
+    #[error("call {0}: the media thread is overloaded; lower `limits.calls`")]
+    Overloaded(CallId),
+}
+
+/// The media threads. Dropping it ends all media and joins the threads.
+pub struct Media {
+    threads: Vec<thread::Thread>,
+    next_key: AtomicU64,
+}
+
+/// A place on a media thread, kept for a call that is being set up.
+pub struct Seat {
+    shared: Arc<thread::Shared>,
+}
+
+/// Who shall be attached, and how.
+pub struct Attach {
+    /// The call, for messages.
+    pub call: CallId,
+    /// Where its packets come from and go to: what Asterisk tells as `UNICASTRTP_LOCAL_ADDRESS` and `_PORT`.
+    pub peer: SocketAddr,
+    /// The law that we send, and expect to get.
+    pub law: Law,
+    /// The payload type of telephone events.
+    pub key_events: PayloadType,
+    /// Tells speech from the rest.
+    pub vad: Box<dyn Vad>,
+    /// Whether both sides are wanted for a recording.
+    pub tape: bool,
+    /// How many items the ear holds. A frame is one item.
+    pub ear_capacity: usize,
+    /// How many items the voice holds.
+    pub voice_capacity: usize,
+}
+
+impl Attach {
+    /// The usual: µ-law, events on 101, no tape, five seconds of ear and one of voice.
+    #[must_use]
+    pub fn new(call: CallId, peer: SocketAddr, vad: Box<dyn Vad>) -> Self {
+        Self {
+            call,
+            peer,
+            law: Law::Mu,
+            key_events: PayloadType::EVENTS,
+            vad,
+            tape: false,
+            ear_capacity: 250,
+            voice_capacity: 50,
+        }
+    }
+}
+
+/// The bot's side of one call's media. Dropping it, or its [`Lease`], takes the call off its thread.
+pub struct MediaSession {
+    /// What happens on the call. Bounded: who does not read it loses the newest events, counted.
+    pub events: mpsc::Receiver<MediaEvent>,
+    /// What the caller says, utterance by utterance, 8 kHz.
+    pub ear: EarReader,
+    /// What the bot says: frames of 8 kHz, or of 16 kHz two per tick.
+    pub voice: VoiceWriter,
+    /// Tells the media thread what to do.
+    pub control: Control,
+    /// Both sides of the call, if they were wanted.
+    pub tape: Option<TapeReader>,
+    /// Keeps the call on its thread.
+    pub lease: Lease,
+}
+
+/// Keeps a call on its media thread.
+pub struct Lease {
+    control: Control,
+    seat: Seat,
+}
+
+/// What happens on a call's media.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum MediaEvent {
+    /// The turn changes.
+    Turn(TurnSignal),
+    /// The first frame of a play has been sent.
+    PlayStarted {
+        /// Which.
+        play: PlayId,
+        /// Just after it was sent.
+        at: Moment,
+    },
+    /// A play is over; comes once for each that was announced or of which anything was written.
+    PlayEnded {
+        /// Which.
+        play: PlayId,
+        /// When its last frame had been played, or when it was stopped.
+        at: Moment,
+        /// How much of it was sent: whole frames.
+        heard: Duration,
+        /// How it ended.
+        end: PlayEnd,
+    },
+    /// A key was pressed and let go, as told by a telephone event in the stream. Barge-in by it happened when it
+    /// went down.
+    Digit {
+        /// `0` to `9`, `*`, `#`, `A` to `D`.
+        digit: char,
+        /// How long it was held.
+        duration: Duration,
+        /// When it was let go.
+        at: Moment,
+    },
+    /// No packet has come for three seconds.
+    Quiet {
+        /// When the last one came, or the call was attached.
+        since: Moment,
+    },
+    /// Packets come again.
+    Back {
+        /// When the first one came.
+        at: Moment,
+    },
+}
+
+/// Tells a call's media thread what to do. Any thread; nothing here waits. Commands are done in the order given,
+/// within a few hundred microseconds on an idle machine, and before any audio that was written to the voice later.
+#[derive(Clone)]
+pub struct Control {
+    call: CallId,
+    key: u64,
+    shared: Arc<CallShared>,
+    thread: Arc<thread::Shared>,
+}
+
+impl Control {
+    /// Begins to listen for an utterance; one that is under way ends in the ear.
+    ///
+    /// # Errors
+    /// [`MediaError::Ended`], [`MediaError::Overloaded`]; the same for every method here.
+    pub fn listen(&self, how: Listening) -> Result<(), MediaError> {
+        self.send(Command::Listen(how))
+    }
+
+    /// Stops listening.
+    ///
+    /// # Errors
+    /// As [`listen`](Self::listen).
+    pub fn deaf(&self) -> Result<(), MediaError> {
+        self.send(Command::Deaf)
+    }
+
+    /// Says how `play` may be interrupted; to be called before its first frame is written. A play that was never
+    /// announced cannot be interrupted. Up to sixteen can be announced ahead.
+    ///
+    /// # Errors
+    /// As [`listen`](Self::listen).
+    pub fn begin_play(&self, play: PlayId, how: BargeIn) -> Result<(), MediaError> {
+        self.send(Command::Announce(play, how))
+    }
+
+    /// Stops every play up to `play`, now and for good: what is written of them later is thrown away.
+    ///
+    /// # Errors
+    /// As [`listen`](Self::listen).
+    pub fn flush(&self, play: PlayId) -> Result<(), MediaError> {
+        self.send(Command::Flush(play))
+    }
+
+    /// A key went down at `at`, as told by another way than the stream (ARI): it may interrupt.
+    ///
+    /// # Errors
+    /// As [`listen`](Self::listen).
+    pub fn key(&self, at: Moment) -> Result<(), MediaError> {
+        self.send(Command::Key(at))
+    }
+
+    /// The call's numbers as of its last tick; its final ones after its end.
+    #[must_use]
+    pub fn stats(&self) -> MediaStats {
+        self.shared.stats.read()
+    }
+
+    fn send(&self, command: Command) -> Result<(), MediaError> {
+        if self.shared.ended.load(Ordering::Acquire) {
+            return Err(MediaError::Ended(self.call));
+        }
+        self.thread.send(self.call, thread::Order::Call(self.key, command))
+    }
+}
+
+impl Lease {
+    /// Takes the call off its thread and gives back its final numbers, at most 20 ms later.
+    pub async fn detach(self) -> MediaStats {
+        let shared = Arc::clone(&self.control.shared);
+        drop(self);
+        std::future::poll_fn(|cx| {
+            shared.waiter.register(cx.waker());
+            if shared.ended.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        shared.stats.read()
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.control.shared.gone.store(true, Ordering::Release);
+        self.seat.shared.ring();
+    }
+}
+
+impl MediaSession {
+    /// Takes the call off its thread and gives back its final numbers, at most 20 ms later.
+    pub async fn detach(self) -> MediaStats {
+        self.lease.detach().await
+    }
+}
+
+impl Seat {
+    /// The address that Asterisk shall send this call's audio to: what ARI's `external_host` gets.
+    #[must_use]
+    pub fn advertised(&self) -> SocketAddr {
+        self.shared.advertised
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.shared.load.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Media {
+    /// Binds the sockets and starts the threads.
+    ///
+    /// # Errors
+    /// When a port is taken, nothing can be advertised, or the system refuses a thread.
+    pub fn start(config: &MediaConfig) -> Result<Self, MediaError> {
+        let advertise = config.advertise.unwrap_or(config.bind);
+        if advertise.is_unspecified() {
+            return Err(MediaError::NothingToAdvertise(config.bind));
+        }
+        let count = config.threads.max(1);
+        let mut threads = Vec::with_capacity(count);
+        for i in 0..count {
+            let port = match config.port {
+                0 => 0,
+                first => u16::try_from(i)
+                    .ok()
+                    .and_then(|i| first.checked_add(i))
+                    .ok_or(MediaError::TooManyPorts { port: first, threads: count })?,
+            };
+            threads.push(thread::Thread::start(i, SocketAddr::new(config.bind, port), advertise)?);
+        }
+        Ok(Self { threads, next_key: AtomicU64::new(1) })
+    }
+
+    /// Keeps a place on the thread with the fewest calls. Any thread.
+    #[must_use]
+    pub fn reserve(&self) -> Seat {
+        let least = self.threads.iter().min_by_key(|thread| thread.shared.load.load(Ordering::Relaxed));
+        let shared = Arc::clone(&least.expect("at least one thread was started").shared);
+        shared.load.fetch_add(1, Ordering::Relaxed);
+        Seat { shared }
+    }
+
+    /// Puts a call on its thread: from the next tick on silence is sent, and what comes from its peer is heard. A
+    /// call that still has the same peer is put off: Asterisk gave its port to this one. Any thread; does not wait.
+    ///
+    /// # Errors
+    /// [`MediaError::Ended`] after a shut-down, [`MediaError::Overloaded`].
+    pub fn attach(&self, seat: Seat, attach: Attach) -> Result<MediaSession, MediaError> {
+        let (ear_writer, ear) = ring::ear(attach.ear_capacity.max(1));
+        let (voice, voice_reader) = ring::voice(attach.voice_capacity.max(1));
+        let (tape_writer, tape) = attach.tape.then(|| ring::tape(TAPE)).unzip();
+        let (events_out, events) = mpsc::channel(EVENTS);
+        let shared = Arc::new(CallShared::default());
+        let key = self.next_key.fetch_add(1, Ordering::Relaxed);
+        let control =
+            Control { call: attach.call, key, shared: Arc::clone(&shared), thread: Arc::clone(&seat.shared) };
+        let parts = line::LineParts {
+            call: attach.call,
+            key,
+            peer: SocketAddr::new(attach.peer.ip().to_canonical(), attach.peer.port()),
+            law: attach.law,
+            key_events: attach.key_events,
+            hearing: hearing::Hearing::new(TurnTaker::new(attach.vad), ear_writer),
+            playout: playout::Playout::new(voice_reader),
+            tape: tape_writer,
+            events: events_out,
+            shared,
+        };
+        // Made here, on the caller's thread, so that the media thread only takes a pointer.
+        let line = Box::new(line::Line::new(Moment::now(), parts));
+        seat.shared.send(attach.call, thread::Order::Attach(line))?;
+        let lease = Lease { control: control.clone(), seat };
+        Ok(MediaSession { events, ear, voice, control, tape, lease })
+    }
+
+    /// What is true of all calls together.
+    #[must_use]
+    pub fn totals(&self) -> MediaTotals {
+        self.threads.iter().fold(MediaTotals::default(), |sum, thread| {
+            let shared = &thread.shared;
+            MediaTotals {
+                calls: sum.calls + shared.load.load(Ordering::Relaxed),
+                unknown_source: sum.unknown_source + shared.unknown_source.load(Ordering::Relaxed),
+                receive_errors: sum.receive_errors + shared.receive_errors.load(Ordering::Relaxed),
+                worst_wake: sum
+                    .worst_wake
+                    .max(Duration::from_nanos(shared.worst_wake.load(Ordering::Relaxed))),
+            }
+        })
+    }
+
+    /// Ends all media and joins the threads; the same as dropping it. Waits for a few milliseconds.
+    pub fn shut_down(self) {
+        drop(self);
+    }
+}
+
+/// What is true of all calls together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct MediaTotals {
+    /// Calls attached and seats kept.
+    pub calls: usize,
+    /// Datagrams from an address that no call has.
+    pub unknown_source: u64,
+    /// Errors of the sockets while receiving.
+    pub receive_errors: u64,
+    /// The longest that a tick was late.
+    pub worst_wake: Duration,
+}
+
+/// Tape of a call: five seconds.
+const TAPE: usize = 250;
+
+/// Events of a call that wait to be read.
+const EVENTS: usize = 128;
+
+/// What a [`Control`] asks for.
+enum Command {
+    Listen(Listening),
+    Deaf,
+    Announce(PlayId, BargeIn),
+    Flush(PlayId),
+    Key(Moment),
+}
+
+/// What a call's two sides share.
+#[derive(Default)]
+struct CallShared {
+    /// The bot's side let go.
+    gone: AtomicBool,
+    /// The media thread let go; `stats` are final.
+    ended: AtomicBool,
+    /// Waits for `ended`.
+    waiter: AtomicWaker,
+    stats: stats::SharedStats,
+}
+
+impl CallShared {
+    fn finish(&self, last: &MediaStats) {
+        self.stats.publish(last);
+        self.ended.store(true, Ordering::Release);
+        self.waiter.wake();
+    }
+}

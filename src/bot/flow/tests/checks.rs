@@ -1,0 +1,1 @@
+//! What the reader and the checks find, with the line of each.

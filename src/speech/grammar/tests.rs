@@ -1,0 +1,131 @@
+//! Tests of grammars, in the words of a front desk.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const DESK: &str = "#JSGF V1.0 UTF-8 en;
+/* The front desk. */
+grammar desk;
+public <answer> = [<wish>] (sales | the sales department) {sales} [please]   // with a comment
+    | /0.5/ support {support} | goodbye;
+<wish> = I would like | I need;
+";
+
+fn desk() -> Grammar {
+    Grammar::parse("desk.jsgf", DESK).expect("the desk's grammar is right")
+}
+
+fn refused(text: &str) -> String {
+    Grammar::parse("x.jsgf", text).expect_err("refused").to_string()
+}
+
+fn body(rules: &str) -> String {
+    format!("#JSGF V1.0;\ngrammar x;\n{rules}")
+}
+
+#[test]
+fn tags_say_what_a_sentence_means_and_a_sentence_without_means_itself() {
+    let desk = desk();
+    assert_eq!(desk.name(), "desk");
+    assert_eq!(desk.interpret("the sales department please").as_deref(), Some("sales"));
+    assert_eq!(desk.interpret("I would like sales").as_deref(), Some("sales"));
+    assert_eq!(desk.interpret("goodbye").as_deref(), Some("goodbye"));
+    assert_eq!(desk.interpret("support please"), None);
+    assert_eq!(desk.interpret(""), None);
+    assert_eq!(Grammar::digits(4).interpret("one two three four").as_deref(), Some("1234"));
+}
+
+#[test]
+fn a_beginning_is_told_from_a_whole_and_from_one_that_cannot_go_on() {
+    let desk = desk();
+    assert!(desk.is_prefix("") && desk.is_prefix("i need the") && !desk.is_complete("i need the"));
+    assert!(desk.is_complete("sales") && !desk.is_final("sales"));
+    assert!(desk.is_final("sales please") && !desk.is_prefix("please"));
+    let digits = Grammar::any_length_of_digits(2..=3);
+    assert!(digits.is_complete("one two") && !digits.is_final("one two") && digits.is_final("one two three"));
+}
+
+#[test]
+fn the_first_way_written_wins() {
+    let text = body("public <a> = go {first} | go {second};");
+    assert_eq!(Grammar::parse("x", &text).expect("right").interpret("go").as_deref(), Some("first"));
+}
+
+#[test]
+fn phrases_declared_inline_make_a_grammar() {
+    let desk = [("[the] sales [department]", "sales"), ("Tech-support", "support"), ("nobody", "")];
+    let grammar = Grammar::from_phrases("inline", desk).expect("right");
+    assert_eq!(grammar.interpret("the sales department").as_deref(), Some("sales"));
+    assert_eq!(grammar.interpret("nobody").as_deref(), Some("nobody"));
+    assert!(grammar.vocabulary().contains("tech-support"));
+    let error = Grammar::from_phrases("inline", [("yes", ""), ("no (", "")]).expect_err("refused");
+    assert_eq!((error.line, error.file.as_str()), (2, "inline"));
+    assert!(Grammar::from_phrases("none", [("", ""); 0]).is_err());
+}
+
+#[test]
+fn errors_name_the_line_and_what_was_expected() {
+    let cases = [
+        ("hello".to_owned(), "x.jsgf:1: expected the header `#JSGF V1.0;`"),
+        ("#JSGF V1.0;\npublic <a> = b;".to_owned(), "x.jsgf:2: expected `grammar NAME;`"),
+        (body("<a> = b;"), "no rule is public"),
+        (body("public <a> = b"), "x.jsgf:3: expected '|', a word or ';' in the rule <a>, found the end"),
+        (body("public <a> = b |\n ;"), "x.jsgf:4: expected a word, a <rule>, '(' or '[', found ';'"),
+        (body("public <a> = (b;"), "expected ')' for the '(' in line 3, found ';'"),
+        (body("public <a> = b {tag;\n"), "x.jsgf:3: expected '}'"),
+        (body("public <a> = <b>;"), "<b> is not defined; the rules are: <a>"),
+        (body("public <a> = <b>;\n<b> = c <a>;"), "x.jsgf:4: <a> refers to itself"),
+        (body("<d> = one;\npublic <a> = <d>+;"), "x.jsgf:4: '+' is refused"),
+        (body("public <a> = (b)*;"), "exact lengths as alternatives"),
+        (body("public <a> = [b];"), "accepts silence"),
+        (body("public <a> = /x/ b;"), "the weight /x/ is no number"),
+        (body("public <a> = 10%;"), "'10%' is no word"),
+        (body("public <a> = b;\npublic <a> = c;"), "x.jsgf:4: <a> is defined twice"),
+        (body("import <b.c>;"), "`import` is not supported"),
+        (body("/* open"), "x.jsgf:3: expected '*/'"),
+    ];
+    for (text, wanted) in cases {
+        let error = refused(&text);
+        assert!(error.contains(wanted), "{text:?} gave {error:?}, not {wanted:?}");
+    }
+}
+
+#[test]
+fn what_is_written_for_the_recogniser_is_the_same_language() {
+    let desk = desk();
+    let again = desk.to_jsgf(&["_hello".to_owned()], 0.1, 2);
+    let again = Grammar::parse("again", &again).expect("our own output is in the subset");
+    for (sentence, _) in desk.sentences(100) {
+        assert!(again.is_complete(&sentence), "{sentence}");
+    }
+    assert!(again.is_complete("_hello _hello") && !again.is_complete("_hello _hello _hello"));
+}
+
+#[test]
+fn the_grammars_that_are_shipped_are_right() {
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models/grammars");
+    let cases = [
+        ("yes_no.jsgf", "no", "no"),
+        ("digit.jsgf", "seven", "7"),
+        ("four_digits.jsgf", "zero nine one one", "0911"),
+        ("frontdesk_menu.jsgf", "I would like to speak to sales please", "sales"),
+        ("frontdesk_menu.jsgf", "what are your opening hours", "hours"),
+        ("months.jsgf", "february", "2"),
+        ("days.jsgf", "sunday", "sunday"),
+    ];
+    for (file, sentence, meaning) in cases {
+        let grammar = Grammar::load(dir.join(file)).expect("right");
+        assert_eq!(grammar.interpret(sentence).as_deref(), Some(meaning), "{file}");
+    }
+    assert!(Grammar::load(dir.join("nothing.jsgf")).expect_err("absent").to_string().contains("nothing.jsgf"));
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_the_reader_panic(text in "[#JSGFV1.0;<>|()\\[\\]{}/+* \na-c\"\\\\]{0,200}") {
+        let _ = Grammar::parse("x", &text);
+        let _ = Grammar::parse("x", &body(&text));
+        let _ = Grammar::from_phrases("x", [(text, "")]);
+    }
+}
