@@ -272,9 +272,7 @@ mod tests {
 
     #[test]
     fn a_report_adds_up() {
-        let mut stats = EarStats::default();
-        stats.packets = 100;
-        stats.lost = 1;
+        let mut stats = EarStats { packets: 100, lost: 1, ..EarStats::default() };
         stats.gaps.saturating_record(20_000);
         stats.gaps.saturating_record(40_000);
         let flown = |failed: Option<&str>| Flown {

@@ -27,7 +27,10 @@ struct Flight {
     bytes: Vec<u8>,
 }
 
-/// Alice calls, Bob is called. The loss decides from (who sends, first words of the message, how many before it).
+/// Decides what is lost from who sends, what the message is, and how many like it were sent before.
+type Loss = Box<dyn FnMut(char, &str, usize) -> bool>;
+
+/// Alice calls, Bob is called.
 struct Pair {
     now: Moment,
     alice: Agent,
@@ -35,7 +38,7 @@ struct Pair {
     air: Vec<Flight>,
     sent: Vec<(Moment, char, String)>,
     told: Vec<(char, Event)>,
-    lose: Box<dyn FnMut(char, &str, usize) -> bool>,
+    lose: Loss,
 }
 
 const KEY: CallKey = CallKey(1);
