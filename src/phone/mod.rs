@@ -10,6 +10,7 @@ mod line;
 mod media;
 pub mod script;
 pub mod sip;
+mod sound;
 mod stamp;
 mod voice;
 mod wire;
@@ -18,6 +19,7 @@ pub use call::*;
 pub use ear::*;
 pub use line::*;
 pub use sip::{agent, sdp};
+pub use sound::syllables;
 pub use voice::{KeyTiming, Pressed, Spoken};
 
 /// What can go wrong with a phone or one of its calls.

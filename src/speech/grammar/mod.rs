@@ -148,20 +148,16 @@ impl Grammar {
         let name = if low == high { format!("digits_{low}") } else { format!("digits_{low}_to_{high}") };
         let digit = Node::Alternatives(
             (0..10)
-                .map(|d: usize| {
-                    (1.0, Node::Tagged(Box::new(Node::Word(DIGIT_WORDS[d].to_owned())), d.to_string()))
-                })
+                .map(|d: usize| (1.0, Node::Tagged(Box::new(Node::Word(DIGIT_WORDS[d].to_owned())), d.to_string())))
                 .collect(),
         );
         let of_length = |n: usize| (1.0, Node::Sequence(vec![digit.clone(); n]));
         let root = Node::Alternatives(lengths.map(of_length).collect());
-        Self::build(&name.clone(), name, root)
-            .expect("a grammar of digits always has a sentence and is small")
+        Self::build(&name.clone(), name, root).expect("a grammar of digits always has a sentence and is small")
     }
 
     fn build(file: &str, name: String, root: Node) -> Result<Self, GrammarError> {
-        let machine =
-            Machine::new(&root).map_err(|what| GrammarError { file: file.to_owned(), line: 1, what })?;
+        let machine = Machine::new(&root).map_err(|what| GrammarError { file: file.to_owned(), line: 1, what })?;
         if machine.accepts_nothing_said() {
             let what = "the grammar accepts silence, because all of it is optional: make at least one word of each \
                         sentence required";

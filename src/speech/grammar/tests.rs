@@ -118,9 +118,7 @@ fn the_grammars_that_are_shipped_are_right() {
         let grammar = Grammar::load(dir.join(file)).expect("right");
         assert_eq!(grammar.interpret(sentence).as_deref(), Some(meaning), "{file}");
     }
-    assert!(
-        Grammar::load(dir.join("nothing.jsgf")).expect_err("absent").to_string().contains("nothing.jsgf")
-    );
+    assert!(Grammar::load(dir.join("nothing.jsgf")).expect_err("absent").to_string().contains("nothing.jsgf"));
 }
 
 proptest! {
