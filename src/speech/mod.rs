@@ -130,4 +130,7 @@ pub struct SpeechStream {
     pub chunks: mpsc::Receiver<Result<Vec<i16>, SpeechError>>,
 }
 
+pub mod bandwidth;
+pub mod flite;
 pub mod grammar;
+pub mod pocketsphinx;

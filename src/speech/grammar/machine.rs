@@ -1,5 +1,6 @@
 //! The automaton behind a grammar: states joined by words, by nothing, or by a tag.
 
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::Node;
@@ -17,8 +18,24 @@ pub(super) struct Machine {
 #[derive(Debug)]
 enum Edge {
     Word(String),
-    Nothing,
+    /// With the weight of the alternative that begins here, 0 to 1.
+    Nothing(f32),
     Tag(String),
+}
+
+/// The automaton without tags and empty edges, equal states merged. States are in an order in which every edge leads to
+/// a state before its own.
+pub(super) struct Compact {
+    pub states: Vec<CompactState>,
+    pub start: usize,
+}
+
+/// One of its states.
+pub(super) struct CompactState {
+    /// A sentence may end here.
+    pub accepts: bool,
+    /// Words that may follow: the word, where it leads, its weight.
+    pub words: Vec<(String, usize, f32)>,
 }
 
 /// The tags met on a way, newest first; shared by the ways that branch off it.
@@ -27,6 +44,31 @@ type Tags<'a> = Option<Rc<Met<'a>>>;
 struct Met<'a> {
     tag: &'a str,
     before: Tags<'a>,
+}
+
+impl Compact {
+    /// Without the states that only lead from nowhere. Edges lead to earlier states, so one pass from the last finds all.
+    fn reachable(mut self) -> Self {
+        let mut reached = vec![false; self.states.len()];
+        reached[self.start] = true;
+        for index in (0..self.states.len()).rev().filter(|index| *index <= self.start) {
+            if reached[index] {
+                self.states[index].words.iter().for_each(|(_, to, _)| reached[*to] = true);
+            }
+        }
+        let mut kept = 0;
+        let mut number = vec![0; reached.len()];
+        for (number, _) in number.iter_mut().zip(&reached).filter(|(_, reached)| **reached) {
+            *number = kept;
+            kept += 1;
+        }
+        let mut keep = reached.iter();
+        self.states.retain(|_| *keep.next().expect("one for each state"));
+        for (_, to, _) in self.states.iter_mut().flat_map(|state| &mut state.words) {
+            *to = number[*to];
+        }
+        Self { start: number[self.start], states: self.states }
+    }
 }
 
 impl Machine {
@@ -76,6 +118,48 @@ impl Machine {
         found.into_iter().filter_map(|text| self.interpret(text.split(' ')).map(|m| (text, m))).collect()
     }
 
+    /// The smallest automaton that this one folds into. Edges lead from a state to a later one, so the states are folded
+    /// from the last to the first, and two that accept the same and lead to the same places become one.
+    pub(super) fn compact(&self) -> Compact {
+        let mut states: Vec<CompactState> = Vec::new();
+        let mut by_words: HashMap<String, usize> = HashMap::new();
+        // For each state: whether a sentence may end there, and the words that may follow.
+        let mut folded: Vec<(bool, Vec<(String, usize, f32)>)> = Vec::new();
+        folded.resize_with(self.states.len(), Default::default);
+        let mut class = vec![usize::MAX; self.states.len()];
+        for index in (0..self.states.len()).rev() {
+            let mut accepts = index == self.end;
+            let mut words: Vec<(String, usize, f32)> = Vec::new();
+            let mut add = |word: &str, to: usize, weight: f32| match words
+                .iter_mut()
+                .find(|(w, t, _)| w == word && *t == to)
+            {
+                Some(same) => same.2 = same.2.max(weight),
+                None => words.push((word.to_owned(), to, weight)),
+            };
+            for (edge, to) in &self.states[index] {
+                let weight = match edge {
+                    Edge::Word(word) => {
+                        add(word, class[*to], 1.0);
+                        continue;
+                    }
+                    Edge::Nothing(weight) => *weight,
+                    Edge::Tag(_) => 1.0,
+                };
+                accepts |= folded[*to].0;
+                folded[*to].1.iter().for_each(|(word, to, w)| add(word, *to, w * weight));
+            }
+            words.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
+            let key = format!("{accepts} {words:?}");
+            class[index] = *by_words.entry(key).or_insert_with(|| {
+                states.push(CompactState { accepts, words: words.clone() });
+                states.len() - 1
+            });
+            folded[index] = (accepts, words);
+        }
+        Compact { start: class[0], states }.reachable()
+    }
+
     fn walk<'a>(&'a self, state: usize, words: &mut Vec<&'a str>, found: &mut Vec<String>, limit: usize) {
         if found.len() >= limit {
             return;
@@ -93,7 +177,7 @@ impl Machine {
                     self.walk(*next, words, found, limit);
                     words.pop();
                 }
-                Edge::Nothing | Edge::Tag(_) => self.walk(*next, words, found, limit),
+                Edge::Nothing(_) | Edge::Tag(_) => self.walk(*next, words, found, limit),
             }
         }
     }
@@ -105,19 +189,20 @@ impl Machine {
             Node::Sequence(nodes) => nodes.iter().try_fold(from, |at, node| self.add(node, at)),
             Node::Alternatives(nodes) => {
                 let mut ends = Vec::with_capacity(nodes.len());
-                for (_, node) in nodes {
-                    let start = self.step(from, Edge::Nothing)?;
+                let heaviest = nodes.iter().map(|(weight, _)| *weight).fold(f32::MIN_POSITIVE, f32::max);
+                for (weight, node) in nodes {
+                    let start = self.step(from, Edge::Nothing(weight / heaviest))?;
                     ends.push(self.add(node, start)?);
                 }
                 let join = self.state()?;
-                ends.into_iter().for_each(|end| self.states[end].push((Edge::Nothing, join)));
+                ends.into_iter().for_each(|end| self.states[end].push((Edge::Nothing(1.0), join)));
                 Ok(join)
             }
             Node::Optional(node) => {
-                let start = self.step(from, Edge::Nothing)?;
+                let start = self.step(from, Edge::Nothing(1.0))?;
                 let end = self.add(node, start)?;
-                let join = self.step(end, Edge::Nothing)?;
-                self.states[from].push((Edge::Nothing, join));
+                let join = self.step(end, Edge::Nothing(1.0))?;
+                self.states[from].push((Edge::Nothing(1.0), join));
                 Ok(join)
             }
             Node::Tagged(node, tag) => {
@@ -182,7 +267,7 @@ impl Machine {
             for (edge, to) in self.states[state].iter().rev() {
                 match edge {
                     Edge::Word(_) => {}
-                    Edge::Nothing => stack.push((*to, tags.clone())),
+                    Edge::Nothing(_) => stack.push((*to, tags.clone())),
                     Edge::Tag(tag) => stack.push((*to, Some(Rc::new(Met { tag, before: tags.clone() })))),
                 }
             }

@@ -38,7 +38,6 @@ use machine::Machine;
 #[derive(Debug)]
 pub struct Grammar {
     name: String,
-    root: Node,
     vocabulary: BTreeSet<String>,
     machine: Machine,
 }
@@ -96,7 +95,7 @@ impl Grammar {
     /// When the text is not in the subset; the error says the line and what was expected there.
     pub fn parse(file: &str, text: &str) -> Result<Self, GrammarError> {
         let (name, root) = parse::grammar(file, text)?;
-        Self::build(file, name, root)
+        Self::build(file, name, &root)
     }
 
     /// A grammar out of phrases and what each means, as a flow declares them inline. An empty meaning stands for the
@@ -124,7 +123,7 @@ impl Grammar {
             let what = "a grammar of no phrase: give at least one phrase that the caller may say".to_owned();
             return Err(GrammarError { file: name.to_owned(), line: 1, what });
         }
-        Self::build(name, name.to_owned(), Node::Alternatives(alternatives))
+        Self::build(name, name.to_owned(), &Node::Alternatives(alternatives))
     }
 
     /// Exactly `count` digits, 1 to 16, spoken one by one. Means the digits: `"1234"`.
@@ -148,16 +147,20 @@ impl Grammar {
         let name = if low == high { format!("digits_{low}") } else { format!("digits_{low}_to_{high}") };
         let digit = Node::Alternatives(
             (0..10)
-                .map(|d: usize| (1.0, Node::Tagged(Box::new(Node::Word(DIGIT_WORDS[d].to_owned())), d.to_string())))
+                .map(|d: usize| {
+                    (1.0, Node::Tagged(Box::new(Node::Word(DIGIT_WORDS[d].to_owned())), d.to_string()))
+                })
                 .collect(),
         );
         let of_length = |n: usize| (1.0, Node::Sequence(vec![digit.clone(); n]));
         let root = Node::Alternatives(lengths.map(of_length).collect());
-        Self::build(&name.clone(), name, root).expect("a grammar of digits always has a sentence and is small")
+        Self::build(&name.clone(), name, &root)
+            .expect("a grammar of digits always has a sentence and is small")
     }
 
-    fn build(file: &str, name: String, root: Node) -> Result<Self, GrammarError> {
-        let machine = Machine::new(&root).map_err(|what| GrammarError { file: file.to_owned(), line: 1, what })?;
+    fn build(file: &str, name: String, root: &Node) -> Result<Self, GrammarError> {
+        let machine =
+            Machine::new(root).map_err(|what| GrammarError { file: file.to_owned(), line: 1, what })?;
         if machine.accepts_nothing_said() {
             let what = "the grammar accepts silence, because all of it is optional: make at least one word of each \
                         sentence required";
@@ -165,7 +168,7 @@ impl Grammar {
         }
         let mut vocabulary = BTreeSet::new();
         root.collect_words(&mut vocabulary);
-        Ok(Self { name, root, vocabulary, machine })
+        Ok(Self { name, vocabulary, machine })
     }
 
     /// The grammar's name.
@@ -213,26 +216,38 @@ impl Grammar {
         self.machine.sentences(limit)
     }
 
-    /// The grammar in JSGF, one public rule, without tags: what PocketSphinx compiles.
+    /// The grammar as a finite state grammar in the text format of Sphinx, without tags: what PocketSphinx reads.
     ///
-    /// `decoys` become a second alternative of `decoy_weight` (the sentences have 1): one to `decoys_in_a_row` of them
-    /// after each other, so that speech outside the grammar has somewhere to go.
+    /// Weights count against the heaviest alternative of their group, so a grammar without weights has none here either.
+    /// `decoys` may be said instead of a sentence, one or more after each other; each costs `decoy_probability` (above 0,
+    /// at most 1), so that speech outside the grammar has somewhere to go.
     #[must_use]
-    pub fn to_jsgf(&self, decoys: &[String], decoy_weight: f32, decoys_in_a_row: usize) -> String {
-        let mut out = String::from("#JSGF V1.0;\ngrammar offhook;\n");
-        if decoys.is_empty() {
-            out.push_str("public <sentence> = <answer>;\n");
-        } else {
-            let _ = writeln!(out, "public <sentence> = /1.0/ <answer> | /{decoy_weight:e}/ <decoys>;");
-            let _ = write!(out, "<decoys> = <decoy>");
-            for n in 2..=decoys_in_a_row {
-                let _ = write!(out, " |{}", " <decoy>".repeat(n));
+    pub fn to_fsg(&self, name: &str, decoys: &[String], decoy_probability: f32) -> String {
+        let compact = self.machine.compact();
+        let states = compact.states.len();
+        // Behind the states of the grammar: the end of it all, and the two ends of a decoy.
+        let (end, decoy, said) = (states, states + 1, states + 2);
+        let mut out = format!(
+            "FSG_BEGIN {name}\nNUM_STATES {}\nSTART_STATE {}\nFINAL_STATE {end}\n",
+            states + 3,
+            compact.start
+        );
+        for (from, state) in compact.states.iter().enumerate() {
+            for (word, to, weight) in &state.words {
+                let _ = writeln!(out, "TRANSITION {from} {to} {weight:e} {word}");
             }
-            let _ = writeln!(out, ";\n<decoy> = {};", decoys.join(" | "));
+            if state.accepts {
+                let _ = writeln!(out, "TRANSITION {from} {end} 1.0");
+            }
         }
-        out.push_str("<answer> = ");
-        self.root.write_jsgf(&mut out);
-        out.push_str(";\n");
+        if !decoys.is_empty() {
+            let _ = writeln!(out, "TRANSITION {} {decoy} 1.0", compact.start);
+            for word in decoys {
+                let _ = writeln!(out, "TRANSITION {decoy} {said} {decoy_probability:e} {word}");
+            }
+            let _ = writeln!(out, "TRANSITION {said} {decoy} 1.0\nTRANSITION {said} {end} 1.0");
+        }
+        out.push_str("FSG_END\n");
         out
     }
 }
@@ -246,42 +261,6 @@ impl Node {
             Self::Sequence(nodes) => nodes.iter().for_each(|node| node.collect_words(into)),
             Self::Alternatives(nodes) => nodes.iter().for_each(|(_, node)| node.collect_words(into)),
             Self::Optional(node) | Self::Tagged(node, _) => node.collect_words(into),
-        }
-    }
-
-    fn write_jsgf(&self, out: &mut String) {
-        match self {
-            Self::Word(word) => out.push_str(word),
-            Self::Sequence(nodes) => {
-                out.push('(');
-                for (index, node) in nodes.iter().enumerate() {
-                    if index > 0 {
-                        out.push(' ');
-                    }
-                    node.write_jsgf(out);
-                }
-                out.push(')');
-            }
-            Self::Alternatives(nodes) => {
-                let weighted = nodes.iter().any(|(weight, _)| (weight - 1.0).abs() > f32::EPSILON);
-                out.push('(');
-                for (index, (weight, node)) in nodes.iter().enumerate() {
-                    if index > 0 {
-                        out.push_str(" | ");
-                    }
-                    if weighted {
-                        let _ = write!(out, "/{weight}/ ");
-                    }
-                    node.write_jsgf(out);
-                }
-                out.push(')');
-            }
-            Self::Optional(node) => {
-                out.push('[');
-                node.write_jsgf(out);
-                out.push(']');
-            }
-            Self::Tagged(node, _) => node.write_jsgf(out),
         }
     }
 }

@@ -21,7 +21,9 @@ pub(super) fn grammar(file: &str, text: &str) -> Result<(String, Node), GrammarE
     let mut by_name = HashMap::new();
     for rule in &rules {
         if by_name.insert(rule.name.as_str(), rule).is_some() {
-            return Err(parser.error(rule.line, format!("<{}> is defined twice: keep one of the two", rule.name)));
+            return Err(
+                parser.error(rule.line, format!("<{}> is defined twice: keep one of the two", rule.name))
+            );
         }
     }
     let mut resolver = Resolver { file, rules: by_name, open: Vec::new(), nodes: 0 };
@@ -30,7 +32,9 @@ pub(super) fn grammar(file: &str, text: &str) -> Result<(String, Node), GrammarE
         public.push((1.0, resolver.rule(&rule.name, rule.line)?));
     }
     match public.len() {
-        0 => Err(parser.error(1, "no rule is public: begin the one that callers say with `public`".to_owned())),
+        0 => {
+            Err(parser.error(1, "no rule is public: begin the one that callers say with `public`".to_owned()))
+        }
         1 => Ok((name, public.remove(0).1)),
         _ => Ok((name, Node::Alternatives(public))),
     }
@@ -174,7 +178,9 @@ impl<'a> Parser<'a> {
         if let Kind::Word(word) = &self.peek().kind {
             if word == "import" {
                 let line = self.peek().line;
-                return Err(self.error(line, "`import` is not supported: copy the rule into this file".to_owned()));
+                return Err(
+                    self.error(line, "`import` is not supported: copy the rule into this file".to_owned())
+                );
             }
             if word != "public" {
                 return Err(self.expected(WANTED));
@@ -194,7 +200,9 @@ impl<'a> Parser<'a> {
     fn alternatives(&mut self, depth: usize) -> Result<Raw, GrammarError> {
         if depth > MAX_DEPTH {
             let line = self.peek().line;
-            return Err(self.error(line, format!("groups nested more than {MAX_DEPTH} deep: name some as rules")));
+            return Err(
+                self.error(line, format!("groups nested more than {MAX_DEPTH} deep: name some as rules"))
+            );
         }
         let mut found = Vec::new();
         loop {
@@ -299,7 +307,12 @@ impl Lexer<'_> {
                 let text = self.between('/', '/')?.trim();
                 match text.parse::<f32>() {
                     Ok(weight) if weight.is_finite() && weight > 0.0 => Kind::Weight(weight),
-                    _ => return Err((line, format!("the weight /{text}/ is no number above 0, such as /0.5/"))),
+                    _ => {
+                        return Err((
+                            line,
+                            format!("the weight /{text}/ is no number above 0, such as /0.5/"),
+                        ));
+                    }
                 }
             }
             '(' | ')' | '[' | ']' | '|' | ';' | '=' | '+' | '*' | '}' | '>' => {
@@ -412,14 +425,18 @@ impl<'a> Resolver<'a> {
     fn node(&mut self, raw: &Raw) -> Result<Node, GrammarError> {
         self.nodes += 1;
         if self.nodes > MAX_NODES {
-            let what = format!("the grammar has more than {MAX_NODES} parts once its rules are written out: ask for less");
+            let what = format!(
+                "the grammar has more than {MAX_NODES} parts once its rules are written out: ask for less"
+            );
             return Err(self.error(1, what));
         }
         Ok(match raw {
             Raw::Word(word) => Node::Word(word.clone()),
             Raw::Nothing => Node::Sequence(Vec::new()),
             Raw::Reference(name, line) => self.rule(name, *line)?,
-            Raw::Sequence(raws) => Node::Sequence(raws.iter().map(|raw| self.node(raw)).collect::<Result<_, _>>()?),
+            Raw::Sequence(raws) => {
+                Node::Sequence(raws.iter().map(|raw| self.node(raw)).collect::<Result<_, _>>()?)
+            }
             Raw::Alternatives(raws) => Node::Alternatives(
                 raws.iter().map(|(weight, raw)| Ok((*weight, self.node(raw)?))).collect::<Result<_, _>>()?,
             ),

@@ -1,0 +1,126 @@
+//! From what a voice makes to what was asked for: another rate, no silence around it.
+
+use crate::audio::Rate;
+use crate::speech::bandwidth::{Halve, Twice};
+
+/// Quieter than this is silence: about −55 dB of full scale.
+const SILENCE: u16 = 60;
+/// How much silence stays before the first sound and behind the last one.
+const KEPT_MS: usize = 20;
+/// A pause inside is never longer than this.
+const PAUSE_MS: usize = 400;
+
+/// Changes the rate and trims the silence, chunk by chunk.
+pub(super) struct Shaper {
+    rate: Rate,
+    convert: Convert,
+    /// Silence held back until it is known whether sound follows.
+    held: Vec<i16>,
+    begun: bool,
+}
+
+enum Convert {
+    Unknown,
+    Keep,
+    Halve(Box<Halve>, Option<f32>),
+    Twice(Box<Twice>),
+}
+
+impl Shaper {
+    pub(super) fn new(rate: Rate) -> Self {
+        Self { rate, convert: Convert::Unknown, held: Vec::new(), begun: false }
+    }
+
+    /// Adds samples of a voice at its rate (8 or 16 kHz); what is ready goes to `out`.
+    pub(super) fn push(&mut self, samples: &[i16], hz: u32, out: &mut Vec<i16>) {
+        if matches!(self.convert, Convert::Unknown) {
+            self.convert = match (hz, self.rate) {
+                (16_000, Rate::Hz8000) => Convert::Halve(Box::new(Halve::new()), None),
+                (8_000, Rate::Hz16000) => Convert::Twice(Box::new(Twice::new())),
+                _ => Convert::Keep,
+            };
+        }
+        for &sample in samples {
+            let sample = f32::from(sample);
+            let made: [Option<f32>; 2] = match &mut self.convert {
+                Convert::Unknown | Convert::Keep => [Some(sample), None],
+                Convert::Halve(halve, waiting) => match waiting.take() {
+                    None => {
+                        *waiting = Some(sample);
+                        [None, None]
+                    }
+                    Some(first) => [Some(halve.push([first, sample])), None],
+                },
+                Convert::Twice(twice) => twice.push(sample).map(Some),
+            };
+            for sample in made.into_iter().flatten() {
+                self.emit(round(sample), out);
+            }
+        }
+    }
+
+    /// Gives what the filter still holds, and the last bit of silence.
+    pub(super) fn finish(&mut self, out: &mut Vec<i16>) {
+        let (zeros, hz) = match self.convert {
+            Convert::Halve(..) => (2 * Halve::DELAY, 16_000),
+            Convert::Twice(..) => (Twice::DELAY, 8_000),
+            Convert::Unknown | Convert::Keep => (0, self.rate.hz()),
+        };
+        self.push(&[0; 2 * Halve::DELAY][..zeros], hz, out);
+        if self.begun {
+            self.held.truncate(self.samples(KEPT_MS));
+            out.append(&mut self.held);
+        }
+    }
+
+    fn emit(&mut self, sample: i16, out: &mut Vec<i16>) {
+        if sample.unsigned_abs() < SILENCE {
+            self.held.push(sample);
+            return;
+        }
+        let most = self.samples(if self.begun { PAUSE_MS } else { KEPT_MS });
+        let skip = self.held.len().saturating_sub(most);
+        out.extend(self.held.drain(..).skip(skip));
+        out.push(sample);
+        self.begun = true;
+    }
+
+    const fn samples(&self, ms: usize) -> usize {
+        self.rate.hz() as usize / 1_000 * ms
+    }
+}
+
+/// To the nearest sample value.
+#[expect(clippy::cast_possible_truncation, reason = "clamped")]
+fn round(sample: f32) -> i16 {
+    sample.round().clamp(f32::from(i16::MIN), f32::from(i16::MAX)) as i16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silence_around_is_trimmed_and_a_pause_inside_is_kept_short() {
+        let mut shaper = Shaper::new(Rate::Hz8000);
+        let mut out = Vec::new();
+        for part in [[0; 8_000], [1_000; 8_000], [0; 8_000], [1_000; 8_000], [0; 8_000]] {
+            for chunk in part.chunks(313) {
+                shaper.push(chunk, 8_000, &mut out);
+            }
+        }
+        shaper.finish(&mut out);
+        assert_eq!(out.len(), 160 + 8_000 + 3_200 + 8_000 + 160);
+    }
+
+    #[test]
+    fn half_and_twice_the_rate_come_out_as_long_as_they_should() {
+        for (hz, rate, wanted) in [(16_000, Rate::Hz8000, 4_000), (8_000, Rate::Hz16000, 16_000)] {
+            let mut shaper = Shaper::new(rate);
+            let mut out = Vec::new();
+            shaper.push(&[2_000; 8_000], hz, &mut out);
+            shaper.finish(&mut out);
+            assert!(out.len().abs_diff(wanted) < 400, "{} for {wanted}", out.len());
+        }
+    }
+}

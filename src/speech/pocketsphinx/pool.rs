@@ -1,0 +1,256 @@
+//! Decoder threads, leased to a call for one utterance.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc as std_mpsc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use super::decoder::CepstralMean;
+use super::hearing::{Hearing, Prepared};
+use crate::audio::ring::{EarItem, EarReader};
+use crate::speech::{Answer, AskId, Hypothesis, SpeechError};
+
+/// An utterance is over after this many frames, whatever the turn detector says: half a minute of 20 ms.
+const MAX_FRAMES: u32 = 1_500;
+/// Partials leave this much room in the channel of answers for what must not be lost.
+const ROOM_KEPT: usize = 4;
+
+/// What a decoder shall do.
+pub(super) struct Job {
+    pub prepared: Arc<Prepared>,
+    pub ask: AskId,
+    pub ear: EarReader,
+    pub answers: mpsc::Sender<(AskId, Answer)>,
+    /// The cepstral mean of the caller so far.
+    pub mean: CepstralMean,
+}
+
+/// How an utterance went.
+pub(super) enum Outcome {
+    /// It was heard to its end.
+    Done(Option<Hypothesis>, CepstralMean),
+    /// The question was taken back.
+    Cancelled,
+    /// The call ended in the middle.
+    Closed,
+    /// The decoder could not.
+    Failed(SpeechError),
+}
+
+/// The threads, made as they are needed.
+pub(super) struct Pool {
+    acoustic_model: PathBuf,
+    extend: bool,
+    /// One permit for each decoder that may be.
+    free: Arc<Semaphore>,
+    /// How many threads wait for an order. Whoever holds a permit and finds none waiting starts one.
+    idle: Arc<AtomicUsize>,
+    orders: std_mpsc::SyncSender<Order>,
+    inbox: Arc<Mutex<std_mpsc::Receiver<Order>>>,
+}
+
+struct Order {
+    job: Job,
+    recall: Arc<Recall>,
+    done: oneshot::Sender<Outcome>,
+    permit: OwnedSemaphorePermit,
+}
+
+/// How an utterance is taken back from the thread that works on it.
+#[derive(Default)]
+struct Recall {
+    state: Mutex<RecallState>,
+}
+
+#[derive(Default)]
+struct RecallState {
+    cancelled: bool,
+    thread: Option<Thread>,
+}
+
+/// An utterance in the hands of a decoder thread. Dropping it cancels the work.
+pub(super) struct Lease {
+    recall: Arc<Recall>,
+    done: oneshot::Receiver<Outcome>,
+}
+
+impl Pool {
+    pub(super) fn new(acoustic_model: PathBuf, extend: bool, decoders: usize) -> Self {
+        let decoders = decoders.clamp(1, 1_024);
+        let (orders, inbox) = std_mpsc::sync_channel(decoders);
+        Self {
+            acoustic_model,
+            extend,
+            free: Arc::new(Semaphore::new(decoders)),
+            idle: Arc::new(AtomicUsize::new(0)),
+            orders,
+            inbox: Arc::new(Mutex::new(inbox)),
+        }
+    }
+
+    /// Makes the first decoder, so that the first caller need not wait for it and errors show at the start.
+    pub(super) fn warm_up(&self) -> Result<(), SpeechError> {
+        let hearing = Hearing::new(&self.acoustic_model, self.extend)?;
+        self.idle.fetch_add(1, Ordering::SeqCst);
+        self.start(Some(hearing))
+    }
+
+    /// The right to use a decoder, as soon as one is free.
+    pub(super) async fn permit(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.free).acquire_owned().await.ok()
+    }
+
+    /// Hands an utterance to an idle decoder, or to a new one. Does not block.
+    pub(super) fn lease(&self, permit: OwnedSemaphorePermit, job: Job) -> Result<Lease, SpeechError> {
+        let taken = self.idle.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |idle| idle.checked_sub(1));
+        if taken.is_err() {
+            self.start(None)?;
+        }
+        let recall = Arc::new(Recall::default());
+        let (done, outcome) = oneshot::channel();
+        let order = Order { job, recall: Arc::clone(&recall), done, permit };
+        // There is a place for each permit.
+        self.orders.try_send(order).map_err(|_| failed("its threads are gone"))?;
+        Ok(Lease { recall, done: outcome })
+    }
+
+    fn start(&self, hearing: Option<Hearing>) -> Result<(), SpeechError> {
+        let (inbox, idle) = (Arc::clone(&self.inbox), Arc::clone(&self.idle));
+        let (model, extend) = (self.acoustic_model.clone(), self.extend);
+        let run = move || {
+            let mut hearing = hearing;
+            loop {
+                // Held while it waits: the threads queue for the lock, and the next one takes the next order.
+                let order = lock(&inbox).recv();
+                let Ok(Order { job, recall, done, permit }) = order else { return };
+                let outcome = match hearing.take().map_or_else(|| Hearing::new(&model, extend), Ok) {
+                    Ok(mut ready) => {
+                        let outcome = listen(&mut ready, &job, &recall);
+                        hearing = Some(ready);
+                        outcome
+                    }
+                    Err(e) => Outcome::Failed(e),
+                };
+                drop(job);
+                // Idle before the permit is free: whoever gets the permit counts on this thread.
+                idle.fetch_add(1, Ordering::SeqCst);
+                drop(permit);
+                // The session may be gone.
+                let _ = done.send(outcome);
+            }
+        };
+        let spawned = std::thread::Builder::new().name("offhook-ears".to_owned()).spawn(run);
+        spawned.map(|_| ()).map_err(|e| failed(&format!("its thread does not start: {e}")))
+    }
+}
+
+impl Lease {
+    /// How it went.
+    pub(super) async fn outcome(&mut self) -> Outcome {
+        (&mut self.done).await.unwrap_or_else(|_| Outcome::Failed(failed("its thread ended")))
+    }
+
+    /// Takes the utterance back; [`outcome`](Self::outcome) then comes within a frame's work.
+    pub(super) fn cancel(&self) {
+        let mut state = lock(&self.recall.state);
+        state.cancelled = true;
+        if let Some(thread) = state.thread.take() {
+            thread.unpark();
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.cancel();
+    }
+}
+
+/// Wakes a thread that is parked.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Hears one utterance, from behind its onset to its end.
+fn listen(hearing: &mut Hearing, job: &Job, recall: &Recall) -> Outcome {
+    lock(&recall.state).thread = Some(std::thread::current());
+    let outcome = hearing
+        .begin(&job.prepared, &job.mean)
+        .and_then(|()| follow(hearing, job, recall))
+        .unwrap_or_else(Outcome::Failed);
+    if !matches!(outcome, Outcome::Done(..)) {
+        hearing.abandon();
+    }
+    lock(&recall.state).thread = None;
+    outcome
+}
+
+fn follow(hearing: &mut Hearing, job: &Job, recall: &Recall) -> Result<Outcome, SpeechError> {
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut context = Context::from_waker(&waker);
+    let mut said: Option<Hypothesis> = None;
+    let mut frames = 0;
+    loop {
+        if lock(&recall.state).cancelled {
+            return Ok(Outcome::Cancelled);
+        }
+        let item = match job.ear.poll_pop(&mut context) {
+            Poll::Ready(Some(item)) => item,
+            Poll::Ready(None) => return Ok(Outcome::Closed),
+            Poll::Pending => {
+                std::thread::park();
+                continue;
+            }
+        };
+        match item {
+            EarItem::Onset { .. } => {}
+            EarItem::Audio(frame) => {
+                hearing.feed(&frame)?;
+                frames += 1;
+                let now = hearing.now();
+                if let Some(now) = now
+                    && said.as_ref().is_none_or(|said| said.text != now.text)
+                {
+                    said = Some(now.clone());
+                    if job.answers.capacity() > ROOM_KEPT {
+                        // Nobody may be reading; a partial is worth no wait.
+                        let _ = job.answers.try_send((job.ask, Answer::Partial(now)));
+                    }
+                }
+            }
+            EarItem::Pause { .. } => {
+                // If the channel is full, the final comes all the same.
+                let _ = job.answers.try_send((job.ask, Answer::Provisional(hearing.now())));
+            }
+            EarItem::End { .. } => return finish(hearing),
+        }
+        if frames == MAX_FRAMES {
+            return finish(hearing);
+        }
+    }
+}
+
+fn finish(hearing: &mut Hearing) -> Result<Outcome, SpeechError> {
+    hearing.end().map(|(heard, mean)| Outcome::Done(heard, mean))
+}
+
+fn failed(what: &str) -> SpeechError {
+    SpeechError::Failed { backend: super::NAME, what: what.to_owned() }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // What is behind these locks is whole at every moment, also when a thread panicked.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,145 @@
+//! The recogniser: what it prepared, its pool, and the thread that attends to the calls.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::mpsc;
+
+use super::PocketSphinxConfig;
+use super::decoys;
+use super::hearing::Prepared;
+use super::lexicon::{self, Lexicon};
+use super::pool::Pool;
+use super::session::Session;
+use crate::audio::Rate;
+use crate::audio::ring::EarReader;
+use crate::id::CallId;
+use crate::speech::grammar::Grammar;
+use crate::speech::{Recognizer, RecognizerSession, SpeechError};
+
+/// Grammars kept with their pronunciations; the one asked for longest ago goes first.
+const PREPARED_KEPT: usize = 256;
+/// Calls that may be opened between two steps of the attending thread.
+const OPENINGS: usize = 1_024;
+/// Questions and answers that a call may have under way.
+const QUESTIONS: usize = 4;
+const ANSWERS: usize = 32;
+
+/// Recognises with PocketSphinx. One for the whole engine.
+///
+/// Dropping it ends all its sessions: their channels of answers close.
+pub struct PocketSphinxRecognizer {
+    inner: Arc<Inner>,
+    sessions: mpsc::Sender<Session>,
+}
+
+/// What sessions share.
+pub(super) struct Inner {
+    pub pool: Pool,
+    known: Mutex<Known>,
+}
+
+struct Known {
+    lexicon: Lexicon,
+    decoys: Vec<(String, Vec<String>)>,
+    /// Used longest ago first.
+    prepared: VecDeque<(String, Arc<Prepared>)>,
+    named: u64,
+}
+
+impl PocketSphinxRecognizer {
+    /// Loads the model and makes the first decoder. Blocks for some ten milliseconds.
+    ///
+    /// # Errors
+    /// [`SpeechError::Unavailable`] when a file of the model is missing, with the package that has it.
+    pub fn new(config: PocketSphinxConfig) -> Result<Self, SpeechError> {
+        let acoustic_model = config.model_dir.join("en-us");
+        let dictionary = config.model_dir.join("cmudict-en-us.dict");
+        for file in [&acoustic_model.join("mdef"), &acoustic_model.join("means"), &dictionary] {
+            readable(file)?;
+        }
+        let mut lexicon = Lexicon::new(dictionary, config.pronunciations.clone())?;
+        let decoys = decoys::pronounced(&mut lexicon)?;
+        let pool = Pool::new(acoustic_model, config.extend_bandwidth, config.decoders);
+        pool.warm_up()?;
+        let known = Known { lexicon, decoys, prepared: VecDeque::new(), named: 0 };
+        let inner = Arc::new(Inner { pool, known: Mutex::new(known) });
+        let (sessions, mut opened) = mpsc::channel::<Session>(OPENINGS);
+        let attend = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+            match runtime {
+                Ok(runtime) => runtime.block_on(async move {
+                    while let Some(session) = opened.recv().await {
+                        tokio::spawn(session.run());
+                    }
+                }),
+                Err(e) => tracing::error!("the recogniser's thread has no timer: {e}"),
+            }
+        };
+        std::thread::Builder::new().name("offhook-attend".to_owned()).spawn(attend).map_err(|e| {
+            SpeechError::Failed { backend: super::NAME, what: format!("its thread does not start: {e}") }
+        })?;
+        Ok(Self { inner, sessions })
+    }
+}
+
+impl Recognizer for PocketSphinxRecognizer {
+    fn name(&self) -> &'static str {
+        super::NAME
+    }
+
+    fn open(&self, _call: CallId, ear: EarReader, _rate: Rate) -> Result<RecognizerSession, SpeechError> {
+        let (asks, asked) = mpsc::channel(QUESTIONS);
+        let (answers, answered) = mpsc::channel(ANSWERS);
+        let session = Session { inner: Arc::clone(&self.inner), ear, asks: asked, answers };
+        self.sessions.try_send(session).map_err(|_| SpeechError::Failed {
+            backend: super::NAME,
+            what: "its attending thread is gone, or overrun by new calls".to_owned(),
+        })?;
+        Ok(RecognizerSession { asks, answers: answered })
+    }
+
+    fn prepare(&self, grammar: &Arc<Grammar>) -> Result<(), SpeechError> {
+        self.inner.prepared(grammar).map(|_| ())
+    }
+}
+
+impl Inner {
+    /// The grammar with its pronunciations, made now if it was not before. Reads the dictionary for new words.
+    pub(super) fn prepared(&self, grammar: &Arc<Grammar>) -> Result<Arc<Prepared>, SpeechError> {
+        let mut guard = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = &mut *guard;
+        let key = grammar.to_fsg("", &[], 1.0);
+        if let Some(at) =
+            known.prepared.iter().position(|(k, p)| *k == key && p.grammar.name() == grammar.name())
+        {
+            let found = known.prepared.remove(at).expect("found at this index");
+            // The words may be the same and the tags not: meanings are those of the grammar asked with.
+            let same = Arc::ptr_eq(&found.1.grammar, grammar);
+            let prepared = if same { Arc::clone(&found.1) } else { Arc::new(found.1.with(grammar)) };
+            known.prepared.push_back((found.0, Arc::clone(&prepared)));
+            return Ok(prepared);
+        }
+        let mut words = known.lexicon.look_up(grammar.vocabulary(), grammar.name())?;
+        let decoys = decoys::beside(&known.decoys, &words);
+        let names: Vec<String> = decoys.iter().map(|(name, _)| name.clone()).collect();
+        words.extend(decoys);
+        known.named += 1;
+        let prepared = Arc::new(Prepared {
+            name: format!("g{}", known.named),
+            grammar: Arc::clone(grammar),
+            fsg: grammar.to_fsg("offhook", &names, decoys::PROBABILITY),
+            words,
+        });
+        if known.prepared.len() == PREPARED_KEPT {
+            known.prepared.pop_front();
+        }
+        known.prepared.push_back((key, Arc::clone(&prepared)));
+        Ok(prepared)
+    }
+}
+
+fn readable(path: &Path) -> Result<(), SpeechError> {
+    std::fs::File::open(path).map(|_| ()).map_err(|e| lexicon::missing(path, &e))
+}
