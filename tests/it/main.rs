@@ -1,1 +1,8 @@
+//! What needs the real thing: one binary, so that it links once.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking, also in a helper")]
+
+mod support;
+
+mod ari;
 mod phone;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::asterisk::ari::model::{Bridge, LiveRecording, Playback, Variable, Variables};
 use crate::asterisk::ari::operation::{operations, parameters};
-use crate::asterisk::ari::{BridgeId, ChannelId, PlaybackId};
+use crate::asterisk::ari::{AriError, BridgeId, ChannelId, PlaybackId};
 
 use super::channels::IfExists;
 
@@ -95,10 +95,8 @@ operations! {
     GET "/bridges/{bridgeId}/variable" => var(bridge: &BridgeId; variable: &str = "variable") -> Variable;
 
     /// Sets a variable of a bridge (22.9, 23.3 and later).
-    POST "/bridges/{bridgeId}/variable" => set_var(
-        bridge: &BridgeId; variable: &str = "variable", value: &str = "value",
-        report_events: Option<bool> = "report_events"
-    ) -> ();
+    POST "/bridges/{bridgeId}/variable" =>
+        set_var(bridge: &BridgeId; variable: &str = "variable", value: &str = "value") -> ();
 
     /// Several variables of a bridge (22.9, 23.3 and later).
     GET "/bridges/{bridgeId}/variables" => vars(bridge: &BridgeId; variables: &[&str] = "variables") -> Variables;
@@ -107,9 +105,9 @@ operations! {
     POST "/bridges/{bridgeId}/variables" =>
         set_vars(bridge: &BridgeId; variables: &BTreeMap<String, String> = "variables") -> ();
 
-    /// Puts a channel into a bridge. It must be in a Stasis application already: wait for its `StasisStart`.
+    /// Puts a channel into a bridge with a role, muted, … It must be in a Stasis application already: wait for its `StasisStart`.
     POST "/bridges/{bridgeId}/addChannel" =>
-        add_channel(bridge: &BridgeId; channel: &ChannelId = "channel") -> ();
+        add_channel_as(bridge: &BridgeId; channel: &ChannelId = "channel" | role: &AddChannel) -> ();
 
     /// Takes a channel out of a bridge.
     POST "/bridges/{bridgeId}/removeChannel" =>
@@ -136,4 +134,15 @@ operations! {
 
     /// Records the bridge.
     POST "/bridges/{bridgeId}/record" => record(bridge: &BridgeId | parameters: &BridgeRecord) -> LiveRecording;
+}
+
+impl Bridges<'_> {
+    /// Puts a channel into a bridge. It must be in a Stasis application already: wait for its `StasisStart`.
+    ///
+    /// # Errors
+    ///
+    /// Every [`AriError`]; its `advice()` says what to do.
+    pub async fn add_channel(self, bridge: &BridgeId, channel: &ChannelId) -> Result<(), AriError> {
+        self.add_channel_as(bridge, channel, &AddChannel::default()).await
+    }
 }
