@@ -24,6 +24,9 @@ const GAP_P99: Duration = Duration::from_millis(25);
 /// The 99th percentile of the time from the answer to the greeting.
 const GREETING_P99: Duration = Duration::from_millis(300);
 
+/// The application that the shipped dialplan hands its calls to.
+const APP: &str = "bot";
+
 /// Ticks of /proc/PID/stat in a second: USER_HZ, 100 on every Linux that runs Rust.
 const TICKS: f64 = 100.0;
 
@@ -340,7 +343,7 @@ impl Engine {
                 let log = std::fs::read_to_string(asterisk.dir.path().join("engine.log"))?;
                 bail!("the engine ended at once ({status}):\n{log}");
             }
-            if asterisk.cli("ari show apps")?.lines().any(|line| line.trim() == "bot") {
+            if asterisk.cli("ari show apps")?.lines().any(|line| line.trim() == APP) {
                 return Ok(engine);
             }
             std::thread::sleep(Duration::from_millis(100));
