@@ -262,11 +262,20 @@ impl PhoneCall {
         Heard::of(&recording)
     }
 
-    /// From the end of the caller's speech on the wire to the bot's first audio at the ear. [`None`] while the bot
-    /// has not begun since.
+    /// Waits for the bot's reply to what the caller said; gives the time from the end of the caller's speech on the
+    /// wire to the bot's first audio at the ear.
+    ///
+    /// # Errors
+    /// [`PhoneError::TimedOut`], [`PhoneError::Ended`].
+    pub async fn wait_reply(&self, spoken: &Spoken, within: Duration) -> Result<Duration, PhoneError> {
+        let end = spoken.last_voiced.unwrap_or(spoken.finished);
+        Ok(self.wait_onset_since(end, within).await?.since(end))
+    }
+
+    /// What [`wait_reply`](Self::wait_reply) waits for, if it has come.
     #[must_use]
     pub fn reply_latency(&self, spoken: &Spoken) -> Option<Duration> {
-        let end = spoken.last_voiced?;
+        let end = spoken.last_voiced.unwrap_or(spoken.finished);
         self.with_ear(|ear| ear.onset_since(end)).map(|onset| onset.since(end))
     }
 

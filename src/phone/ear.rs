@@ -7,15 +7,20 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use super::sdp::PCMU;
-use super::wire::{Rtp, from_ulaw, is_voiced, rms_of_dbfs};
+use super::wire::{is_voiced, rms_of_dbfs};
+use crate::audio::g711::Law;
+use crate::rtp::packet::{Header, Packet};
+use crate::rtp::{PayloadType, Seq, Ssrc, Timestamp};
 use crate::time::Moment;
 
 /// Segments that are remembered; the oldest go first.
 const MAX_SEGMENTS: usize = 1_024;
 
 /// A step of the sequence number by more than this is a new stream, not a loss (RFC 3550 appendix A.1).
-const MAX_DROPOUT: i64 = 3_000;
+const MAX_DROPOUT: i16 = 3_000;
+
+/// A timestamp may be so many samples (10 s) away from the clock before it counts as a jump.
+const MAX_DRIFT: usize = 80_000;
 
 /// What counts as speech, and how much is kept.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -63,11 +68,11 @@ pub struct HeardPacket {
     /// When it came.
     pub at: Moment,
     /// Its RTP timestamp.
-    pub timestamp: u32,
+    pub timestamp: Timestamp,
     /// Its sequence number.
-    pub seq: u16,
+    pub seq: Seq,
     /// Its source.
-    pub ssrc: u32,
+    pub ssrc: Ssrc,
     /// Its PCMU bytes.
     pub payload: Vec<u8>,
 }
@@ -75,7 +80,7 @@ pub struct HeardPacket {
 /// Counts and histograms of one call's incoming audio.
 #[derive(Debug, Clone)]
 pub struct EarStats {
-    /// Audio packets that came.
+    /// Audio packets that came, duplicates left out.
     pub packets: u64,
     /// Packets that never came.
     pub lost: u64,
@@ -87,7 +92,7 @@ pub struct EarStats {
     pub restarts: u64,
     /// Datagrams that were no PCMU: other payload types, RTCP, rubbish.
     pub other: u64,
-    /// Time between two audio packets in microseconds, talkspurt starts (marker bit) left out.
+    /// Time between two RTP packets in microseconds, talkspurt starts (marker bit) left out.
     pub gaps: Histogram<u32>,
     /// Gaps that a marker bit ended.
     pub pauses: u64,
@@ -126,8 +131,8 @@ pub fn gap_histogram() -> Histogram<u32> {
 /// Where the sequence numbers of the current source are.
 #[derive(Debug, Clone, Copy)]
 struct Source {
-    ssrc: u32,
-    highest: i64,
+    ssrc: Ssrc,
+    highest: Seq,
     /// Bit n: the packet n before the highest one came.
     seen: u64,
 }
@@ -142,6 +147,7 @@ pub struct Ear {
     stats: EarStats,
     recording: Vec<HeardPacket>,
     record_until: Option<Moment>,
+    last_rtp: Option<Moment>,
 }
 
 impl Ear {
@@ -156,32 +162,43 @@ impl Ear {
             stats: EarStats::default(),
             recording: Vec::new(),
             record_until: None,
+            last_rtp: None,
         }
+    }
+
+    /// What counts as speech here.
+    #[must_use]
+    pub fn settings(&self) -> EarSettings {
+        self.settings
     }
 
     /// Takes a datagram that came at `at`. True when a segment of speech began with it.
     pub fn datagram(&mut self, at: Moment, bytes: &[u8]) -> bool {
-        let Some(rtp) = Rtp::parse(bytes).filter(|rtp| rtp.payload_type == PCMU && !rtp.payload.is_empty())
-        else {
+        let Ok(Packet { header, payload }) = Packet::parse(bytes) else {
             self.stats.other += 1;
             return false;
         };
-        self.stats.packets += 1;
-        if !self.count(&rtp) {
+        // Telephone events share the numbers and the rhythm of the audio that they stand for.
+        if !self.count(&header) {
             return false;
         }
-        match self.stats.last_packet {
-            Some(_) if rtp.marker => self.stats.pauses += 1,
+        match self.last_rtp.replace(at) {
+            Some(_) if header.marker => self.stats.pauses += 1,
             Some(last) => {
                 let micros = u64::try_from(at.since(last).as_micros()).unwrap_or(u64::MAX);
                 self.stats.gaps.saturating_record(micros.max(1));
             }
             None => {}
         }
+        if header.payload_type != PayloadType::PCMU || payload.is_empty() {
+            self.stats.other += 1;
+            return false;
+        }
+        self.stats.packets += 1;
         self.stats.first_packet.get_or_insert(at);
         self.stats.last_packet = Some(at);
-        self.record(at, &rtp);
-        let began = self.listen(at, rtp.payload);
+        self.record(at, header, payload);
+        let began = self.listen(at, payload);
         self.tick(at);
         began
     }
@@ -233,20 +250,18 @@ impl Ear {
     }
 
     /// Finds the packet's place; false for one that came before already.
-    fn count(&mut self, rtp: &Rtp<'_>) -> bool {
-        let seq = i64::from(rtp.seq);
-        let fresh = Source { ssrc: rtp.ssrc, highest: seq, seen: 1 };
-        let Some(source) = self.source.as_mut().filter(|s| s.ssrc == rtp.ssrc) else {
+    fn count(&mut self, header: &Header) -> bool {
+        let fresh = Source { ssrc: header.ssrc, highest: header.seq, seen: 1 };
+        let Some(source) = self.source.as_mut().filter(|s| s.ssrc == header.ssrc) else {
             self.stats.restarts += u64::from(self.source.is_some());
             self.source = Some(fresh);
             return true;
         };
-        #[expect(clippy::cast_possible_truncation, reason = "the low 16 bits are the point")]
-        let step = i64::from((rtp.seq).wrapping_sub(source.highest as u16).cast_signed());
+        let step = header.seq.after(source.highest);
         match step {
             1..=MAX_DROPOUT => {
-                self.stats.lost += step.unsigned_abs() - 1;
-                source.highest += step;
+                self.stats.lost += u64::from(step.unsigned_abs()) - 1;
+                source.highest = header.seq;
                 source.seen = if step < 64 { source.seen << step | 1 } else { 1 };
             }
             -63..=0 => {
@@ -267,25 +282,17 @@ impl Ear {
         true
     }
 
-    fn record(&mut self, at: Moment, rtp: &Rtp<'_>) {
+    fn record(&mut self, at: Moment, header: Header, payload: &[u8]) {
         let until = *self.record_until.get_or_insert(at + self.settings.record);
         if at < until {
-            self.recording.push(HeardPacket {
-                at,
-                timestamp: rtp.timestamp,
-                seq: rtp.seq,
-                ssrc: rtp.ssrc,
-                payload: rtp.payload.to_vec(),
-            });
+            let Header { timestamp, seq, ssrc, .. } = header;
+            self.recording.push(HeardPacket { at, timestamp, seq, ssrc, payload: payload.to_vec() });
         }
     }
 
     fn listen(&mut self, at: Moment, payload: &[u8]) -> bool {
         let mut samples = [0; 320];
-        let length = payload.len().min(samples.len());
-        for (sample, byte) in samples.iter_mut().zip(payload) {
-            *sample = from_ulaw(*byte);
-        }
+        let length = Law::Mu.decode_into(payload, &mut samples);
         if !is_voiced(&samples[..length], self.threshold) {
             return false;
         }
@@ -325,21 +332,20 @@ impl Heard {
     pub fn of(recording: &[HeardPacket]) -> Self {
         let Some(first) = recording.first() else { return Self::default() };
         let mut heard = Self { start: first.at, ..Self::default() };
-        let (mut ssrc, mut origin) = (first.ssrc, i64::from(first.timestamp));
+        // Which timestamp lies at which place of the timeline.
+        let (mut ssrc, mut anchor) = (first.ssrc, (first.timestamp, 0));
         for packet in recording {
             let came = usize::try_from(packet.at.since(first.at).as_micros() / 125).unwrap_or(0);
             if packet.ssrc != ssrc {
                 // A new source counts from elsewhere: it continues where it came.
-                ssrc = packet.ssrc;
-                origin = i64::from(packet.timestamp) - i64::try_from(came).unwrap_or(0);
+                (ssrc, anchor) = (packet.ssrc, (packet.timestamp, came));
             }
-            #[expect(clippy::cast_possible_truncation, reason = "the distance modulo 2^32 is the point")]
-            let distance = packet.timestamp.wrapping_sub(origin as u32).cast_signed();
-            // A timestamp far from the clock (±10 s) is a jump, not a pause; the clock wins.
-            let mut place = usize::try_from(distance).unwrap_or(0);
-            if place.abs_diff(came) > 80_000 {
+            let distance = isize::try_from(packet.timestamp.after(anchor.0)).unwrap_or(0);
+            let mut place = anchor.1.saturating_add_signed(distance);
+            if place.abs_diff(came) > MAX_DRIFT {
+                // A jump, not a pause; the clock wins.
                 place = came;
-                origin = i64::from(packet.timestamp) - i64::try_from(came).unwrap_or(0);
+                anchor = (packet.timestamp, came);
             }
             lay(&mut heard.by_timestamp, place, &packet.payload);
             let end = heard.by_arrival.len();
@@ -354,15 +360,26 @@ fn lay(track: &mut Vec<i16>, place: usize, payload: &[u8]) {
     if track.len() < place + payload.len() {
         track.resize(place + payload.len(), 0);
     }
-    for (slot, byte) in track[place..].iter_mut().zip(payload) {
-        *slot = from_ulaw(*byte);
-    }
+    Law::Mu.decode_into(payload, &mut track[place..]);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::phone::wire::{MAX_PACKET, PACKET, to_ulaw};
+    use crate::phone::wire::PACKET;
+
+    fn packet(seq: u16, timestamp: u32, level: i16, marker: bool) -> Vec<u8> {
+        let header = Header {
+            marker,
+            payload_type: PayloadType::PCMU,
+            seq: Seq(seq),
+            timestamp: Timestamp(timestamp),
+            ssrc: Ssrc(5),
+        };
+        let mut bytes = header.to_bytes().to_vec();
+        bytes.extend([Law::Mu.encode(level); PACKET]);
+        bytes
+    }
 
     struct Bot {
         ear: Ear,
@@ -375,12 +392,8 @@ mod tests {
         }
 
         fn send_as(&mut self, seq: u16, millis: u64, level: i16, marker: bool) -> bool {
-            let payload = [to_ulaw(level); PACKET];
             let timestamp = u32::from(seq.wrapping_sub(65_500)) * 160;
-            let mut buffer = [0; MAX_PACKET];
-            let rtp = Rtp { marker, payload_type: 0, seq, timestamp, ssrc: 5, payload: &payload };
-            let length = rtp.write(&mut buffer);
-            self.ear.datagram(Moment::from_millis(millis), &buffer[..length])
+            self.ear.datagram(Moment::from_millis(millis), &packet(seq, timestamp, level, marker))
         }
 
         fn send(&mut self, millis: u64, level: i16) -> bool {
@@ -428,7 +441,7 @@ mod tests {
         }
         let stats = bot.ear.stats();
         assert_eq!((stats.lost, stats.reordered, stats.duplicates, stats.restarts), (2, 1, 1, 0));
-        assert_eq!(stats.packets, 6);
+        assert_eq!(stats.packets, 5);
     }
 
     #[test]
@@ -458,11 +471,7 @@ mod tests {
     #[test]
     fn a_lean_ear_keeps_no_packets() {
         let mut ear = Ear::new(EarSettings::lean());
-        let payload = [0; PACKET];
-        let mut buffer = [0; MAX_PACKET];
-        let rtp = Rtp { marker: false, payload_type: 0, seq: 1, timestamp: 1, ssrc: 5, payload: &payload };
-        let length = rtp.write(&mut buffer);
-        ear.datagram(Moment::ZERO, &buffer[..length]);
+        ear.datagram(Moment::ZERO, &packet(1, 1, 0, false));
         assert!(ear.recording().is_empty() && ear.stats().packets == 1);
     }
 

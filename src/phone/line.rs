@@ -171,8 +171,8 @@ impl Phone {
         Ok(PhoneCall::new(Arc::clone(&self.shared), key, parts))
     }
 
-    /// Waits for a call to this phone. Calls wait in order, [`MAX_WAITING`](Self) of them; until somebody takes
-    /// them they are neither ringing nor refused.
+    /// Waits for a call to this phone. Up to 64 calls wait in order; until somebody takes them they are neither
+    /// ringing nor refused. More are refused as busy.
     ///
     /// # Errors
     /// [`PhoneError::TimedOut`] when none came.
@@ -260,9 +260,9 @@ impl SipTask {
                     }
                 },
                 // Errors are those of earlier sends (a closed port); the timers deal with them.
-                Ok((length, from)) = self.socket.recv_from(&mut buffer) => {
+                came = self.socket.recv_from(&mut buffer) => if let Ok((length, from)) = came {
                     self.agent.datagram(Moment::now(), from, &buffer[..length]);
-                }
+                },
                 () = sleep(wait) => {}
             }
             self.agent.timeout(Moment::now());

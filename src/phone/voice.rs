@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::sdp::PCMU;
-use super::wire::{MAX_PACKET, PACKET, Rtp, is_voiced, rms_of_dbfs, to_ulaw};
+use super::wire::{MAX_PACKET, PACKET, is_voiced, rms_of_dbfs};
+use crate::audio::g711::Law;
+use crate::rtp::packet::Header;
+use crate::rtp::{PayloadType, Seq, Ssrc, Timestamp};
 use crate::time::Moment;
 
 /// Things that may wait in a voice; more are refused.
@@ -83,11 +85,11 @@ enum Item {
 
 /// The sending side of a call.
 pub(super) struct Voice {
-    ssrc: u32,
-    seq: u16,
-    timestamp: u32,
+    ssrc: Ssrc,
+    seq: Seq,
+    timestamp: Timestamp,
     /// Timestamp of the event in progress.
-    event_start: u32,
+    event_start: Timestamp,
     first: bool,
     queue: VecDeque<Item>,
     threshold: f32,
@@ -97,10 +99,10 @@ impl Voice {
     /// A silent voice; `rng` chooses where its numbers start.
     pub fn new(rng: &mut fastrand::Rng) -> Self {
         Self {
-            ssrc: rng.u32(..),
-            seq: rng.u16(..),
-            timestamp: rng.u32(..),
-            event_start: 0,
+            ssrc: Ssrc(rng.u32(..)),
+            seq: Seq(rng.u16(..)),
+            timestamp: Timestamp(rng.u32(..)),
+            event_start: Timestamp::default(),
             first: true,
             queue: VecDeque::new(),
             threshold: rms_of_dbfs(-45.0),
@@ -133,13 +135,13 @@ impl Voice {
 
     /// Time passed without a packet: the timestamps jump, as RFC 3550 wants.
     pub fn skip(&mut self, packets: u32) {
-        self.timestamp = self.timestamp.wrapping_add(packets.wrapping_mul(PACKET as u32));
+        self.timestamp = self.timestamp.plus(packets.wrapping_mul(PACKET as u32));
     }
 
     /// Writes the packet that goes out at `now` and gives its length. `events` is the payload type under which the
     /// other side takes digits; without it they go as tones.
     pub fn packet(&mut self, now: Moment, events: Option<u8>, buffer: &mut [u8; MAX_PACKET]) -> usize {
-        let mut payload = [0xff; PACKET];
+        let mut payload = [Law::Mu.silence(); PACKET];
         let mut event = None;
         match self.queue.front_mut() {
             Some(Item::Say { samples, at, spoken, .. }) => {
@@ -155,27 +157,34 @@ impl Voice {
             None => {}
         }
         self.drop_finished();
-        let length = match (event, events) {
-            (Some(step), Some(payload_type)) => {
+        let length = match (event, events.and_then(PayloadType::new)) {
+            (Some(step), Some(events)) => {
                 if step.first {
                     self.event_start = self.timestamp;
                 }
-                let body = step.body();
-                let (timestamp, marker) = (self.event_start, step.first);
-                let (seq, ssrc) = (self.seq, self.ssrc);
-                Rtp { marker, payload_type, seq, timestamp, ssrc, payload: &body }.write(buffer)
+                self.write(step.first, events, self.event_start, &step.body(), buffer)
             }
-            _ => {
-                let (seq, ssrc, timestamp) = (self.seq, self.ssrc, self.timestamp);
-                let packet =
-                    Rtp { marker: self.first, payload_type: PCMU, seq, timestamp, ssrc, payload: &payload };
-                packet.write(buffer)
-            }
+            _ => self.write(self.first, PayloadType::PCMU, self.timestamp, &payload, buffer),
         };
         self.first = false;
-        self.seq = self.seq.wrapping_add(1);
-        self.timestamp = self.timestamp.wrapping_add(PACKET as u32);
+        self.seq = self.seq.plus(1);
+        self.timestamp = self.timestamp.plus(PACKET as u32);
         length
+    }
+
+    fn write(
+        &self,
+        marker: bool,
+        payload_type: PayloadType,
+        timestamp: Timestamp,
+        payload: &[u8],
+        buffer: &mut [u8; MAX_PACKET],
+    ) -> usize {
+        let header = Header { marker, payload_type, seq: self.seq, timestamp, ssrc: self.ssrc };
+        let room = header.write(buffer).unwrap_or_default();
+        let length = payload.len().min(room.len());
+        room[..length].copy_from_slice(&payload[..length]);
+        MAX_PACKET - room.len() + length
     }
 
     fn drop_finished(&mut self) {
@@ -196,9 +205,7 @@ impl Voice {
 }
 
 fn speak(part: &[i16], now: Moment, threshold: f32, spoken: &mut Option<Spoken>, payload: &mut [u8; PACKET]) {
-    for (byte, sample) in payload.iter_mut().zip(part) {
-        *byte = to_ulaw(*sample);
-    }
+    Law::Mu.encode_into(part, payload);
     let spoken = spoken.get_or_insert(Spoken { started: now, onset: None, last_voiced: None, finished: now });
     spoken.finished = now;
     if !part.is_empty() && is_voiced(part, threshold) {
@@ -285,22 +292,24 @@ fn tone(key: u8, tick: u16, payload: &mut [u8; PACKET]) {
         let sum = (TAU * ROWS[row] * t).sin() + (TAU * COLUMNS[column] * t).sin();
         #[expect(clippy::cast_possible_truncation, reason = "within ±12,000")]
         let sample = (sum * 6_000.0) as i16;
-        *byte = to_ulaw(sample);
+        *byte = Law::Mu.encode(sample);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::phone::wire::from_ulaw;
+    use crate::rtp::packet::Packet;
 
     fn run(voice: &mut Voice, packets: u64, events: Option<u8>) -> Vec<(bool, u8, u16, u32, Vec<u8>)> {
         let mut buffer = [0; MAX_PACKET];
         (0..packets)
             .map(|n| {
                 let length = voice.packet(Moment::from_millis(n * 20), events, &mut buffer);
-                let packet = Rtp::parse(&buffer[..length]).expect("RTP");
-                (packet.marker, packet.payload_type, packet.seq, packet.timestamp, packet.payload.to_vec())
+                let packet = Packet::parse(&buffer[..length]).expect("RTP");
+                let head = packet.header;
+                let payload = packet.payload.to_vec();
+                (head.marker, head.payload_type.number(), head.seq.0, head.timestamp.0, payload)
             })
             .collect()
     }
@@ -344,8 +353,8 @@ mod tests {
         let (told, _) = oneshot::channel();
         assert!(voice.press(vec![5], KeyTiming::default(), told));
         let packets = run(&mut voice, 8, None);
-        assert!(packets.iter().all(|p| p.1 == PCMU));
-        assert!(packets[0].4.iter().any(|b| from_ulaw(*b) > 8_000));
+        assert!(packets.iter().all(|p| p.1 == 0));
+        assert!(packets[0].4.iter().any(|b| Law::Mu.decode(*b) > 8_000));
         assert!(packets[6].4.iter().all(|b| *b == 0xff));
     }
 

@@ -6,3 +6,4 @@ mod support;
 
 mod ari;
 mod doctor;
+mod phone;

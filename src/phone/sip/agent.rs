@@ -261,6 +261,12 @@ impl Agent {
         self.legs.values().all(|leg| leg.phase == Phase::Over && leg.requests.is_empty())
     }
 
+    /// A call, for tests that write its messages by hand.
+    #[cfg(test)]
+    pub(super) fn leg_for_tests(&self, key: CallKey) -> &Leg {
+        &self.legs[&self.names[&key]]
+    }
+
     /// A request that belongs to no call of ours.
     fn stranger(&mut self, source: SocketAddr, request: Message, to: SocketAddr, call_id: String) {
         let (code, reason) = match request.method() {

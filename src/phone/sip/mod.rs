@@ -19,3 +19,6 @@ mod leg;
 pub mod message;
 pub mod sdp;
 pub mod timers;
+
+#[cfg(test)]
+mod tests;
