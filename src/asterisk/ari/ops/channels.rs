@@ -374,7 +374,7 @@ operations! {
     /// A variable or function of the channel.
     GET "/channels/{channelId}/variable" => var(channel: &ChannelId; variable: &str = "variable") -> Variable;
 
-    /// Sets one.
+    /// Sets one. Asterisk queues it for the channel and may answer before it is set (seen on 16).
     POST "/channels/{channelId}/variable" =>
         set_var(channel: &ChannelId; variable: &str = "variable", value: &str = "value") -> ();
 
