@@ -1,10 +1,9 @@
 //! A real Asterisk for the tests, private to this process and gone with it.
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -33,8 +32,6 @@ pub struct AsteriskUnderTest {
     pub dir: PathBuf,
     folder: PathBuf,
     version: Option<String>,
-    /// Has the SIP port while Asterisk is stopped, so that no other Asterisk chooses its ports meanwhile.
-    placeholder: Mutex<Option<UdpSocket>>,
     /// Ends everything when its standard input does.
     guard: Child,
 }
@@ -44,6 +41,8 @@ pub struct AsteriskUnderTest {
 pub struct Wanted {
     /// `22` or `16`; what OFFHOOK_TEST_ASTERISK says, or the script chooses, otherwise.
     pub version: Option<&'static str>,
+    /// For a test that stops it and starts it again: ports that no other Asterisk takes meanwhile.
+    pub keeps_its_ports: bool,
     /// Text to add at the end of configuration files: `("extensions.conf", "…")`.
     pub extra: Vec<(&'static str, String)>,
 }
@@ -89,10 +88,13 @@ impl AsteriskUnderTest {
                 .version
                 .map(str::to_owned)
                 .or_else(|| std::env::var("OFFHOOK_TEST_ASTERISK").ok()),
-            placeholder: Mutex::new(None),
             guard,
         };
-        this.run_start("auto")?;
+        if wanted.keeps_its_ports {
+            this.run_start_on_reserved_ports()?;
+        } else {
+            this.run_start("auto")?;
+        }
         let instance = std::fs::read_to_string(this.dir.join("instance"))?;
         let port = |name: &str| {
             let line = instance.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
@@ -109,7 +111,6 @@ impl AsteriskUnderTest {
     pub async fn stop(&self) {
         let mut command = script("stop", &self.dir);
         tokio::task::spawn_blocking(move || run(&mut command).expect("Asterisk stops")).await.unwrap();
-        *self.placeholder.lock().unwrap() = UdpSocket::bind(self.sip_addr).ok();
     }
 
     /// Kills Asterisk as a crash would.
@@ -125,10 +126,9 @@ impl AsteriskUnderTest {
         self.stop().await;
     }
 
-    /// Starts it again on the same ports, after [`stop`](Self::stop). For tests of the flavor `multi_thread`.
+    /// Starts it again on the same ports, after [`stop`](Self::stop); see [`Wanted::keeps_its_ports`]. For tests of the flavor `multi_thread`.
     pub async fn start_again(&self) {
         let base = self.sip_addr.port().to_string();
-        self.placeholder.lock().unwrap().take();
         tokio::task::block_in_place(|| self.run_start(&base)).expect("Asterisk starts again");
     }
 
@@ -147,6 +147,19 @@ impl AsteriskUnderTest {
     /// How a client reaches it.
     pub fn ari_config(&self) -> AriConfig {
         AriConfig::new(self.ari_url.clone(), self.user, Secret::new(self.password))
+    }
+
+    /// Below what the script chooses from by itself. Processes begin at different places.
+    fn run_start_on_reserved_ports(&self) -> io::Result<()> {
+        let mut last = Ok(());
+        for attempt in 0..10 {
+            let base = 10_000 + (std::process::id() + attempt) % 10 * 1_000;
+            last = self.run_start(&base.to_string());
+            if last.is_ok() {
+                break;
+            }
+        }
+        last
     }
 
     fn run_start(&self, ports: &str) -> io::Result<()> {

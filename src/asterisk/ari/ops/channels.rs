@@ -252,7 +252,7 @@ pub enum HangupReason {
     Failure,
     /// Another phone answered.
     AnsweredElsewhere,
-    /// A Q.850 cause by its number.
+    /// A Q.850 cause by its number. Asterisk 16 knows only those that have a word above and takes others as normal.
     Cause(u8),
 }
 
@@ -272,9 +272,30 @@ impl HangupReason {
             Self::Interworking => "interworking",
             Self::Failure => "failure",
             Self::AnsweredElsewhere => "answered_elsewhere",
-            Self::Cause(_) => return None,
+            // Where there is a word, old servers understand it too.
+            Self::Cause(cause) => return word_of_cause(cause),
         })
     }
+}
+
+/// The word that means a Q.850 cause.
+fn word_of_cause(cause: u8) -> Option<&'static str> {
+    Some(match cause {
+        1 => "unallocated",
+        16 => "normal",
+        17 => "busy",
+        18 => "timeout",
+        19 => "no_answer",
+        21 => "rejected",
+        26 => "answered_elsewhere",
+        28 => "number_incomplete",
+        31 => "normal_unspecified",
+        34 => "congestion",
+        38 => "failure",
+        58 => "codec_mismatch",
+        127 => "interworking",
+        _ => return None,
+    })
 }
 
 impl Parameter for HangupReason {
@@ -374,7 +395,7 @@ operations! {
     /// A variable or function of the channel.
     GET "/channels/{channelId}/variable" => var(channel: &ChannelId; variable: &str = "variable") -> Variable;
 
-    /// Sets one.
+    /// Sets one. Asterisk queues it for the channel and may answer before it is set (seen on 16).
     POST "/channels/{channelId}/variable" =>
         set_var(channel: &ChannelId; variable: &str = "variable", value: &str = "value") -> ();
 
