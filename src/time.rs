@@ -97,30 +97,45 @@ impl WallTime {
     }
 }
 
-impl fmt::Display for WallTime {
-    /// ISO 8601 in UTC to the millisecond: `2026-11-20T22:57:03.120Z`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (days, ms) = (self.0.div_euclid(86_400_000), self.0.rem_euclid(86_400_000));
-        let (year, month, day) = civil_from_days(days);
-        let (h, m, s) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1_000 % 60);
-        write!(f, "{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}.{:03}Z", ms % 1_000)
+impl WallTime {
+    fn timestamp(self) -> jiff::Timestamp {
+        jiff::Timestamp::from_millisecond(self.0).unwrap_or_default()
+    }
+
+    /// The same point on the clock of the wall here: the machine's time zone, or UTC where it has none. May read the
+    /// zone's file; not for media threads.
+    #[must_use]
+    pub fn local(self) -> LocalTime {
+        let there = self.timestamp().to_zoned(jiff::tz::TimeZone::system());
+        let weekday = match there.weekday() {
+            jiff::civil::Weekday::Monday => "monday",
+            jiff::civil::Weekday::Tuesday => "tuesday",
+            jiff::civil::Weekday::Wednesday => "wednesday",
+            jiff::civil::Weekday::Thursday => "thursday",
+            jiff::civil::Weekday::Friday => "friday",
+            jiff::civil::Weekday::Saturday => "saturday",
+            jiff::civil::Weekday::Sunday => "sunday",
+        };
+        LocalTime { hour: there.hour().unsigned_abs(), minute: there.minute().unsigned_abs(), weekday }
     }
 }
 
-/// Year, month and day of a count of days since 1970-01-01 in the proleptic Gregorian calendar.
-///
-/// Counts in eras of 400 years that begin on the first of March, so that the leap day ends a year.
-fn civil_from_days(days: i64) -> (i64, i64, i64) {
-    const DAYS_PER_ERA: i64 = 146_097;
-    let from_march_year_0 = days + 719_468;
-    let era = from_march_year_0.div_euclid(DAYS_PER_ERA);
-    let day_of_era = from_march_year_0.rem_euclid(DAYS_PER_ERA);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    (era * 400 + year_of_era + i64::from(month <= 2), month, day)
+impl fmt::Display for WallTime {
+    /// ISO 8601 in UTC to the millisecond: `2026-11-20T22:57:03.120Z`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.timestamp().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string())
+    }
+}
+
+/// What the clock of the wall says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LocalTime {
+    /// 0 to 23.
+    pub hour: u8,
+    /// 0 to 59.
+    pub minute: u8,
+    /// `monday` to `sunday`.
+    pub weekday: &'static str,
 }
 
 #[cfg(test)]

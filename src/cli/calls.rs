@@ -4,10 +4,13 @@
 //! numbers come from callers: characters that would move the cursor or colour the terminal are shown as `·`.
 
 use std::fmt::Write as _;
+use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use serde::Serialize;
 
+use super::ConfigArg;
+use crate::id::CallId;
 use crate::store::{
     BotLatencies, CallRecord, CallSummary, Direction, Interruption, Latencies, Reply, Stage, Store, TurnKind,
     TurnRecord,
@@ -37,20 +40,34 @@ pub struct CallsArgs {
     /// Show how long the bots took over this many of their last turns, instead of calls
     #[arg(long, value_name = "TURNS", num_args = 0..=1, default_missing_value = "1000", conflicts_with = "id")]
     pub latencies: Option<u32>,
+
+    #[command(flatten)]
+    config: ConfigArg,
 }
 
 /// Prints what the arguments ask for.
 ///
 /// # Errors
 /// When the store cannot be read, no call or more than one has this id, or nobody reads the output.
-pub async fn run(args: &CallsArgs, store: &Store) -> anyhow::Result<()> {
+pub(super) async fn run(args: CallsArgs) -> anyhow::Result<ExitCode> {
     use std::io::Write as _;
-    let text = output(args, store).await?;
+    let store = Store::open_to_read(&args.config.load()?.store.path).await?;
+    let text = output(&args, &store).await?;
     match std::io::stdout().lock().write_all(text.as_bytes()) {
         // `offhook calls | head` is no failure.
-        Err(why) if why.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.context("cannot print"),
+        Err(why) if why.kind() == std::io::ErrorKind::BrokenPipe => {}
+        written => written.context("cannot print")?,
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One call with its turns, as `offhook calls ID` shows it.
+///
+/// # Errors
+/// When the store cannot be read.
+pub async fn one(store: &Store, id: CallId) -> anyhow::Result<String> {
+    let call = store.find_call(id.as_str()).await?.with_context(|| format!("the call {id} is not in the store"))?;
+    Ok(render_call(&call.call, &store.turns(id).await?))
 }
 
 /// What [`run`] prints.

@@ -1,4 +1,104 @@
-//! cli
+//! The command line: `run`, `demo`, `doctor`, `call`, `calls`.
+//!
+//! Each command is a file; what they share is here. What goes wrong ends in one sentence on standard error and exit
+//! code 1 (2 when the command line itself is at fault).
 
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::engine::Config;
+
+mod call;
 pub mod calls;
+mod demo;
 pub mod doctor;
+mod run;
+
+/// The voice-bot engine for Asterisk.
+#[derive(Debug, Parser)]
+#[command(name = "offhook", version, about, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// What to log: error, warn, info, debug, trace, or more finely as `offhook::media=debug`. Goes to standard error.
+    #[arg(long, global = true, env = "OFFHOOK_LOG", value_name = "FILTER")]
+    log: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Take calls until told to stop (SIGTERM or Ctrl-C; once more to stop at once).
+    Run(run::Options),
+    /// Let a scripted caller talk to the front desk, and show what happens.
+    Demo(demo::Options),
+    /// Check an Asterisk from outside, and say what to change where.
+    Doctor(doctor::Options),
+    /// Call somebody and let a bot talk to him.
+    Call(call::Options),
+    /// Show the latest calls, or one call with its turns.
+    Calls(calls::CallsArgs),
+}
+
+/// Where the configuration is.
+#[derive(Debug, Clone, Default, Args)]
+struct ConfigArg {
+    /// The configuration file; every key can be overridden by OFFHOOK_SECTION_KEY.
+    #[arg(long, short, env = "OFFHOOK_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl ConfigArg {
+    /// Where a configuration is looked for when none is named.
+    const PLACES: [&'static str; 2] = ["offhook.toml", "/etc/offhook/offhook.toml"];
+
+    fn load(&self) -> anyhow::Result<Config> {
+        let there = || Self::PLACES.map(Path::new).into_iter().find(|path| path.exists());
+        Ok(match self.config.as_deref().or_else(there) {
+            Some(path) => Config::load(path, std::env::vars())?,
+            None => Config::from_env(std::env::vars())?,
+        })
+    }
+}
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let quiet = if matches!(cli.command, Command::Run(_)) { "info" } else { "error" };
+    let filter = match EnvFilter::try_new(cli.log.as_deref().unwrap_or(quiet)) {
+        Ok(filter) => filter,
+        Err(error) => {
+            eprintln!("offhook: --log: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("offhook: the system gives us no threads: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(async {
+        match cli.command {
+            Command::Run(options) => run::run(options).await,
+            Command::Demo(options) => demo::run(options).await,
+            Command::Doctor(options) => doctor::run(options).await,
+            Command::Call(options) => call::run(options).await,
+            Command::Calls(options) => calls::run(options).await,
+        }
+    });
+    // Threads that read files for calls that are over need not be waited for.
+    runtime.shutdown_background();
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("offhook: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,1 +1,338 @@
-//! engine
+//! The engine: starts and stops everything, takes calls in, and lets none go silently.
+//!
+//! - [`config`]: what it is told;
+//! - `dispatch`: events of Asterisk to the calls that they are for (`switchboard`); what is left over is cleared;
+//! - `serve`: one call from the first event to the last record;
+//! - `records`: what is kept of it; `voices`: what can be said.
+//!
+//! One task reads events and never waits for a call; each call is a task of its own; audio is on the media threads.
+//! The engine ends in three steps: it takes no more calls, lets those that are up end by themselves, and says goodbye to
+//! who is still there.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
+
+use crate::asterisk::ari::ops::Originate;
+use crate::asterisk::ari::{Ari, AriConfig, AriError, ChannelId};
+use crate::bot::AnyBot;
+use crate::call::{Facts, Journal};
+use crate::id::{CallId, OurId, Part};
+use crate::media::{Media, MediaConfig, MediaError};
+use crate::speech::{Recognizer, SpeechError};
+use crate::store::recording::Recordings;
+use crate::store::{Disposition, Store, StoreError};
+use crate::time::WallTime;
+
+mod assemble;
+pub mod config;
+mod dispatch;
+mod records;
+mod serve;
+mod switchboard;
+mod voices;
+
+pub use config::{Config, ConfigError};
+pub use voices::EngineVoices;
+
+use switchboard::{Line, Switchboard};
+
+/// How long Asterisk may take to be there at the start.
+const START_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long callers may take to hear the goodbye.
+const GOODBYE_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Why the engine could not start or do something.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Asterisk refused or did not answer.
+    #[error(transparent)]
+    Asterisk(#[from] AriError),
+    /// The media sockets or threads could not be had.
+    #[error(transparent)]
+    Media(#[from] MediaError),
+    /// The recogniser or synthesiser could not be had.
+    #[error(transparent)]
+    Speech(#[from] SpeechError),
+    /// The store could not be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A flow cannot be used. The text has a line for each fault, with file and line.
+    #[error("{0}")]
+    Flow(String),
+    /// There is no such bot.
+    #[error("there is no bot '{wanted}': the configuration has {known}")]
+    NoBot {
+        /// Its name.
+        wanted: String,
+        /// The names there are.
+        known: String,
+    },
+    /// A call that we made was not answered.
+    #[error("nobody answered ({0})")]
+    NotAnswered(String),
+}
+
+/// What the engine is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Takes calls.
+    Running,
+    /// Takes no more; those that are up go on.
+    Draining,
+    /// Says goodbye to who is still there.
+    Goodbye,
+}
+
+/// What a call is made of besides its channels; see [`Engine::start`].
+pub struct Services {
+    /// The bots by name.
+    pub bots: BTreeMap<String, AnyBot>,
+    /// The recogniser, if there is one.
+    pub recognizer: Option<Arc<dyn Recognizer>>,
+    /// What can be said.
+    pub voices: Arc<EngineVoices>,
+    /// Somebody who wants every note of every call.
+    pub watcher: Option<Arc<dyn Journal>>,
+}
+
+/// A running engine.
+pub struct Engine {
+    shared: Arc<Shared>,
+    dispatcher: JoinHandle<()>,
+}
+
+/// What all tasks of an engine share.
+struct Shared {
+    config: Config,
+    ari: Ari,
+    app: String,
+    media: Media,
+    services: Services,
+    store: Store,
+    recordings: Option<Recordings>,
+    switchboard: Switchboard,
+    phase: watch::Sender<Phase>,
+    tasks: TaskTracker,
+    connected: watch::Sender<bool>,
+}
+
+/// Events that may wait for one call; keys are pressed by people.
+const LEG_EVENTS: usize = 64;
+
+impl Engine {
+    /// Starts: opens the store, the media sockets and Asterisk's events, clears what an earlier process left behind, and
+    /// takes calls from then on.
+    ///
+    /// # Errors
+    /// Whatever is missing, in a sentence that says what to do.
+    pub async fn start(config: Config, services: Services) -> Result<Self, EngineError> {
+        let section = &config.asterisk;
+        let ari = Ari::new(AriConfig::new(&section.url, &section.user, section.password()?))?;
+        // Asked before anything else is opened: most of what can be wrong shows here, with a reason.
+        ari.asterisk().ping().await?;
+        let media = Media::start(&MediaConfig {
+            threads: config.media.threads,
+            bind: config.media.bind,
+            port: config.media.port,
+            advertise: config.media.advertise,
+        })?;
+        let store = Store::open(&config.store.path, config.store.numbers).await?;
+        let recordings = config.recording.folder.as_ref().map(Recordings::open).transpose()?;
+        let app = config.asterisk.app.clone();
+        let events = ari.events(&app);
+        let shared = Arc::new(Shared {
+            ari,
+            app,
+            media,
+            services,
+            store,
+            recordings,
+            switchboard: Switchboard::default(),
+            phase: watch::Sender::new(Phase::Running),
+            tasks: TaskTracker::new(),
+            connected: watch::Sender::new(false),
+            config,
+        });
+        shared.forget_old_calls().await;
+        let dispatcher = tokio::spawn(dispatch::run(Arc::clone(&shared), events));
+        let engine = Self { shared, dispatcher };
+        let mut connected = engine.shared.connected.subscribe();
+        if tokio::time::timeout(START_PATIENCE, connected.wait_for(|up| *up)).await.is_err() {
+            engine.dispatcher.abort();
+            return Err(EngineError::Asterisk(AriError::Timeout {
+                peer: engine.shared.ari.peer().to_owned(),
+                operation: "the events socket".into(),
+                subject: engine.shared.app.clone(),
+                after: START_PATIENCE,
+            }));
+        }
+        Ok(engine)
+    }
+
+    /// How many calls are up.
+    #[must_use]
+    pub fn calls(&self) -> usize {
+        self.shared.switchboard.len()
+    }
+
+    /// Whether the events socket is connected and calls are taken.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        *self.shared.connected.borrow() && *self.shared.phase.borrow() == Phase::Running
+    }
+
+    /// The store, to look calls up.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.shared.store
+    }
+
+    /// Calls `endpoint` (as `PJSIP/alice`) and lets `bot` talk to who answers. Comes back with the id when it is
+    /// answered.
+    ///
+    /// # Errors
+    /// When there is no such bot, Asterisk refuses, or nobody answers within `patience`.
+    pub async fn call_out(&self, endpoint: &str, bot: &str, caller_id: Option<&str>, patience: Duration) -> Result<CallId, EngineError> {
+        let shared = &self.shared;
+        shared.bot(bot)?;
+        let id = CallId::new(WallTime::now());
+        let channel = ChannelId::from(&OurId { app: shared.app.clone(), call: id, part: Part::Leg });
+        let facts = Facts {
+            id,
+            outbound: true,
+            caller: endpoint.to_owned(),
+            called: endpoint.to_owned(),
+            args: Vec::new(),
+            bot: bot.to_owned(),
+        };
+        let (answered, told) = oneshot::channel();
+        shared.expect(facts, channel.clone(), Some(answered));
+        let wanted = Originate {
+            endpoint: endpoint.to_owned(),
+            app: Some(shared.app.clone()),
+            channel_id: Some(channel),
+            timeout: i32::try_from(patience.as_secs()).ok(),
+            caller_id: caller_id.map(str::to_owned),
+            ..Originate::default()
+        };
+        let refused = |why: String| {
+            shared.switchboard.remove(id);
+            EngineError::NotAnswered(why)
+        };
+        if let Err(error) = shared.ari.channels().originate(&wanted).await {
+            shared.switchboard.remove(id);
+            return Err(error.into());
+        }
+        match tokio::time::timeout(patience + Duration::from_secs(5), told).await {
+            Ok(Ok(Ok(()))) => Ok(id),
+            Ok(Ok(Err(why))) => Err(refused(why)),
+            Ok(Err(_)) => Err(refused("the engine is ending".into())),
+            Err(_) => Err(refused(format!("not within {} seconds", patience.as_secs()))),
+        }
+    }
+
+    /// Waits until no call is up.
+    pub async fn idle(&self) {
+        while self.calls() > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Takes no more calls, gives those that are up the configured time, says goodbye to who is still there, and leaves
+    /// Asterisk clean. `hurry` shortens the wait.
+    pub async fn drain(self, hurry: impl Future<Output = ()>) {
+        let shared = &self.shared;
+        shared.phase.send_replace(Phase::Draining);
+        let patience = shared.config.engine.drain();
+        tracing::info!(calls = self.calls(), patience_seconds = patience.as_secs(), "draining: no more calls are taken");
+        tokio::select! {
+            () = self.idle() => {}
+            () = tokio::time::sleep(patience) => {}
+            () = hurry => {}
+        }
+        if self.calls() > 0 {
+            tracing::info!(calls = self.calls(), "saying goodbye");
+        }
+        shared.phase.send_replace(Phase::Goodbye);
+        shared.tasks.close();
+        if tokio::time::timeout(GOODBYE_PATIENCE, shared.tasks.wait()).await.is_err() {
+            tracing::warn!(calls = self.calls(), "some calls did not end; the next start clears them");
+        }
+        self.dispatcher.abort();
+        if let Some(recordings) = &shared.recordings {
+            recordings.close().await;
+        }
+        if let Err(error) = shared.store.close().await {
+            tracing::error!(%error, "the last records could not be written");
+        }
+    }
+}
+
+impl Shared {
+    fn bot(&self, name: &str) -> Result<&AnyBot, EngineError> {
+        self.services.bots.get(name).ok_or_else(|| EngineError::NoBot {
+            wanted: name.to_owned(),
+            known: self.services.bots.keys().cloned().collect::<Vec<_>>().join(", "),
+        })
+    }
+
+    /// Calls of this application that an earlier process did not end are over: nobody knows how they went on.
+    async fn forget_old_calls(&self) {
+        match self.store.snapshots().await {
+            Ok(old) => {
+                let ours = old.into_iter().filter(|snapshot| snapshot.state["app"] == self.app.as_str());
+                for snapshot in ours {
+                    if let Ok(Some(summary)) = self.store.find_call(snapshot.call.as_str()).await {
+                        let mut row = summary.call;
+                        row.ended = Some(snapshot.at);
+                        row.disposition = Some(Disposition::Lost);
+                        self.store.put_call(row);
+                    }
+                    self.store.remove_snapshot(snapshot.call);
+                }
+            }
+            Err(error) => tracing::error!(%error, "cannot read what an earlier process left behind"),
+        }
+        let days = self.config.store.retention_days;
+        if days > 0 {
+            let before = WallTime(WallTime::now().0 - i64::from(days) * 86_400_000);
+            if let Err(error) = self.store.purge(before).await {
+                tracing::error!(%error, "old calls could not be deleted");
+            }
+        }
+    }
+
+    /// Makes room on the switchboard for a call and starts its task.
+    fn expect(self: &Arc<Self>, facts: Facts, channel: ChannelId, answered: Option<oneshot::Sender<Result<(), String>>>) {
+        let (events, leg_events) = mpsc::channel(LEG_EVENTS);
+        let id = facts.id;
+        self.switchboard.add(id, Line { channel: channel.clone(), events, answered });
+        let shared = Arc::clone(self);
+        self.tasks.spawn(async move {
+            let place = OnSwitchboard { shared: &shared, id };
+            serve::serve(&shared, facts, channel, leg_events).await;
+            drop(place);
+        });
+    }
+}
+
+/// A call's place on the switchboard; given up when the call's task ends, however it ends.
+struct OnSwitchboard<'a> {
+    shared: &'a Shared,
+    id: CallId,
+}
+
+impl Drop for OnSwitchboard<'_> {
+    fn drop(&mut self) {
+        self.shared.switchboard.remove(self.id);
+    }
+}

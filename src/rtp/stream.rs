@@ -44,7 +44,7 @@ pub enum Piece<'a> {
 }
 
 /// What happened on a stream so far.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize)]
 pub struct StreamStats {
     /// Well-formed packets, whatever became of them.
     pub received: u64,

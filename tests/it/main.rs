@@ -4,6 +4,7 @@
 
 mod support;
 
+mod architecture;
 mod ari;
 mod doctor;
 mod phone;

@@ -54,6 +54,7 @@ use crate::speech::grammar::Grammar;
 
 mod action;
 mod check;
+mod driver;
 mod error;
 mod grammar;
 mod model;
@@ -70,6 +71,7 @@ mod tests;
 pub use action::{
     Action, BargeInSpec, CollectSpec, DialplanPlace, Endpointing, HangUpCause, Input, ListenSpec, Part,
 };
+pub use driver::FlowBot;
 pub use error::{FlowError, FlowErrors, StateError};
 pub use state::{FlowState, StartVars};
 

@@ -27,11 +27,45 @@ mod calls;
 mod report;
 mod server;
 
+use std::io::IsTerminal as _;
 use std::net::{IpAddr, SocketAddr};
+use std::process::ExitCode;
 
+use clap::Args;
+
+use super::ConfigArg;
 use crate::asterisk::ari::{Ari, AriConfig, EventStream};
 
 pub use report::{Check, Fix, Outcome, Step};
+
+/// Options of `offhook doctor`.
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// The extension that callers reach the engine by.
+    #[arg(long, default_value = "100")]
+    extension: String,
+    /// The context of that extension.
+    #[arg(long, default_value = "offhook")]
+    context: String,
+    #[command(flatten)]
+    config: ConfigArg,
+}
+
+pub(super) async fn run(options: Options) -> anyhow::Result<ExitCode> {
+    let config = options.config.load()?;
+    let asterisk = &config.asterisk;
+    let what = Examination {
+        ari: AriConfig::new(&asterisk.url, &asterisk.user, asterisk.password()?),
+        app: asterisk.app.clone(),
+        extension: options.extension,
+        context: options.context,
+        bind: SocketAddr::new(config.media.bind, config.media.port),
+        advertise: config.media.advertise,
+    };
+    let colour = std::io::stdout().is_terminal();
+    let healthy = examine(&what, |check| print!("{}", check.render(colour))).await;
+    Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
 
 /// What to examine: the engine's own settings.
 #[derive(Clone, Debug)]

@@ -1,0 +1,197 @@
+//! The bot that runs a flow on a call.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{
+    Action, BargeInSpec, CollectSpec, DialplanPlace, Endpointing, Flow, FlowState, HangUpCause, Input, ListenSpec, Part,
+    StartVars,
+};
+use crate::asterisk::ari::ops::HangupReason;
+use crate::bot::{Bot, Outcome};
+use crate::call::{self, Call, CallError, Heard, KeyPlan, Listen, Prompt, leg};
+use crate::time::WallTime;
+use crate::turn::{BargeIn, Listening};
+
+/// Runs a [`Flow`] on every call that it is given.
+pub struct FlowBot {
+    flow: Arc<Flow>,
+    voice: Option<String>,
+}
+
+impl FlowBot {
+    /// A bot for `flow` that speaks with `voice`, or with the flow's own where that is [`None`].
+    #[must_use]
+    pub fn new(flow: Arc<Flow>, voice: Option<String>) -> Self {
+        let voice = voice.or_else(|| flow.voice().map(str::to_owned));
+        Self { flow, voice }
+    }
+
+    /// The voice that it speaks with; [`None`] for the engine's.
+    #[must_use]
+    pub fn voice(&self) -> Option<&str> {
+        self.voice.as_deref()
+    }
+
+    /// What it says in the same words on every call.
+    #[must_use]
+    pub fn fixed_parts(&self) -> Vec<call::Part> {
+        let texts = self.flow.fixed_sentences().into_iter().map(|text| call::Part::Text(text.to_owned()));
+        let files = self.flow.prompt_files().into_iter().map(|file: &Path| call::Part::File(file.to_owned()));
+        texts.chain(files).collect()
+    }
+
+    fn start(&self, call: &Call) -> FlowState {
+        let (facts, now) = (call.facts(), WallTime::now().local());
+        self.flow.start(StartVars {
+            caller: Some(facts.caller.clone()).filter(|number| !number.is_empty()),
+            called: Some(facts.called.clone()).filter(|number| !number.is_empty()),
+            call_id: facts.id.to_string(),
+            hour: now.hour,
+            minute: now.minute,
+            weekday: now.weekday.to_owned(),
+            ..StartVars::default()
+        })
+    }
+
+    fn prompt(&self, parts: &[Part], barge_in: BargeInSpec) -> Prompt {
+        let parts = parts.iter().map(|part| match part {
+            Part::Text(text) => call::Part::Text(text.clone()),
+            Part::File(file) => call::Part::File(file.clone()),
+        });
+        let barge_in = BargeIn {
+            voice: barge_in.by_voice,
+            keys: barge_in.by_key,
+            protect: Duration::from_millis(u64::from(barge_in.protected_ms)),
+            ..BargeIn::ALLOWED
+        };
+        Prompt { parts: parts.collect(), voice: self.voice.clone(), barge_in: Some(barge_in) }
+    }
+
+    fn listen(&self, spec: &ListenSpec, keys: KeyPlan) -> Listen {
+        let preset = match spec.endpointing {
+            Endpointing::Eager => Listening::EAGER,
+            Endpointing::Balanced => Listening::BALANCED,
+            Endpointing::Patient => Listening::PATIENT,
+            Endpointing::SilenceMs(silence) => {
+                Listening { silence: Duration::from_millis(u64::from(silence)), ..Listening::BALANCED }
+            }
+        };
+        let how = Listening {
+            no_input: Duration::from_millis(u64::from(spec.no_input_ms)),
+            max_speech: Duration::from_millis(u64::from(spec.max_speech_ms)),
+            ..preset
+        };
+        let grammar = spec.grammar.as_deref().and_then(|name| self.flow.grammar(name)).map(Arc::clone);
+        Listen { grammar, keys, how }
+    }
+
+    /// Says what comes before the end, which the end does not wait for if it fails.
+    async fn last_words(&self, call: &mut Call, parts: &[Part]) -> Result<(), CallError> {
+        match call.say(self.prompt(parts, BargeInSpec::NEVER)).await {
+            Err(error) if !error.is_end() => {
+                tracing::error!(call = %call.id(), %error, "the last words could not be said");
+                Ok(())
+            }
+            other => other.map(|_| ()),
+        }
+    }
+
+    /// Does what the flow wants and reports what came of it.
+    async fn act(&self, call: &mut Call, action: &Action) -> Result<Input, CallError> {
+        match action {
+            Action::Say { parts, barge_in } => {
+                let said = call.say(self.prompt(parts, *barge_in)).await?;
+                let heard_ms = u32::try_from(said.heard.as_millis()).unwrap_or(u32::MAX);
+                Ok(Input::Said { interrupted: said.interrupted, heard_ms })
+            }
+            Action::Ask { parts, barge_in, listen, .. } => {
+                let keys = if listen.keys.is_empty() { KeyPlan::Ignore } else { KeyPlan::One };
+                let heard = call.ask(self.prompt(parts, *barge_in), self.listen(listen, keys)).await?;
+                Ok(input(heard, call))
+            }
+            Action::Collect { parts, barge_in, listen, keys, .. } => {
+                let plan = keys.map_or(KeyPlan::Ignore, digits);
+                let heard = call.ask(self.prompt(parts, *barge_in), self.listen(listen, plan)).await?;
+                Ok(input(heard, call))
+            }
+            // The caller does not get here with these.
+            Action::HangUp { .. } | Action::Continue { .. } => Ok(Input::Failed),
+        }
+    }
+}
+
+impl Bot for FlowBot {
+    async fn run(&self, call: &mut Call) -> Result<Outcome, CallError> {
+        let mut state = self.start(call);
+        call.answer().await?;
+        loop {
+            let snapshot = serde_json::to_value(&state).map_err(|error| CallError::Bot(error.to_string()))?;
+            call.checkpoint(state.step(), snapshot);
+            let input = match self.flow.action(&state) {
+                Action::HangUp { parts, cause } => {
+                    self.last_words(call, &parts).await?;
+                    return Ok(Outcome::HangUpBecause(reason(cause)));
+                }
+                Action::Continue { parts, place, variables } => {
+                    self.last_words(call, &parts).await?;
+                    call.leave(Some(&dialplan(place)), &variables).await?;
+                    return Ok(Outcome::Left);
+                }
+                action => match self.act(call, &action).await {
+                    Ok(input) => input,
+                    Err(error) if error.is_end() => return Err(error),
+                    Err(error) => {
+                        tracing::error!(call = %call.id(), step = state.step(), %error, "a step failed");
+                        Input::Failed
+                    }
+                },
+            };
+            self.flow.advance(&mut state, input);
+        }
+    }
+
+    fn goodbye(&self) -> Option<Prompt> {
+        let parts = self.flow.goodbye(&self.flow.start(StartVars::default()));
+        (!parts.is_empty()).then(|| self.prompt(&parts, BargeInSpec::NEVER))
+    }
+}
+
+fn digits(spec: CollectSpec) -> KeyPlan {
+    KeyPlan::Digits {
+        min: usize::from(spec.min),
+        max: usize::from(spec.max),
+        terminator: spec.terminator,
+        inter_digit: Duration::from_millis(u64::from(spec.inter_digit_ms)),
+    }
+}
+
+fn input(heard: Heard, call: &Call) -> Input {
+    match heard {
+        Heard::Words { text, meaning, confidence } => Input::Heard { meaning, text, confidence },
+        Heard::Keys(keys) => Input::Keys(keys),
+        Heard::NoInput => Input::NoInput,
+        Heard::NoMatch => Input::NoMatch,
+        Heard::Failed(error) => {
+            // The caller spoke in vain, as with words that fit nothing: he is asked again.
+            tracing::error!(call = %call.id(), %error, "an utterance was not recognised");
+            Input::NoMatch
+        }
+    }
+}
+
+fn dialplan(place: DialplanPlace) -> leg::DialplanPlace {
+    leg::DialplanPlace { context: place.context, extension: place.exten, priority: place.priority }
+}
+
+fn reason(cause: HangUpCause) -> HangupReason {
+    match cause {
+        HangUpCause::Normal => HangupReason::Normal,
+        HangUpCause::Busy => HangupReason::Busy,
+        HangUpCause::Congestion => HangupReason::Congestion,
+        HangUpCause::NoAnswer => HangupReason::NoAnswer,
+        HangUpCause::Rejected => HangupReason::Rejected,
+        HangUpCause::Failure => HangupReason::Failure,
+    }
+}

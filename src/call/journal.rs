@@ -1,0 +1,404 @@
+//! What a call tells whoever keeps records: notes as they happen, and turns when they are complete.
+//!
+//! A turn is what the caller did (or nothing, at the greeting) and what the bot said to it, with the ledger of what
+//! took how long in between. It is complete when the next one begins and everything said in it has been played or
+//! cut.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Heard, Snapshot};
+use crate::audio::ring::PlayId;
+use crate::id::CallId;
+use crate::media::PlayEnd;
+use crate::time::Moment;
+use crate::turn::TurnSignal;
+use crate::turn::ledger::Ledger;
+
+/// Takes notes of calls. Called from the call's task; must not block, so whatever is slow goes through a queue.
+pub trait Journal: Send + Sync {
+    /// Something happened on `call`.
+    fn note(&self, call: CallId, note: Note);
+}
+
+/// Something that happened on a call.
+#[derive(Debug, Clone)]
+pub enum Note {
+    /// The call was answered.
+    Answered {
+        /// When Asterisk had confirmed it.
+        at: Moment,
+    },
+    /// The bot began to say something.
+    Saying {
+        /// What.
+        text: String,
+        /// Which play it is.
+        play: PlayId,
+        /// When the bot handed it over.
+        at: Moment,
+    },
+    /// The first frame of something went out.
+    Started {
+        /// Which play.
+        play: PlayId,
+        /// When.
+        at: Moment,
+    },
+    /// Something was played to its end or cut.
+    Played {
+        /// Which play.
+        play: PlayId,
+        /// How much of it went out.
+        heard: Duration,
+        /// How it ended.
+        end: PlayEnd,
+        /// When its end was noticed.
+        at: Moment,
+    },
+    /// The turn taker decided something.
+    Signal(TurnSignal),
+    /// What the recogniser believes so far.
+    Partial {
+        /// The words.
+        text: String,
+    },
+    /// The caller pressed a key.
+    Key {
+        /// Which.
+        key: char,
+        /// When it was released.
+        at: Moment,
+    },
+    /// The caller has given an answer, or none.
+    Heard {
+        /// What.
+        input: Input,
+        /// When it was known.
+        at: Moment,
+    },
+    /// The bot entered a step.
+    Step {
+        /// Its name.
+        name: String,
+        /// When.
+        at: Moment,
+    },
+    /// No audio comes from Asterisk.
+    Quiet {
+        /// Since when.
+        since: Moment,
+    },
+    /// Audio comes again.
+    Back {
+        /// Since when.
+        at: Moment,
+    },
+    /// A turn is complete.
+    Turn(Box<Turn>),
+    /// What another process needs to take the call up from here.
+    Checkpoint(Box<Snapshot>),
+}
+
+/// What the caller did in a turn.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// He said something that was understood.
+    Words {
+        /// The words.
+        text: String,
+        /// What the grammar makes of them.
+        meaning: String,
+        /// From 0 to 1.
+        confidence: f32,
+    },
+    /// He pressed keys.
+    Keys(String),
+    /// He said something else.
+    NoMatch,
+    /// Nothing.
+    NoInput,
+    /// The recogniser failed.
+    Failed(String),
+}
+
+impl From<&Heard> for Input {
+    fn from(heard: &Heard) -> Self {
+        match heard {
+            Heard::Words { text, meaning, confidence } => {
+                Self::Words { text: text.clone(), meaning: meaning.clone(), confidence: *confidence }
+            }
+            Heard::Keys(keys) => Self::Keys(keys.clone()),
+            Heard::NoMatch => Self::NoMatch,
+            Heard::NoInput => Self::NoInput,
+            Heard::Failed(error) => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+/// Something the bot said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spoken {
+    /// Which play it was.
+    pub play: PlayId,
+    /// What.
+    pub text: String,
+    /// How long all of it is; [`None`] when it was cut before it was made.
+    pub total: Option<Duration>,
+    /// How much of it went out.
+    pub heard: Duration,
+    /// How it ended; [`None`] while it is played.
+    pub end: Option<PlayEnd>,
+}
+
+impl Spoken {
+    /// Something whose playing begins now.
+    #[must_use]
+    pub fn new(play: PlayId, text: String) -> Self {
+        Self { play, text, total: None, heard: Duration::ZERO, end: None }
+    }
+}
+
+/// How the caller interrupted the bot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Interruption {
+    /// When his voice, or the key, began.
+    pub onset: Moment,
+    /// When it was taken for an interruption, and playout flushed.
+    pub decided: Moment,
+    /// Whether a key did it.
+    pub by_key: bool,
+}
+
+/// One turn of a call.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Turn {
+    /// Number within the call, from 0, which is the greeting.
+    pub index: u32,
+    /// The step in which the bot replied.
+    pub step: String,
+    /// What the caller did; [`None`] at the greeting.
+    pub input: Option<Input>,
+    /// What the bot said to it, in order.
+    pub spoken: Vec<Spoken>,
+    /// How the bot was interrupted, if it was.
+    pub interruption: Option<Interruption>,
+    /// What took how long.
+    pub ledger: Ledger,
+}
+
+impl Turn {
+    fn new(index: u32) -> Self {
+        let (step, spoken) = (String::new(), Vec::new());
+        Self { index, step, input: None, spoken, interruption: None, ledger: Ledger::default() }
+    }
+
+    fn is_over(&self) -> bool {
+        self.spoken.iter().all(|spoken| spoken.end.is_some())
+    }
+}
+
+/// Makes turns out of what happens. Owned by the call.
+pub(super) struct TurnBook {
+    call: CallId,
+    journal: Arc<dyn Journal>,
+    current: Turn,
+    /// The turn before, while something said in it is still to be reported as ended.
+    closing: Option<Turn>,
+    /// What was measured of the caller's next input.
+    next: Ledger,
+}
+
+impl TurnBook {
+    pub fn new(call: CallId, journal: Arc<dyn Journal>) -> Self {
+        Self { call, journal, current: Turn::new(0), closing: None, next: Ledger::default() }
+    }
+
+    pub fn note(&self, note: Note) {
+        self.journal.note(self.call, note);
+    }
+
+    pub fn step(&mut self, name: &str) {
+        if self.current.spoken.is_empty() {
+            name.clone_into(&mut self.current.step);
+        }
+        self.note(Note::Step { name: name.to_owned(), at: Moment::now() });
+    }
+
+    pub fn signal(&mut self, signal: TurnSignal) {
+        match signal {
+            TurnSignal::Endpoint { speech_end, decided } => {
+                self.next.speech_end = Some(speech_end);
+                self.next.endpoint = Some(decided);
+            }
+            TurnSignal::TooLong { at } => {
+                self.next.speech_end = Some(at);
+                self.next.endpoint = Some(at);
+            }
+            TurnSignal::BargeIn { onset, decided, by_key } => {
+                self.current.interruption.get_or_insert(Interruption { onset, decided, by_key });
+            }
+            _ => {}
+        }
+        self.note(Note::Signal(signal));
+    }
+
+    pub fn key(&mut self, key: char, at: Moment) {
+        self.next = Ledger { speech_end: Some(at), ..Ledger::default() };
+        self.note(Note::Key { key, at });
+    }
+
+    pub fn r#final(&mut self, at: Moment) {
+        self.next.r#final = Some(at);
+    }
+
+    /// The caller has answered: the turn is over and the next begins with his answer.
+    pub fn heard(&mut self, heard: &Heard) {
+        let input = Input::from(heard);
+        self.note(Note::Heard { input: input.clone(), at: Moment::now() });
+        let next = Turn { input: Some(input), ledger: self.next, ..Turn::new(self.current.index + 1) };
+        self.next = Ledger::default();
+        self.report_closing();
+        self.closing = Some(std::mem::replace(&mut self.current, next));
+        self.report_if_over();
+    }
+
+    /// The bot knows what to do next.
+    pub fn reply_chosen(&mut self, at: Moment) {
+        self.current.ledger.reply.get_or_insert(at);
+    }
+
+    pub fn play_began(&mut self, spoken: Spoken) {
+        self.note(Note::Saying { text: spoken.text.clone(), play: spoken.play, at: Moment::now() });
+        self.current.spoken.push(spoken);
+    }
+
+    pub fn play_made(&mut self, play: PlayId, total: Duration, first_audio: Option<Moment>) {
+        if let Some(spoken) = self.find(play) {
+            spoken.total = Some(total);
+        }
+        if self.current.spoken.first().is_some_and(|first| first.play == play) {
+            self.current.ledger.first_audio = first_audio;
+        }
+    }
+
+    pub fn play_started(&mut self, play: PlayId, at: Moment) {
+        if self.current.spoken.first().is_some_and(|first| first.play == play) {
+            self.current.ledger.first_frame = Some(at);
+        }
+        self.note(Note::Started { play, at });
+    }
+
+    pub fn play_ended(&mut self, play: PlayId, heard: Duration, end: PlayEnd) {
+        if let Some(spoken) = self.find(play) {
+            (spoken.heard, spoken.end) = (heard, Some(end));
+        }
+        self.note(Note::Played { play, heard, end, at: Moment::now() });
+        self.report_if_over();
+    }
+
+    /// The call is over: what is open is reported as it stands.
+    pub fn close(&mut self) {
+        self.report_closing();
+        if self.current.input.is_some() || !self.current.spoken.is_empty() {
+            self.note(Note::Turn(Box::new(self.current.clone())));
+        }
+    }
+
+    fn find(&mut self, play: PlayId) -> Option<&mut Spoken> {
+        let closing = self.closing.iter_mut().flat_map(|turn| &mut turn.spoken);
+        self.current.spoken.iter_mut().chain(closing).find(|spoken| spoken.play == play)
+    }
+
+    fn report_if_over(&mut self) {
+        if self.closing.as_ref().is_some_and(Turn::is_over) {
+            self.report_closing();
+        }
+    }
+
+    fn report_closing(&mut self) {
+        if let Some(turn) = self.closing.take() {
+            self.note(Note::Turn(Box::new(turn)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::time::WallTime;
+
+    #[derive(Default)]
+    struct Kept(Mutex<Vec<Note>>);
+
+    impl Journal for Kept {
+        fn note(&self, _: CallId, note: Note) {
+            self.0.lock().expect("no test panics in here").push(note);
+        }
+    }
+
+    impl Kept {
+        fn turns(&self) -> Vec<Turn> {
+            let notes = self.0.lock().expect("no test panics in here");
+            notes.iter().filter_map(|n| if let Note::Turn(t) = n { Some((**t).clone()) } else { None }).collect()
+        }
+    }
+
+    fn book() -> (Arc<Kept>, TurnBook) {
+        let kept = Arc::new(Kept::default());
+        (Arc::clone(&kept), TurnBook::new(CallId::new(WallTime(1)), kept))
+    }
+
+    fn ms(millis: u64) -> Moment {
+        Moment::from_millis(millis)
+    }
+
+    #[test]
+    fn a_turn_holds_the_answer_the_reply_and_what_took_how_long() {
+        let (kept, mut book) = book();
+        book.reply_chosen(ms(1));
+        book.play_began(Spoken::new(PlayId(1), "Hello.".into()));
+        book.play_ended(PlayId(1), Duration::from_millis(700), PlayEnd::Finished);
+        book.signal(TurnSignal::Endpoint { speech_end: ms(1_000), decided: ms(1_500) });
+        book.r#final(ms(1_510));
+        book.heard(&Heard::Words { text: "sales".into(), meaning: "sales".into(), confidence: 0.9 });
+        assert_eq!(kept.turns().len(), 1, "the greeting is complete");
+        book.reply_chosen(ms(1_511));
+        book.play_began(Spoken::new(PlayId(2), "One moment.".into()));
+        book.play_started(PlayId(2), ms(1_540));
+        book.play_made(PlayId(2), Duration::from_millis(900), Some(ms(1_525)));
+        book.close();
+        let turn = &kept.turns()[1];
+        let stages = turn.ledger.stages().map(|(_, at)| turn.ledger.millis(at));
+        assert_eq!(stages, [500.0, 510.0, 511.0, 525.0, 540.0].map(Some));
+        assert_eq!(turn.spoken[0].total, Some(Duration::from_millis(900)));
+    }
+
+    #[test]
+    fn a_turn_waits_for_the_end_of_what_was_cut_in_it() {
+        let (kept, mut book) = book();
+        book.play_began(Spoken::new(PlayId(1), "A long greeting.".into()));
+        book.key('1', ms(400));
+        book.heard(&Heard::Keys("1".into()));
+        assert_eq!(kept.turns(), []);
+        book.play_ended(PlayId(1), Duration::from_millis(420), PlayEnd::BargedIn);
+        let turn = &kept.turns()[0];
+        assert_eq!(turn.spoken[0].heard, Duration::from_millis(420));
+        assert_eq!(turn.spoken[0].end, Some(PlayEnd::BargedIn));
+    }
+
+    #[test]
+    fn a_reply_by_key_counts_from_the_key() {
+        let (kept, mut book) = book();
+        book.signal(TurnSignal::Endpoint { speech_end: ms(10), decided: ms(20) });
+        book.key('2', ms(1_000));
+        book.heard(&Heard::Keys("2".into()));
+        book.reply_chosen(ms(1_001));
+        book.close();
+        let ledger = kept.turns()[1].ledger;
+        assert_eq!(ledger.endpoint, None);
+        assert_eq!(ledger.millis(ledger.reply), Some(1.0));
+    }
+}

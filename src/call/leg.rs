@@ -1,0 +1,271 @@
+//! The channels of a call in Asterisk: the caller's leg, our externalMedia channel, the bridge that joins them.
+//!
+//! All ids but an inbound caller's are ours and name the call ([`OurId`]), so that whatever is left behind can be
+//! found and told whose it was. A [`Leg`] is taken down by [`Leg::clear`], whatever state it is in.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::CallError;
+use crate::asterisk::ari::ops::{Continue, CreateBridge, ExternalMedia, HangupReason};
+use crate::asterisk::ari::{Ari, AriError, BridgeId, ChannelId};
+use crate::id::{CallId, OurId, Part};
+use crate::media::Seat;
+use crate::time::Moment;
+
+/// How long the media channel may take to enter the application; on an idle server it takes 5 ms.
+const MEDIA_CHANNEL_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Something that happened on one of the call's channels. The engine routes it here from the events socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LegEvent {
+    /// The media channel is in the application and may be bridged.
+    MediaReady,
+    /// The caller pressed a key.
+    Key {
+        /// Which.
+        key: char,
+        /// When Asterisk reported its end.
+        at: Moment,
+    },
+    /// Who we called has answered; the first event of an outbound call.
+    Up,
+    /// The media channel has ended though the caller has not.
+    MediaLost,
+    /// The caller's channel has ended or left the application.
+    Gone(Gone),
+}
+
+/// How a caller went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gone {
+    /// He hung up, or was hung up by Asterisk, with this cause (Q.850).
+    HungUp {
+        /// Q.850 cause code; 16 is a normal hang-up, 0 is unknown.
+        cause: u16,
+    },
+    /// His channel left the application: somebody moved it.
+    Left,
+    /// Asterisk itself went away.
+    ServerLost,
+    /// The caller is there, but his audio has ended.
+    MediaLost,
+}
+
+impl fmt::Display for Gone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::HungUp { cause } => write!(f, "hung up, cause {cause}"),
+            Self::Left => f.write_str("his channel left the application"),
+            Self::ServerLost => f.write_str("Asterisk was lost"),
+            Self::MediaLost => f.write_str("the media channel has ended"),
+        }
+    }
+}
+
+/// A place in the dialplan; what is [`None`] stays as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DialplanPlace {
+    /// Context.
+    pub context: Option<String>,
+    /// Extension.
+    pub extension: Option<String>,
+    /// Priority, from 1.
+    pub priority: Option<u32>,
+}
+
+/// The channels of one call. See the [module](self).
+#[derive(Debug)]
+pub struct Leg {
+    ari: Ari,
+    app: String,
+    call: CallId,
+    channel: ChannelId,
+    our_address: SocketAddr,
+    peer_address: SocketAddr,
+    /// Whether the caller's channel is not ours to hang up any more: gone, or left to the dialplan.
+    released: bool,
+}
+
+impl Leg {
+    /// Creates media channel and bridge for the caller's channel, and joins them. `events` must already receive what
+    /// the engine routes to this call. Nothing is left behind when it fails, but the caller's channel.
+    ///
+    /// # Errors
+    /// When Asterisk refuses or does not answer in time, or the caller leaves meanwhile.
+    pub async fn join(
+        ari: &Ari,
+        app: &str,
+        call: CallId,
+        channel: ChannelId,
+        seat: &Seat,
+        events: &mut mpsc::Receiver<LegEvent>,
+    ) -> Result<Self, CallError> {
+        let our_address = seat.advertised();
+        let mut leg = Self {
+            ari: ari.clone(),
+            app: app.to_owned(),
+            call,
+            channel,
+            our_address,
+            peer_address: our_address,
+            released: false,
+        };
+        match leg.connect(events).await {
+            Ok(()) => Ok(leg),
+            Err(error) => {
+                leg.abandon().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn connect(&mut self, events: &mut mpsc::Receiver<LegEvent>) -> Result<(), CallError> {
+        let (media, bridge) = (self.id(Part::Media), self.id(Part::Bridge));
+        let media_id = ChannelId::from(&media);
+        let bridge_id = BridgeId::from(&bridge);
+        let wanted = ExternalMedia::rtp(media_id.clone(), &self.app, self.our_address, "ulaw");
+        let mixing = CreateBridge { kind: Some("mixing".into()), ..CreateBridge::default() };
+        let (channels, bridges) = (self.ari.channels(), self.ari.bridges());
+        let (media, bridge) =
+            tokio::join!(channels.external_media(&wanted), bridges.create(&bridge_id, &mixing));
+        bridge?;
+        self.peer_address = media?.rtp_address().ok_or(CallError::NoMediaAddress)?;
+        // Asterisk refuses a channel that is not yet in the application: one call in seven, unless we wait.
+        let entered = async {
+            loop {
+                match events.recv().await {
+                    Some(LegEvent::MediaReady) => return Ok(()),
+                    Some(LegEvent::Gone(gone)) => return Err(CallError::Gone(gone)),
+                    Some(LegEvent::MediaLost) => return Err(CallError::Gone(Gone::MediaLost)),
+                    Some(LegEvent::Key { .. } | LegEvent::Up) => {}
+                    None => return Err(CallError::MediaEnded),
+                }
+            }
+        };
+        tokio::time::timeout(MEDIA_CHANNEL_PATIENCE, entered)
+            .await
+            .map_err(|_| CallError::MediaChannelLate(MEDIA_CHANNEL_PATIENCE))??;
+        self.ari.bridges().add_channel(&bridge_id, &media_id).await?;
+        self.ari.bridges().add_channel(&bridge_id, &self.channel).await?;
+        Ok(())
+    }
+
+    fn id(&self, part: Part) -> OurId {
+        OurId { app: self.app.clone(), call: self.call, part }
+    }
+
+    /// The Stasis application.
+    #[must_use]
+    pub fn app(&self) -> &str {
+        &self.app
+    }
+
+    /// The caller's channel.
+    #[must_use]
+    pub fn channel(&self) -> &str {
+        self.channel.as_str()
+    }
+
+    /// The media channel.
+    #[must_use]
+    pub fn media_channel(&self) -> String {
+        self.id(Part::Media).to_string()
+    }
+
+    /// The bridge.
+    #[must_use]
+    pub fn bridge(&self) -> String {
+        self.id(Part::Bridge).to_string()
+    }
+
+    /// Where Asterisk sends the caller's audio.
+    #[must_use]
+    pub fn our_address(&self) -> SocketAddr {
+        self.our_address
+    }
+
+    /// Where the caller's audio comes from, and where the bot's goes.
+    #[must_use]
+    pub fn peer_address(&self) -> SocketAddr {
+        self.peer_address
+    }
+
+    /// Answers.
+    ///
+    /// # Errors
+    /// When the channel is gone or Asterisk does not answer.
+    pub async fn answer(&self) -> Result<(), AriError> {
+        self.ari.channels().answer(&self.channel).await
+    }
+
+    /// Hangs the caller up; one who is gone is no error.
+    ///
+    /// # Errors
+    /// When Asterisk does not answer.
+    pub async fn hang_up(&mut self, reason: HangupReason) -> Result<(), AriError> {
+        self.released = true;
+        ignore_gone(self.ari.channels().hangup(&self.channel, reason).await)
+    }
+
+    /// Gives the caller back to the dialplan, with variables set first.
+    ///
+    /// # Errors
+    /// When the channel is gone or Asterisk refuses.
+    pub async fn leave(
+        &mut self,
+        place: Option<&DialplanPlace>,
+        variables: &[(String, String)],
+    ) -> Result<(), AriError> {
+        for (name, value) in variables {
+            self.ari.channels().set_var(&self.channel, name, value).await?;
+        }
+        let at = place.map_or_else(Continue::default, |place| Continue {
+            context: place.context.clone(),
+            extension: place.extension.clone(),
+            priority: place.priority,
+            label: None,
+        });
+        self.ari.channels().continue_in_dialplan(&self.channel, &at).await?;
+        self.released = true;
+        Ok(())
+    }
+
+    /// Takes down what is ours and leaves the caller where he is.
+    pub async fn abandon(mut self) {
+        self.released = true;
+        self.clear().await;
+    }
+
+    /// Takes everything down that is still there. Never fails: what Asterisk does not let go now is found at the next
+    /// start.
+    pub async fn clear(mut self) {
+        if !self.released {
+            let hung_up = self.hang_up(HangupReason::Normal).await;
+            report(self.call, "hanging the caller up", hung_up);
+        }
+        let media = ChannelId::from(&self.id(Part::Media));
+        let bridge = BridgeId::from(&self.id(Part::Bridge));
+        let (channels, bridges) = (self.ari.channels(), self.ari.bridges());
+        let (media, bridge) =
+            tokio::join!(channels.hangup(&media, HangupReason::Normal), bridges.destroy(&bridge));
+        report(self.call, "removing the media channel", ignore_gone(media));
+        report(self.call, "removing the bridge", ignore_gone(bridge));
+    }
+}
+
+fn ignore_gone(result: Result<(), AriError>) -> Result<(), AriError> {
+    match result {
+        Err(error) if error.is_gone() => Ok(()),
+        other => other,
+    }
+}
+
+fn report(call: CallId, what: &str, result: Result<(), AriError>) {
+    if let Err(error) = result {
+        tracing::warn!(%call, %error, "{what} failed; it will be cleared at the next start");
+    }
+}

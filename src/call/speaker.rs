@@ -1,0 +1,229 @@
+//! Text and files into a call's voice.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{CallError, Part, Prompt};
+use crate::audio::ring::{PlayId, VoiceItem, VoiceWriter};
+use crate::audio::{FRAME_SAMPLES, Frame, Rate};
+use crate::speech::{SpeechError, SpeechStream};
+use crate::time::Moment;
+
+/// Samples that are taken at once from audio that is all there.
+const PIECE: usize = 10 * FRAME_SAMPLES;
+
+/// Makes audio of prompts, for every call of the engine.
+pub trait Voices: Send + Sync {
+    /// Begins to say `text`; returns at once.
+    fn speak(&self, text: &str, voice: Option<&str>, rate: Rate) -> Source;
+
+    /// Begins to play a WAV file; returns at once.
+    fn play(&self, file: &std::path::Path, rate: Rate) -> Source;
+}
+
+/// Audio that is there, or is coming.
+pub enum Source {
+    /// All of it.
+    Ready(Arc<[i16]>),
+    /// As it is made.
+    Stream(SpeechStream),
+}
+
+/// A call's mouth: one thing is said at a time.
+pub struct Speaker {
+    voice: VoiceWriter,
+    voices: Arc<dyn Voices>,
+    rate: Rate,
+    last: PlayId,
+}
+
+impl Speaker {
+    /// A mouth that speaks into `voice` at `rate`.
+    #[must_use]
+    pub fn new(voice: VoiceWriter, voices: Arc<dyn Voices>, rate: Rate) -> Self {
+        Self { voice, voices, rate, last: PlayId::default() }
+    }
+
+    /// Begins to say a prompt: all of its pieces are being made from now on, in order.
+    pub(super) fn begin(&mut self, prompt: &Prompt) -> Pump<'_> {
+        self.last.0 += 1;
+        let sources = prompt.parts.iter().map(|part| match part {
+            Part::Text(text) => self.voices.speak(text, prompt.voice.as_deref(), self.rate),
+            Part::File(file) => self.voices.play(file, self.rate),
+        });
+        Pump {
+            voice: &self.voice,
+            play: self.last,
+            rate: self.rate,
+            sources: sources.collect(),
+            taken: 0,
+            buffer: VecDeque::new(),
+            item: None,
+            samples: 0,
+            first_audio: None,
+        }
+    }
+}
+
+/// One play on its way into the ring. Dropping it stops the synthesiser.
+pub(super) struct Pump<'a> {
+    voice: &'a VoiceWriter,
+    play: PlayId,
+    rate: Rate,
+    sources: VecDeque<Source>,
+    /// How much of a ready source has been taken.
+    taken: usize,
+    /// Samples that do not yet fill a frame; bounded by the size of one chunk.
+    buffer: VecDeque<i16>,
+    /// What waits for room in the ring.
+    item: Option<VoiceItem>,
+    samples: u64,
+    first_audio: Option<Moment>,
+}
+
+/// A play that is all in the ring.
+pub(super) struct Pumped {
+    pub play: PlayId,
+    /// How long it is.
+    pub total: Duration,
+    /// When its first audio was there.
+    pub first_audio: Option<Moment>,
+}
+
+impl Pump<'_> {
+    pub fn play(&self) -> PlayId {
+        self.play
+    }
+
+    /// Moves audio until all is in the ring. Cancel-safe: call it again to go on.
+    pub async fn run(&mut self) -> Result<Pumped, CallError> {
+        loop {
+            if let Some(item) = self.item {
+                self.voice.push(item).await.map_err(|_| CallError::MediaEnded)?;
+                self.item = None;
+                if matches!(item, VoiceItem::End(_)) {
+                    let total = self.rate.duration(self.samples);
+                    return Ok(Pumped { play: self.play, total, first_audio: self.first_audio });
+                }
+            }
+            self.item = if self.buffer.len() >= FRAME_SAMPLES {
+                Some(VoiceItem::Audio(self.play, self.take_frame()))
+            } else if self.refill().await? {
+                None
+            } else if !self.buffer.is_empty() {
+                Some(VoiceItem::Audio(self.play, self.take_frame()))
+            } else {
+                Some(VoiceItem::End(self.play))
+            };
+        }
+    }
+
+    /// Gets more audio; `false` when there is none left.
+    async fn refill(&mut self) -> Result<bool, CallError> {
+        let samples = match self.sources.front_mut() {
+            None => return Ok(false),
+            Some(Source::Ready(samples)) => {
+                // In pieces, so that a long recording is not copied for each of a hundred calls.
+                let piece = &samples[self.taken..samples.len().min(self.taken + PIECE)];
+                self.buffer.extend(piece);
+                let count = piece.len();
+                self.taken += count;
+                if self.taken == samples.len() {
+                    self.taken = 0;
+                    self.sources.pop_front();
+                }
+                count
+            }
+            Some(Source::Stream(stream)) => match stream.chunks.recv().await {
+                Some(Ok(chunk)) => {
+                    self.buffer.extend(&chunk);
+                    chunk.len()
+                }
+                Some(Err(error)) => {
+                    self.sources.pop_front();
+                    return Err(error.into());
+                }
+                None => {
+                    self.sources.pop_front();
+                    0
+                }
+            },
+        };
+        self.samples += samples as u64;
+        if samples > 0 {
+            self.first_audio.get_or_insert_with(Moment::now);
+        }
+        Ok(true)
+    }
+
+    /// The next frame; its end is silence when there is too little left.
+    fn take_frame(&mut self) -> Frame {
+        let mut frame = Frame::silence(self.rate);
+        let count = self.buffer.len().min(FRAME_SAMPLES);
+        for (slot, sample) in frame.samples.iter_mut().zip(self.buffer.drain(..count)) {
+            *slot = sample;
+        }
+        frame
+    }
+}
+
+/// A source that says only why there is no audio.
+#[must_use]
+pub fn broken(error: SpeechError) -> Source {
+    let (sender, chunks) = tokio::sync::mpsc::channel(1);
+    // The channel is new and has room for one.
+    let _ = sender.try_send(Err(error));
+    Source::Stream(SpeechStream { chunks })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audio::ring;
+
+    struct Fixed;
+
+    impl Voices for Fixed {
+        fn speak(&self, text: &str, _: Option<&str>, _: Rate) -> Source {
+            match text {
+                "broken" => broken(SpeechError::Busy),
+                _ => Source::Ready(vec![7; text.len() * 100].into()),
+            }
+        }
+
+        fn play(&self, _: &std::path::Path, _: Rate) -> Source {
+            Source::Ready(Vec::new().into())
+        }
+    }
+
+    fn speaker() -> (Speaker, ring::VoiceReader) {
+        let (writer, reader) = ring::voice(64);
+        (Speaker::new(writer, Arc::new(Fixed), Rate::Hz8000), reader)
+    }
+
+    #[tokio::test]
+    async fn pieces_follow_each_other_without_a_gap_and_the_last_frame_is_filled_with_silence() {
+        let (mut speaker, reader) = speaker();
+        let prompt = Prompt {
+            parts: vec![Part::Text("ab".into()), Part::File("x.wav".into()), Part::Text("c".into())],
+            ..Prompt::default()
+        };
+        let pumped = speaker.begin(&prompt).run().await.expect("it can be said");
+        assert_eq!(pumped.total, Duration::from_micros(37_500));
+        let mut samples = Vec::new();
+        while let Some(VoiceItem::Audio(play, frame)) = reader.pop() {
+            assert_eq!(play, pumped.play);
+            samples.extend(frame.samples);
+        }
+        assert_eq!(samples.len(), 320);
+        assert!(samples[..300].iter().all(|&s| s == 7) && samples[300..].iter().all(|&s| s == 0));
+    }
+
+    #[tokio::test]
+    async fn a_synthesiser_that_fails_is_told_of() {
+        let (mut speaker, _reader) = speaker();
+        let failed = speaker.begin(&"broken".into()).run().await;
+        assert!(matches!(failed, Err(CallError::Speech(SpeechError::Busy))));
+    }
+}

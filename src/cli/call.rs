@@ -1,0 +1,63 @@
+//! `offhook call ENDPOINT`: call somebody and let a bot talk to him.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+
+use super::ConfigArg;
+use super::run::Stop;
+use crate::engine::{Engine, Services};
+
+/// Options of `offhook call`.
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// Whom to call, as Asterisk writes it: PJSIP/alice, PJSIP/0301234567@trunk.
+    endpoint: String,
+    /// The bot that talks; needed where the configuration has several.
+    #[arg(long)]
+    bot: Option<String>,
+    /// The number that is shown to who is called.
+    #[arg(long, value_name = "NUMBER")]
+    caller_id: Option<String>,
+    /// How long it may ring.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    ring: u64,
+    #[command(flatten)]
+    config: ConfigArg,
+}
+
+pub(super) async fn run(options: Options) -> anyhow::Result<ExitCode> {
+    let mut config = options.config.load()?;
+    let bot = config.bot_for(options.bot.as_deref()).map(str::to_owned).with_context(|| {
+        let names = config.bots.keys().cloned().collect::<Vec<_>>().join(", ");
+        format!("say with --bot which bot is to talk: the configuration has {names}")
+    })?;
+    // An application and a port of its own: an engine that takes calls beside it is not disturbed.
+    config.asterisk.app = format!("{}-call-{}", config.asterisk.app, std::process::id());
+    config.media.port = 0;
+    config.media.threads = 1;
+    let mut stop = Stop::listen()?;
+    let services = Services::assemble(&config, None).await?;
+    let engine = Engine::start(config, services).await?;
+    let called = tokio::select! {
+        called = engine.call_out(&options.endpoint, &bot, options.caller_id.as_deref(), Duration::from_secs(options.ring)) => called,
+        () = stop.asked() => Err(crate::engine::EngineError::NotAnswered("you stopped it".into())),
+    };
+    let id = match called {
+        Ok(id) => id,
+        Err(error) => {
+            engine.drain(std::future::ready(())).await;
+            return Err(error.into());
+        }
+    };
+    let store = engine.store().clone();
+    tokio::select! {
+        () = engine.idle() => {}
+        () = stop.asked() => {}
+    }
+    engine.drain(stop.asked()).await;
+    print!("{}", super::calls::one(&store, id).await?);
+    Ok(ExitCode::SUCCESS)
+}

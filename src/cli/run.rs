@@ -1,0 +1,50 @@
+//! `offhook run`: take calls until told to stop.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::ConfigArg;
+use crate::engine::{Engine, Services};
+
+/// Options of `offhook run`.
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    #[command(flatten)]
+    config: ConfigArg,
+}
+
+pub(super) async fn run(options: Options) -> anyhow::Result<ExitCode> {
+    let config = options.config.load()?;
+    let mut stop = Stop::listen()?;
+    let services = Services::assemble(&config, None).await?;
+    let bots = services.bots.keys().cloned().collect::<Vec<_>>().join(", ");
+    let engine = tokio::select! {
+        engine = Engine::start(config, services) => engine?,
+        () = stop.asked() => return Ok(ExitCode::SUCCESS),
+    };
+    tracing::info!(bots, version = env!("CARGO_PKG_VERSION"), "ready for calls");
+    stop.asked().await;
+    engine.drain(stop.asked()).await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The wish that we end: SIGTERM or Ctrl-C.
+pub(super) struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    pub fn listen() -> anyhow::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    pub async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Bots and their services out of a configuration.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::config::{Config, RecognizerKind, SynthesizerKind};
+use super::{EngineError, EngineVoices, Services};
+use crate::audio::Rate;
+use crate::bot::AnyBot;
+use crate::bot::flow::{Flow, FlowBot, SearchPaths};
+use crate::call::Journal;
+use crate::speech::flite::{FliteConfig, FliteSynthesizer};
+use crate::speech::pocketsphinx::{PocketSphinxConfig, PocketSphinxRecognizer};
+use crate::speech::{Recognizer, Synthesizer};
+
+impl Services {
+    /// Reads the bots of `config`, opens the recogniser and the synthesiser that they need, and makes ready what every
+    /// call will want: grammars compiled, fixed sentences said once. `watcher` gets every note of every call.
+    ///
+    /// # Errors
+    /// Whatever is wrong with a flow, a grammar, a prompt or a voice, in sentences that say where.
+    pub async fn assemble(config: &Config, watcher: Option<Arc<dyn Journal>>) -> Result<Self, EngineError> {
+        let search = SearchPaths { grammars: grammar_folders(config) };
+        let mut flows = Vec::new();
+        for (name, section) in &config.bots {
+            let flow = Flow::load(&section.flow, &search).map_err(|errors| EngineError::Flow(errors.to_string()))?;
+            flows.push((name, Arc::new(flow), section.voice.clone()));
+        }
+        let recognizer = recognizer(config)?;
+        if let Some(recognizer) = &recognizer {
+            for (_, grammar) in flows.iter().flat_map(|(_, flow, _)| flow.grammars()) {
+                recognizer.prepare(grammar)?;
+            }
+        }
+        let voices = EngineVoices::new(
+            synthesizer(config)?,
+            config.speech.voice.clone(),
+            config.speech.prompt_cache_mb * 1_024 * 1_024,
+        );
+        let mut services = Self { bots: Default::default(), recognizer, voices: Arc::new(voices), watcher };
+        for (name, flow, voice) in flows {
+            let bot = FlowBot::new(flow, voice);
+            services.voices.warm(&bot.fixed_parts(), bot.voice(), Rate::Hz8000).await?;
+            services.bots.insert(name.clone(), AnyBot::new(bot));
+        }
+        Ok(services)
+    }
+}
+
+/// Where grammars are looked for after the flow's own folder.
+fn grammar_folders(config: &Config) -> Vec<PathBuf> {
+    let named = config.speech.models.iter().map(|models| models.join("grammars"));
+    let beside_config = config.path.iter().filter_map(|path| path.parent()).flat_map(|folder| {
+        [folder.join("models/grammars"), folder.join("../models/grammars")]
+    });
+    named.chain(beside_config).chain([PathBuf::from("models/grammars")]).collect()
+}
+
+fn recognizer(config: &Config) -> Result<Option<Arc<dyn Recognizer>>, EngineError> {
+    if config.speech.recognizer == RecognizerKind::None {
+        return Ok(None);
+    }
+    let mut wanted = PocketSphinxConfig::default();
+    if config.speech.decoders > 0 {
+        wanted.decoders = config.speech.decoders;
+    }
+    Ok(Some(Arc::new(PocketSphinxRecognizer::new(wanted)?)))
+}
+
+fn synthesizer(config: &Config) -> Result<Option<Arc<dyn Synthesizer>>, EngineError> {
+    if config.speech.synthesizer == SynthesizerKind::None {
+        return Ok(None);
+    }
+    let mut wanted = FliteConfig::default();
+    if let Some(voice) = &config.speech.voice {
+        wanted.voice = voice.clone();
+    }
+    Ok(Some(Arc::new(FliteSynthesizer::new(wanted)?)))
+}

@@ -1,0 +1,195 @@
+//! Events of Asterisk to the calls that they are for.
+//!
+//! One task reads them. It looks the call up and puts the event into its mailbox; whatever takes longer is a task of
+//! its own. After a gap in the events (a reconnect, or an overflow) it compares what Asterisk has with what it knows.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::{Phase, Shared};
+use crate::asterisk::PROBE;
+use crate::asterisk::ari::model::{Channel, Event, EventKind};
+use crate::asterisk::ari::ops::{Continue, HangupReason};
+use crate::asterisk::ari::{AriError, ChannelId, EventStream, Signal};
+use crate::call::{Facts, Gone, LegEvent};
+use crate::id::{CallId, OurId, Part};
+use crate::time::WallTime;
+
+/// Reads events until the engine ends.
+pub(super) async fn run(shared: Arc<Shared>, mut events: EventStream) {
+    loop {
+        match events.next().await {
+            Signal::Event(event) => take(&shared, *event),
+            Signal::Connected { first } => {
+                tracing::info!(asterisk = shared.ari.peer(), app = shared.app, first, "events connected");
+                reconcile(&shared).await;
+                shared.connected.send_replace(true);
+            }
+            Signal::Disconnected { why } => {
+                tracing::warn!(asterisk = shared.ari.peer(), %why, "events lost their connection; reconnecting");
+                shared.connected.send_replace(false);
+            }
+            Signal::Lost { count } => {
+                tracing::warn!(count, "events were lost; comparing with Asterisk");
+                reconcile(&shared).await;
+            }
+        }
+    }
+}
+
+fn take(shared: &Arc<Shared>, event: Event) {
+    let at = event.at;
+    match event.kind {
+        EventKind::StasisStart { channel, args, .. } => arrived(shared, channel, args),
+        EventKind::ChannelDtmfReceived { channel, digit, .. } => {
+            if let (Some(id), Some(key)) = (shared.switchboard.call_on(&channel.id), digit.chars().next()) {
+                shared.switchboard.tell(id, LegEvent::Key { key, at });
+            }
+        }
+        EventKind::ChannelHangupRequest { channel, cause, .. } => {
+            gone(shared, &channel.id, Gone::HungUp { cause: cause.map_or(0, cause_code) });
+        }
+        EventKind::ChannelDestroyed { channel, cause, .. } => {
+            gone(shared, &channel.id, Gone::HungUp { cause: cause_code(cause) });
+        }
+        EventKind::StasisEnd { channel, .. } => gone(shared, &channel.id, Gone::Left),
+        EventKind::ApplicationReplaced { .. } => {
+            tracing::error!(
+                app = shared.app,
+                "another program has taken over our Stasis application: give each engine an `app` of its own under [asterisk]"
+            );
+        }
+        _ => {}
+    }
+}
+
+fn cause_code(cause: i64) -> u16 {
+    u16::try_from(cause).unwrap_or(0)
+}
+
+/// A channel entered our application.
+fn arrived(shared: &Arc<Shared>, channel: Channel, args: Vec<String>) {
+    if channel.id.as_str().starts_with(PROBE) {
+        // The doctor's; he hangs up himself.
+        return;
+    }
+    match OurId::parse(channel.id.as_str()) {
+        Some(OurId { call, part: Part::Media, .. }) => {
+            if shared.switchboard.has(call) {
+                shared.switchboard.tell(call, LegEvent::MediaReady);
+            } else {
+                hang_up(shared, channel.id);
+            }
+        }
+        Some(OurId { call, .. }) => {
+            if shared.switchboard.has(call) {
+                shared.switchboard.answered(call, Ok(()));
+                shared.switchboard.tell(call, LegEvent::Up);
+            } else {
+                hang_up(shared, channel.id);
+            }
+        }
+        None => admit(shared, channel, &args),
+    }
+}
+
+/// A new caller: served, or left to the dialplan at once.
+fn admit(shared: &Arc<Shared>, channel: Channel, args: &[String]) {
+    let refuse = |why: &str| {
+        tracing::warn!(channel = channel.id.as_str(), "a call is left to the dialplan: {why}");
+        tokio::spawn(leave(Arc::clone(shared), channel.id.clone(), "REFUSED"));
+    };
+    if *shared.phase.borrow() != Phase::Running {
+        return refuse("the engine is ending");
+    }
+    if shared.switchboard.len() >= shared.config.engine.max_calls {
+        return refuse("as many calls are up as `max_calls` under [engine] allows");
+    }
+    let Some(bot) = shared.config.bot_for(args.first().map(String::as_str)) else {
+        return refuse("its Stasis() names no bot of the configuration, and there is no default under [engine]");
+    };
+    let facts = Facts {
+        id: CallId::new(WallTime::now()),
+        outbound: false,
+        caller: channel.caller.number.clone(),
+        called: channel.dialplan.exten.clone(),
+        args: args.iter().skip(1).cloned().collect(),
+        bot: bot.to_owned(),
+    };
+    tracing::info!(call = %facts.id, bot = facts.bot, channel = channel.id.as_str(), "a call");
+    shared.expect(facts, channel.id, None);
+}
+
+fn gone(shared: &Arc<Shared>, channel: &ChannelId, how: Gone) {
+    if let Some(id) = shared.switchboard.call_on(channel) {
+        shared.switchboard.tell(id, LegEvent::Gone(how));
+    } else if let Some(OurId { call, part: Part::Media, .. }) = OurId::parse(channel.as_str()) {
+        shared.switchboard.tell(call, LegEvent::MediaLost);
+    }
+}
+
+/// Gives a caller back to the dialplan, which sees `OFFHOOK_STATUS`.
+pub(super) async fn leave(shared: Arc<Shared>, channel: ChannelId, status: &str) {
+    let channels = shared.ari.channels();
+    let set = channels.set_var(&channel, "OFFHOOK_STATUS", status).await;
+    let left = match set {
+        Ok(()) => channels.continue_in_dialplan(&channel, &Continue::default()).await,
+        Err(error) => Err(error),
+    };
+    report("leaving a caller to the dialplan", left);
+}
+
+fn hang_up(shared: &Arc<Shared>, channel: ChannelId) {
+    let shared = Arc::clone(shared);
+    tokio::spawn(async move {
+        report("clearing a channel", shared.ari.channels().hangup(&channel, HangupReason::Normal).await);
+    });
+}
+
+fn report(what: &str, result: Result<(), AriError>) {
+    match result {
+        Err(error) if !error.is_gone() => tracing::warn!(%error, "{what} failed"),
+        _ => {}
+    }
+}
+
+/// Compares what Asterisk has with what we know: calls whose caller is gone end; channels and bridges of ours that
+/// belong to no call are removed; callers of an earlier process go back to the dialplan.
+async fn reconcile(shared: &Arc<Shared>) {
+    let known = shared.switchboard.all();
+    let (channels, bridges) = match there(shared).await {
+        Ok(there) => there,
+        Err(error) => return tracing::warn!(%error, "cannot compare with Asterisk; the next reconnect will"),
+    };
+    let there: HashSet<&str> = channels.iter().map(|channel| channel.id.as_str()).collect();
+    for (id, channel) in known {
+        if !there.contains(channel.as_str()) {
+            shared.switchboard.tell(id, LegEvent::Gone(Gone::ServerLost));
+        }
+    }
+    let orphan = |id: &str| match OurId::parse(id) {
+        Some(ours) => ours.app == shared.app && !shared.switchboard.has(ours.call),
+        None => false,
+    };
+    for bridge in bridges.iter().filter(|bridge| orphan(bridge.id.as_str())) {
+        report("clearing a bridge", shared.ari.bridges().destroy(&bridge.id).await);
+    }
+    for channel in channels.iter().filter(|channel| orphan(channel.id.as_str())) {
+        report("clearing a channel", shared.ari.channels().hangup(&channel.id, HangupReason::Normal).await);
+    }
+    // Callers whose engine died: their bots cannot go on, the dialplan can.
+    if let Ok(application) = shared.ari.applications().get(&shared.app).await {
+        for id in application.channel_ids {
+            let ours = OurId::parse(id.as_str()).is_some() || shared.switchboard.call_on(&id).is_some();
+            if !ours && there.contains(id.as_str()) {
+                tokio::spawn(leave(Arc::clone(shared), id, "REFUSED"));
+            }
+        }
+    }
+}
+
+async fn there(
+    shared: &Shared,
+) -> Result<(Vec<Channel>, Vec<crate::asterisk::ari::model::Bridge>), AriError> {
+    Ok((shared.ari.channels().list().await?, shared.ari.bridges().list().await?))
+}

@@ -1,0 +1,224 @@
+//! A call's notes into the store, the recording's time line and whoever watches.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::time::Duration;
+
+use crate::audio::ring::PlayId;
+use crate::call::journal::{Input, Turn};
+use crate::call::{Facts, Journal, Note};
+use crate::id::CallId;
+use crate::media::PlayEnd;
+use crate::store::recording::{Event, Timeline};
+use crate::store::{
+    CallRecord, Direction, Disposition, Heard, Interruption, Latencies, Reply, Snapshot, Store, TurnKind, TurnRecord,
+};
+use crate::time::{Moment, WallTime};
+use crate::turn::TurnSignal;
+
+/// Keeps the records of one call.
+pub(super) struct Records {
+    store: Store,
+    watcher: Option<Arc<dyn Journal>>,
+    row: Mutex<CallRecord>,
+    began: (Moment, WallTime),
+    answered: Mutex<Option<Moment>>,
+    timeline: OnceLock<Timeline>,
+    /// What is being played: play, text and when its first frame went out.
+    playing: Mutex<Option<(PlayId, String, Option<Moment>)>>,
+}
+
+impl Records {
+    /// Begins the row of a call.
+    pub fn begin(
+        store: &Store,
+        facts: &Facts,
+        app: &str,
+        server: &str,
+        channel: &str,
+        watcher: Option<Arc<dyn Journal>>,
+    ) -> Arc<Self> {
+        let began = (Moment::now(), WallTime::now());
+        let direction = if facts.outbound { Direction::Out } else { Direction::In };
+        let row = CallRecord {
+            server: server.to_owned(),
+            app: app.to_owned(),
+            bot: facts.bot.clone(),
+            caller: Some(facts.caller.clone()).filter(|number| !number.is_empty()),
+            called: Some(facts.called.clone()).filter(|number| !number.is_empty()),
+            leg: channel.to_owned(),
+            ..CallRecord::begun(facts.id, began.1, direction)
+        };
+        store.put_call(row.clone());
+        Arc::new(Self {
+            store: store.clone(),
+            watcher,
+            row: Mutex::new(row),
+            began,
+            answered: Mutex::new(None),
+            timeline: OnceLock::new(),
+            playing: Mutex::new(None),
+        })
+    }
+
+    /// The call is being recorded: its time line is kept beside the audio.
+    pub fn recorded(&self, file: PathBuf, timeline: Timeline) {
+        self.change(|row| row.recording = Some(file.display().to_string()));
+        // Begun once per call.
+        let _ = self.timeline.set(timeline);
+    }
+
+    /// Notes the row's changes and stores it.
+    pub fn change(&self, change: impl FnOnce(&mut CallRecord)) {
+        let mut row = lock(&self.row);
+        change(&mut row);
+        self.store.put_call(row.clone());
+    }
+
+    /// Ends the row.
+    pub fn end(&self, disposition: Disposition, cause: Option<u16>, note: Option<String>, media: serde_json::Value) {
+        self.change(|row| {
+            row.ended = Some(self.wall(Moment::now()));
+            row.disposition = Some(disposition);
+            row.cause = cause;
+            row.note = note;
+            row.media = Some(media);
+        });
+        let call = lock(&self.row).id;
+        self.store.remove_snapshot(call);
+    }
+
+    /// The wall time of a moment of this call, on one axis for the whole call.
+    fn wall(&self, at: Moment) -> WallTime {
+        WallTime(self.began.1.0 + at.millis_from(self.began.0).round() as i64)
+    }
+
+    /// Puts a note on the recording's time line.
+    fn draw(&self, timeline: &Timeline, note: &Note) {
+        let mark = |at: Moment, name: &str, detail: Option<String>| {
+            timeline.push(at, Event::Mark { name: name.to_owned(), detail });
+        };
+        match note {
+            Note::Answered { at } => mark(*at, "answered", None),
+            Note::Step { name, at } => mark(*at, "step", Some(name.clone())),
+            Note::Key { key, at } => timeline.push(*at, Event::Key { key: *key }),
+            Note::Signal(TurnSignal::Onset { at }) => mark(*at, "speech begins", None),
+            Note::Signal(TurnSignal::Endpoint { speech_end, .. }) => mark(*speech_end, "speech ends", None),
+            Note::Signal(TurnSignal::BargeIn { onset, .. }) => mark(*onset, "barge-in", None),
+            Note::Heard { input, at } => {
+                let Heard { text, meaning, confidence, .. } = heard(Some(input));
+                let kind = kind(Some(input));
+                timeline.push(*at, Event::Turn { index: 0, step: None, kind, text, meaning, confidence });
+            }
+            Note::Saying { text, play, .. } => *lock(&self.playing) = Some((*play, text.clone(), None)),
+            Note::Started { play, at } => {
+                if let Some((_, _, began)) = lock(&self.playing).as_mut().filter(|(playing, ..)| playing == play) {
+                    *began = Some(*at);
+                }
+            }
+            Note::Played { play, heard, end, .. } => {
+                let ended = lock(&self.playing).take_if(|(playing, ..)| playing == play);
+                if let Some((_, text, Some(began))) = ended {
+                    let interrupted = (*end == PlayEnd::BargedIn).then_some(Interruption::Voice);
+                    let heard_ms = millis(*heard);
+                    timeline.push(began, Event::Play { text: Some(text), total_ms: None, heard_ms, interrupted });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn turn(&self, call: CallId, turn: &Turn) -> TurnRecord {
+        let ledger = &turn.ledger;
+        let at = ledger.speech_end.or(ledger.reply).unwrap_or(self.began.0);
+        TurnRecord {
+            call,
+            index: turn.index,
+            at: self.wall(at),
+            step: Some(turn.step.clone()).filter(|step| !step.is_empty()),
+            kind: kind(turn.input.as_ref()),
+            heard: heard(turn.input.as_ref()),
+            reply: reply(turn),
+            latencies: Latencies {
+                endpoint_ms: ledger.millis(ledger.endpoint),
+                final_ms: ledger.millis(ledger.r#final),
+                reply_ms: ledger.millis(ledger.reply),
+                audio_ms: ledger.millis(ledger.first_audio),
+                sent_ms: ledger.millis(ledger.first_frame),
+            },
+        }
+    }
+}
+
+impl Journal for Records {
+    fn note(&self, call: CallId, note: Note) {
+        if let Some(watcher) = &self.watcher {
+            watcher.note(call, note.clone());
+        }
+        if let Some(timeline) = self.timeline.get() {
+            self.draw(timeline, &note);
+        }
+        match note {
+            Note::Answered { at } => {
+                let mut answered = lock(&self.answered);
+                if answered.is_none() {
+                    *answered = Some(at);
+                    self.change(|row| row.answered = Some(self.wall(at)));
+                }
+            }
+            Note::Turn(turn) => self.store.put_turn(self.turn(call, &turn)),
+            Note::Checkpoint(snapshot) => match serde_json::to_value(&*snapshot) {
+                Ok(state) => self.store.put_snapshot(&Snapshot { call, at: WallTime::now(), state }),
+                Err(error) => tracing::error!(%call, %error, "a snapshot cannot be written as JSON"),
+            },
+            _ => {}
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("nothing panics while it holds the records")
+}
+
+fn millis(span: Duration) -> u32 {
+    u32::try_from(span.as_millis()).unwrap_or(u32::MAX)
+}
+
+fn kind(input: Option<&Input>) -> TurnKind {
+    match input {
+        None => TurnKind::Opening,
+        Some(Input::Words { .. }) => TurnKind::Voice,
+        Some(Input::Keys(_)) => TurnKind::Keys,
+        Some(Input::NoInput) => TurnKind::NoInput,
+        Some(Input::NoMatch | Input::Failed(_)) => TurnKind::NoMatch,
+    }
+}
+
+fn heard(input: Option<&Input>) -> Heard {
+    match input {
+        Some(Input::Words { text, meaning, confidence }) => Heard {
+            text: Some(text.clone()),
+            meaning: Some(meaning.clone()),
+            confidence: Some(*confidence),
+            keys: None,
+        },
+        Some(Input::Keys(keys)) => Heard { keys: Some(keys.clone()), ..Heard::default() },
+        _ => Heard::default(),
+    }
+}
+
+fn reply(turn: &Turn) -> Reply {
+    if turn.spoken.is_empty() {
+        return Reply::default();
+    }
+    let text = turn.spoken.iter().map(|spoken| spoken.text.as_str()).collect::<Vec<_>>().join(" ");
+    let total = turn.spoken.iter().map(|spoken| spoken.total.map(millis)).sum();
+    let cut = turn.spoken.iter().any(|spoken| spoken.end == Some(PlayEnd::BargedIn));
+    let by_key = turn.interruption.is_some_and(|interruption| interruption.by_key);
+    Reply {
+        text: Some(text),
+        total_ms: total,
+        heard_ms: Some(turn.spoken.iter().map(|spoken| millis(spoken.heard)).sum()),
+        interrupted: cut.then_some(if by_key { Interruption::Key } else { Interruption::Voice }),
+    }
+}

@@ -1,0 +1,229 @@
+//! One call, from the first event to the last record.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use tokio::sync::mpsc;
+
+use super::records::Records;
+use super::{Phase, Shared};
+use crate::asterisk::ari::ChannelId;
+use crate::asterisk::ari::ops::HangupReason;
+use crate::audio::Rate;
+use crate::audio::ring::TapeReader;
+use crate::bot::{AnyBot, Outcome};
+use crate::call::{Call, CallError, CallParts, Facts, Gone, Leg, LegEvent, Prompt, Speaker};
+use crate::media::{Attach, Lease, MediaSession};
+use crate::store::Disposition;
+use crate::store::recording::Tape;
+use crate::time::Moment;
+use crate::turn::vad::WebRtcVad;
+
+/// How a call ended.
+struct End {
+    disposition: Disposition,
+    cause: Option<u16>,
+    note: Option<String>,
+}
+
+impl End {
+    fn new(disposition: Disposition) -> Self {
+        Self { disposition, cause: None, note: None }
+    }
+
+    fn gone(gone: Gone) -> Self {
+        match gone {
+            Gone::HungUp { cause } => Self { cause: Some(cause), ..Self::new(Disposition::CallerHungUp) },
+            Gone::Left => Self::new(Disposition::Transferred),
+            Gone::ServerLost => Self::new(Disposition::Lost),
+            Gone::MediaLost => Self::new(Disposition::MediaFailed),
+        }
+    }
+
+    fn failed(disposition: Disposition, error: &CallError) -> Self {
+        Self { note: Some(error.to_string()), ..Self::new(disposition) }
+    }
+}
+
+/// Serves a call to its end; leaves nothing of it in Asterisk.
+pub(super) async fn serve(
+    shared: &Arc<Shared>,
+    facts: Facts,
+    channel: ChannelId,
+    mut events: mpsc::Receiver<LegEvent>,
+) {
+    let id = facts.id;
+    let watcher = shared.services.watcher.clone();
+    let records = Records::begin(&shared.store, &facts, &shared.app, shared.ari.peer(), channel.as_str(), watcher);
+    if facts.outbound
+        && let Err(end) = answered(shared, &facts, &mut events).await
+    {
+        return records.end(end.disposition, end.cause, end.note, serde_json::Value::Null);
+    }
+    let (end, media) = match connect(shared, facts, channel.clone(), events, &records).await {
+        Ok((call, lease)) => {
+            let end = talk(shared, call).await;
+            let stats = lease.detach().await;
+            (end, serde_json::to_value(stats).unwrap_or_default())
+        }
+        Err(error) => {
+            tracing::warn!(call = %id, %error, "a call could not be connected");
+            super::dispatch::leave(Arc::clone(shared), channel, "FAILED").await;
+            let end = match error {
+                CallError::Gone(gone) => End::gone(gone),
+                error => End::failed(Disposition::MediaFailed, &error),
+            };
+            (end, serde_json::Value::Null)
+        }
+    };
+    tracing::info!(call = %id, disposition = %end.disposition, "the call has ended");
+    records.end(end.disposition, end.cause, end.note, media);
+}
+
+/// Waits until who we called answers.
+async fn answered(shared: &Shared, facts: &Facts, events: &mut mpsc::Receiver<LegEvent>) -> Result<(), End> {
+    let mut phase = shared.phase.subscribe();
+    loop {
+        let event = tokio::select! {
+            event = events.recv() => event,
+            _ = phase.wait_for(|phase| *phase == Phase::Goodbye) => None,
+        };
+        let (end, why) = match event {
+            Some(LegEvent::Up) => return Ok(()),
+            Some(LegEvent::Gone(Gone::HungUp { cause })) => {
+                let (disposition, why) = match cause {
+                    17 => (Disposition::Busy, "the line is busy".to_owned()),
+                    16 | 18 | 19 | 21 => (Disposition::NoAnswer, "it rang, and nobody answered".to_owned()),
+                    other => (Disposition::Failed, format!("the call could not be put through, cause {other}")),
+                };
+                (End { cause: Some(cause), ..End::new(disposition) }, why)
+            }
+            Some(LegEvent::Gone(gone)) => (End::gone(gone), gone.to_string()),
+            Some(_) => continue,
+            None => (End::new(Disposition::Drained), "the engine is ending".to_owned()),
+        };
+        shared.switchboard.answered(facts.id, Err(why));
+        return Err(end);
+    }
+}
+
+/// Joins the caller with a seat on a media thread, a recogniser and a voice.
+async fn connect(
+    shared: &Arc<Shared>,
+    facts: Facts,
+    channel: ChannelId,
+    mut events: mpsc::Receiver<LegEvent>,
+    records: &Arc<Records>,
+) -> Result<(Call, Lease), CallError> {
+    let id = facts.id;
+    let seat = shared.media.reserve();
+    let leg = Leg::join(&shared.ari, &shared.app, id, channel, &seat, &mut events).await?;
+    let mut attach = Attach::new(id, leg.peer_address(), Box::new(WebRtcVad::new(Rate::Hz8000)));
+    attach.tape = shared.recordings.is_some();
+    let MediaSession { events: media_events, ear, voice, control, tape, lease } =
+        match shared.media.attach(seat, attach) {
+            Ok(session) => session,
+            Err(error) => {
+                leg.abandon().await;
+                return Err(error.into());
+            }
+        };
+    if let (Some(recordings), Some(reader)) = (&shared.recordings, tape) {
+        let (tape, timeline) = recordings.start(id, Moment::now());
+        records.recorded(recordings.wav_path(id), timeline);
+        shared.tasks.spawn(record(reader, tape));
+    }
+    let recognizer = shared.services.recognizer.as_ref().and_then(|recognizer| {
+        let opened = recognizer.open(id, ear.clone(), Rate::Hz8000);
+        opened.inspect_err(|error| tracing::error!(call = %id, %error, "the call has no recogniser")).ok()
+    });
+    let voices: Arc<dyn crate::call::Voices> = Arc::clone(&shared.services.voices) as _;
+    let call = Call::new(CallParts {
+        facts,
+        leg,
+        leg_events: events,
+        media_events,
+        control,
+        recognizer,
+        speaker: Speaker::new(voice, voices, Rate::Hz8000),
+        journal: Arc::clone(records) as _,
+    });
+    Ok((call, lease))
+}
+
+/// Hands what the media thread puts on tape to whoever writes it, until the call is off its thread.
+async fn record(reader: TapeReader, mut tape: Tape) {
+    while let Some(pair) = reader.pop().await {
+        tape.push(&pair.caller.samples, &pair.bot.samples);
+    }
+}
+
+/// Lets the bot talk, and ends the call as it wants, or as the engine must.
+async fn talk(shared: &Arc<Shared>, mut call: Call) -> End {
+    let id = call.id();
+    let bot = match shared.bot(&call.facts().bot) {
+        Ok(bot) => bot.clone(),
+        Err(error) => {
+            tracing::error!(call = %id, %error, "no bot for the call");
+            return End { note: Some(error.to_string()), ..End::new(Disposition::BotFailed) };
+        }
+    };
+    let mut phase = shared.phase.subscribe();
+    let outcome = tokio::select! {
+        outcome = AssertUnwindSafe(bot.run(&mut call)).catch_unwind() => Some(outcome),
+        _ = phase.wait_for(|phase| *phase == Phase::Goodbye) => None,
+    };
+    let end = match outcome {
+        None => {
+            say_goodbye(shared, &bot, &mut call).await;
+            hang_up(&mut call, HangupReason::Normal).await;
+            End::new(Disposition::Drained)
+        }
+        Some(Ok(Ok(Outcome::HangUp))) => {
+            hang_up(&mut call, HangupReason::Normal).await;
+            End::new(Disposition::Completed)
+        }
+        Some(Ok(Ok(Outcome::HangUpBecause(reason)))) => {
+            hang_up(&mut call, reason).await;
+            End::new(Disposition::Completed)
+        }
+        Some(Ok(Ok(Outcome::Left))) => End::new(Disposition::Transferred),
+        Some(Ok(Err(CallError::Gone(gone)))) => End::gone(gone),
+        Some(Ok(Err(error))) => {
+            tracing::error!(call = %id, %error, "the bot failed; the caller is left to the dialplan");
+            give_up(&mut call).await;
+            End::failed(Disposition::BotFailed, &error)
+        }
+        Some(Err(_panic)) => {
+            tracing::error!(call = %id, "the bot panicked; the caller is left to the dialplan");
+            give_up(&mut call).await;
+            End { note: Some("the bot panicked".into()), ..End::new(Disposition::BotFailed) }
+        }
+    };
+    call.finish().clear().await;
+    end
+}
+
+async fn say_goodbye(shared: &Shared, bot: &AnyBot, call: &mut Call) {
+    let goodbye = bot.goodbye().unwrap_or_else(|| Prompt::from(shared.config.engine.goodbye.clone()));
+    if let Err(error) = call.say(goodbye).await
+        && !error.is_end()
+    {
+        tracing::warn!(call = %call.id(), %error, "no goodbye could be said");
+    }
+}
+
+async fn hang_up(call: &mut Call, reason: HangupReason) {
+    if let Err(error) = call.hang_up(reason).await {
+        tracing::warn!(call = %call.id(), %error, "hanging up failed");
+    }
+}
+
+/// The bot cannot go on: the dialplan behind `Stasis()` may.
+async fn give_up(call: &mut Call) {
+    let status = [("OFFHOOK_STATUS".to_owned(), "FAILED".to_owned())];
+    if call.leave(None, &status).await.is_err() {
+        hang_up(call, HangupReason::Failure).await;
+    }
+}

@@ -1,0 +1,99 @@
+//! What can be said: the synthesiser behind a cache of sentences, and WAV files read once.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::mpsc;
+
+use crate::audio::{Rate, resample, wav};
+use crate::call::speaker::{Source, broken};
+use crate::call::{Part, Voices};
+use crate::speech::{SpeechError, SpeechStream, Synthesizer, Utterance};
+
+/// Files are kept in memory up to this many samples in all: half an hour.
+const MOST_SAMPLES: usize = 30 * 60 * 8_000;
+
+/// The voices of an engine. Shared by all calls.
+pub struct EngineVoices {
+    synthesizer: Option<Arc<dyn Synthesizer>>,
+    voice: Option<String>,
+    files: Arc<Mutex<Files>>,
+}
+
+#[derive(Default)]
+struct Files {
+    by_path: HashMap<(PathBuf, Rate), Arc<[i16]>>,
+    samples: usize,
+}
+
+impl EngineVoices {
+    /// Voices of `synthesizer`, `voice` where a prompt names none, with `cache_bytes` for sentences said before.
+    #[must_use]
+    pub fn new(synthesizer: Option<Arc<dyn Synthesizer>>, voice: Option<String>, cache_bytes: usize) -> Self {
+        let _ = cache_bytes;
+        Self { synthesizer, voice, files: Arc::default() }
+    }
+
+    /// Makes ready what will be said again and again, so that the first caller waits no longer than the second.
+    ///
+    /// # Errors
+    /// When a sentence cannot be said or a file cannot be read: what calls would run into is told at the start.
+    pub async fn warm(&self, parts: &[Part], voice: Option<&str>, rate: Rate) -> Result<(), SpeechError> {
+        for part in parts {
+            let source = match part {
+                Part::Text(text) => self.speak(text, voice, rate),
+                Part::File(file) => self.play(file, rate),
+            };
+            if let Source::Stream(mut stream) = source {
+                while let Some(chunk) = stream.chunks.recv().await {
+                    chunk?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Voices for EngineVoices {
+    fn speak(&self, text: &str, voice: Option<&str>, rate: Rate) -> Source {
+        let Some(synthesizer) = &self.synthesizer else {
+            return broken(SpeechError::Unavailable(
+                "there is no synthesiser: set `synthesizer` under [speech], or let the bot play recordings alone".into(),
+            ));
+        };
+        let voice = voice.or(self.voice.as_deref()).map(str::to_owned);
+        Source::Stream(synthesizer.synthesize(&Utterance { text: text.to_owned(), voice, rate }))
+    }
+
+    fn play(&self, file: &Path, rate: Rate) -> Source {
+        let key = (file.to_path_buf(), rate);
+        let files = Arc::clone(&self.files);
+        if let Some(samples) = lock(&files).by_path.get(&key) {
+            return Source::Ready(Arc::clone(samples));
+        }
+        let (sender, chunks) = mpsc::channel(1);
+        tokio::task::spawn_blocking(move || {
+            let read = read(&key.0, rate).map(|samples| {
+                let mut files = lock(&files);
+                if files.samples + samples.len() <= MOST_SAMPLES {
+                    files.samples += samples.len();
+                    files.by_path.insert(key, samples.as_slice().into());
+                }
+                samples
+            });
+            // The call may be over by now.
+            let _ = sender.blocking_send(read);
+        });
+        Source::Stream(SpeechStream { chunks })
+    }
+}
+
+fn lock(files: &Mutex<Files>) -> std::sync::MutexGuard<'_, Files> {
+    files.lock().expect("nothing panics while it holds the files")
+}
+
+fn read(file: &Path, rate: Rate) -> Result<Vec<i16>, SpeechError> {
+    let sound = wav::read(file).map_err(|error| SpeechError::Rejected(error.to_string()))?;
+    resample::to_rate(&sound.samples, sound.rate_hz, rate).map_err(|error| SpeechError::Rejected(error.to_string()))
+}
