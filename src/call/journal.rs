@@ -342,7 +342,10 @@ mod tests {
     impl Kept {
         fn turns(&self) -> Vec<Turn> {
             let notes = self.0.lock().expect("no test panics in here");
-            notes.iter().filter_map(|n| if let Note::Turn(t) = n { Some((**t).clone()) } else { None }).collect()
+            notes
+                .iter()
+                .filter_map(|n| if let Note::Turn(t) = n { Some((**t).clone()) } else { None })
+                .collect()
         }
     }
 

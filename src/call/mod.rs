@@ -343,7 +343,8 @@ impl Call {
             self.ears.control.flush(play)?;
         }
         let Self { ears, speaker, book, open_play, .. } = self;
-        let mut exchange = Exchange { ears, book, asked: None, collector: None, play: None, heard: None, final_by: None };
+        let mut exchange =
+            Exchange { ears, book, asked: None, collector: None, play: None, heard: None, final_by: None };
         if let Some(listen) = &listen {
             exchange.start_listening(listen).await?;
         }
@@ -522,7 +523,9 @@ impl Exchange<'_> {
                     self.heard = Some(Heard::NoMatch);
                 }
             }
-            TurnSignal::NoInput { .. } if listening && self.collector.as_ref().is_some_and(Collector::is_empty) => {
+            TurnSignal::NoInput { .. }
+                if listening && self.collector.as_ref().is_some_and(Collector::is_empty) =>
+            {
                 self.heard = Some(Heard::NoInput);
             }
             _ => {}

@@ -49,7 +49,13 @@ impl Snapshot {
     /// The layout that this version of Offhook writes.
     pub const VERSION: u32 = 1;
 
-    pub(super) fn new(facts: &Facts, leg: &Leg, answered: bool, step: &str, state: serde_json::Value) -> Self {
+    pub(super) fn new(
+        facts: &Facts,
+        leg: &Leg,
+        answered: bool,
+        step: &str,
+        state: serde_json::Value,
+    ) -> Self {
         Self {
             version: Self::VERSION,
             call: facts.id,

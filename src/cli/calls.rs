@@ -66,7 +66,8 @@ pub(super) async fn run(args: CallsArgs) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// When the store cannot be read.
 pub async fn one(store: &Store, id: CallId) -> anyhow::Result<String> {
-    let call = store.find_call(id.as_str()).await?.with_context(|| format!("the call {id} is not in the store"))?;
+    let call =
+        store.find_call(id.as_str()).await?.with_context(|| format!("the call {id} is not in the store"))?;
     Ok(render_call(&call.call, &store.turns(id).await?))
 }
 

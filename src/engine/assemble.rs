@@ -23,7 +23,8 @@ impl Services {
         let search = SearchPaths { grammars: grammar_folders(config) };
         let mut flows = Vec::new();
         for (name, section) in &config.bots {
-            let flow = Flow::load(&section.flow, &search).map_err(|errors| EngineError::Flow(errors.to_string()))?;
+            let flow =
+                Flow::load(&section.flow, &search).map_err(|errors| EngineError::Flow(errors.to_string()))?;
             flows.push((name, Arc::new(flow), section.voice.clone()));
         }
         let recognizer = recognizer(config)?;
@@ -50,9 +51,11 @@ impl Services {
 /// Where grammars are looked for after the flow's own folder.
 fn grammar_folders(config: &Config) -> Vec<PathBuf> {
     let named = config.speech.models.iter().map(|models| models.join("grammars"));
-    let beside_config = config.path.iter().filter_map(|path| path.parent()).flat_map(|folder| {
-        [folder.join("models/grammars"), folder.join("../models/grammars")]
-    });
+    let beside_config = config
+        .path
+        .iter()
+        .filter_map(|path| path.parent())
+        .flat_map(|folder| [folder.join("models/grammars"), folder.join("../models/grammars")]);
     named.chain(beside_config).chain([PathBuf::from("models/grammars")]).collect()
 }
 

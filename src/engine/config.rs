@@ -84,7 +84,8 @@ impl AsteriskSection {
     /// When there is none, or its file cannot be read.
     pub fn password(&self) -> Result<Secret, ConfigError> {
         if let Some(file) = &self.password_file {
-            return Secret::from_file(file).map_err(|why| ConfigError::new(format!("asterisk.password_file: {why}")));
+            return Secret::from_file(file)
+                .map_err(|why| ConfigError::new(format!("asterisk.password_file: {why}")));
         }
         self.password.clone().ok_or_else(|| {
             ConfigError::new(
@@ -236,7 +237,8 @@ pub struct BotSection {
 }
 
 /// Environment variables that begin with `OFFHOOK_` and are no configuration keys.
-const NOT_KEYS: &[&str] = &["OFFHOOK_CONFIG", "OFFHOOK_LOG", "OFFHOOK_CACHE", "OFFHOOK_SOUNDS"];
+const NOT_KEYS: &[&str] =
+    &["OFFHOOK_CONFIG", "OFFHOOK_LOG", "OFFHOOK_CACHE", "OFFHOOK_SOUNDS", "OFFHOOK_ASTERISK_SIP"];
 
 impl Config {
     /// Reads `path` and lays the environment over it.
@@ -244,8 +246,9 @@ impl Config {
     /// # Errors
     /// When the file cannot be read, or a key or value is not accepted: with file, line, and what would be.
     pub fn load(path: &Path, env: impl Iterator<Item = (String, String)>) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|why| ConfigError::new(format!("cannot read the configuration {}: {why}", path.display())))?;
+        let text = std::fs::read_to_string(path).map_err(|why| {
+            ConfigError::new(format!("cannot read the configuration {}: {why}", path.display()))
+        })?;
         Self::parse(&text, Some(path), env)
     }
 
@@ -263,7 +266,8 @@ impl Config {
         env: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
         let at = |error: &toml::de::Error| {
-            let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
+            let line =
+                error.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
             let file = path.map_or("configuration".into(), |p| p.display().to_string());
             ConfigError::new(format!("{file}:{line}: {}", error.message().trim()))
         };
@@ -291,7 +295,8 @@ impl Config {
         let resolve = |path: &mut PathBuf| *path = folder.join(&*path);
         resolve(&mut self.store.path);
         self.bots.values_mut().for_each(|bot| resolve(&mut bot.flow));
-        let optional = [&mut self.asterisk.password_file, &mut self.speech.models, &mut self.recording.folder];
+        let optional =
+            [&mut self.asterisk.password_file, &mut self.speech.models, &mut self.recording.folder];
         optional.into_iter().flatten().for_each(resolve);
     }
 

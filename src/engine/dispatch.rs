@@ -106,7 +106,9 @@ fn admit(shared: &Arc<Shared>, channel: Channel, args: &[String]) {
         return refuse("as many calls are up as `max_calls` under [engine] allows");
     }
     let Some(bot) = shared.config.bot_for(args.first().map(String::as_str)) else {
-        return refuse("its Stasis() names no bot of the configuration, and there is no default under [engine]");
+        return refuse(
+            "its Stasis() names no bot of the configuration, and there is no default under [engine]",
+        );
     };
     let facts = Facts {
         id: CallId::new(WallTime::now()),

@@ -201,7 +201,13 @@ impl Engine {
     ///
     /// # Errors
     /// When there is no such bot, Asterisk refuses, or nobody answers within `patience`.
-    pub async fn call_out(&self, endpoint: &str, bot: &str, caller_id: Option<&str>, patience: Duration) -> Result<CallId, EngineError> {
+    pub async fn call_out(
+        &self,
+        endpoint: &str,
+        bot: &str,
+        caller_id: Option<&str>,
+        patience: Duration,
+    ) -> Result<CallId, EngineError> {
         let shared = &self.shared;
         shared.bot(bot)?;
         let id = CallId::new(WallTime::now());
@@ -253,7 +259,11 @@ impl Engine {
         let shared = &self.shared;
         shared.phase.send_replace(Phase::Draining);
         let patience = shared.config.engine.drain();
-        tracing::info!(calls = self.calls(), patience_seconds = patience.as_secs(), "draining: no more calls are taken");
+        tracing::info!(
+            calls = self.calls(),
+            patience_seconds = patience.as_secs(),
+            "draining: no more calls are taken"
+        );
         tokio::select! {
             () = self.idle() => {}
             () = tokio::time::sleep(patience) => {}
@@ -312,7 +322,12 @@ impl Shared {
     }
 
     /// Makes room on the switchboard for a call and starts its task.
-    fn expect(self: &Arc<Self>, facts: Facts, channel: ChannelId, answered: Option<oneshot::Sender<Result<(), String>>>) {
+    fn expect(
+        self: &Arc<Self>,
+        facts: Facts,
+        channel: ChannelId,
+        answered: Option<oneshot::Sender<Result<(), String>>>,
+    ) {
         let (events, leg_events) = mpsc::channel(LEG_EVENTS);
         let id = facts.id;
         self.switchboard.add(id, Line { channel: channel.clone(), events, answered });

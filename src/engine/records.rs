@@ -11,7 +11,8 @@ use crate::id::CallId;
 use crate::media::PlayEnd;
 use crate::store::recording::{Event, Timeline};
 use crate::store::{
-    CallRecord, Direction, Disposition, Heard, Interruption, Latencies, Reply, Snapshot, Store, TurnKind, TurnRecord,
+    CallRecord, Direction, Disposition, Heard, Interruption, Latencies, Reply, Snapshot, Store, TurnKind,
+    TurnRecord,
 };
 use crate::time::{Moment, WallTime};
 use crate::turn::TurnSignal;
@@ -76,7 +77,13 @@ impl Records {
     }
 
     /// Ends the row.
-    pub fn end(&self, disposition: Disposition, cause: Option<u16>, note: Option<String>, media: serde_json::Value) {
+    pub fn end(
+        &self,
+        disposition: Disposition,
+        cause: Option<u16>,
+        note: Option<String>,
+        media: serde_json::Value,
+    ) {
         self.change(|row| {
             row.ended = Some(self.wall(Moment::now()));
             row.disposition = Some(disposition);
@@ -112,7 +119,9 @@ impl Records {
             }
             Note::Saying { text, play, .. } => *lock(&self.playing) = Some((*play, text.clone(), None)),
             Note::Started { play, at } => {
-                if let Some((_, _, began)) = lock(&self.playing).as_mut().filter(|(playing, ..)| playing == play) {
+                if let Some((_, _, began)) =
+                    lock(&self.playing).as_mut().filter(|(playing, ..)| playing == play)
+                {
                     *began = Some(*at);
                 }
             }
@@ -121,7 +130,8 @@ impl Records {
                 if let Some((_, text, Some(began))) = ended {
                     let interrupted = (*end == PlayEnd::BargedIn).then_some(Interruption::Voice);
                     let heard_ms = millis(*heard);
-                    timeline.push(began, Event::Play { text: Some(text), total_ms: None, heard_ms, interrupted });
+                    timeline
+                        .push(began, Event::Play { text: Some(text), total_ms: None, heard_ms, interrupted });
                 }
             }
             _ => {}

@@ -55,7 +55,8 @@ pub(super) async fn serve(
 ) {
     let id = facts.id;
     let watcher = shared.services.watcher.clone();
-    let records = Records::begin(&shared.store, &facts, &shared.app, shared.ari.peer(), channel.as_str(), watcher);
+    let records =
+        Records::begin(&shared.store, &facts, &shared.app, shared.ari.peer(), channel.as_str(), watcher);
     if facts.outbound
         && let Err(end) = answered(shared, &facts, &mut events).await
     {
@@ -95,7 +96,9 @@ async fn answered(shared: &Shared, facts: &Facts, events: &mut mpsc::Receiver<Le
                 let (disposition, why) = match cause {
                     17 => (Disposition::Busy, "the line is busy".to_owned()),
                     16 | 18 | 19 | 21 => (Disposition::NoAnswer, "it rang, and nobody answered".to_owned()),
-                    other => (Disposition::Failed, format!("the call could not be put through, cause {other}")),
+                    other => {
+                        (Disposition::Failed, format!("the call could not be put through, cause {other}"))
+                    }
                 };
                 (End { cause: Some(cause), ..End::new(disposition) }, why)
             }

@@ -95,5 +95,6 @@ fn lock(files: &Mutex<Files>) -> std::sync::MutexGuard<'_, Files> {
 
 fn read(file: &Path, rate: Rate) -> Result<Vec<i16>, SpeechError> {
     let sound = wav::read(file).map_err(|error| SpeechError::Rejected(error.to_string()))?;
-    resample::to_rate(&sound.samples, sound.rate_hz, rate).map_err(|error| SpeechError::Rejected(error.to_string()))
+    resample::to_rate(&sound.samples, sound.rate_hz, rate)
+        .map_err(|error| SpeechError::Rejected(error.to_string()))
 }

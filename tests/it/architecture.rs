@@ -28,7 +28,9 @@ fn a_room_uses_only_what_its_floor_allows() {
     for (room, allowed) in ROOMS {
         for (file, text) in sources(room) {
             for (line, used) in crate_uses(&text) {
-                let fine = used == *room || allowed.contains(&used.as_str()) || ["time", "id"].contains(&used.as_str());
+                let fine = used == *room
+                    || allowed.contains(&used.as_str())
+                    || ["time", "id"].contains(&used.as_str());
                 if !fine {
                     wrong.push(format!("{}:{line}: `{room}` may not use `{used}`", file.display()));
                 }
@@ -43,7 +45,10 @@ fn every_room_has_a_place_in_the_house() {
     let known: BTreeMap<_, _> = ROOMS.iter().copied().collect();
     for entry in std::fs::read_dir("src").expect("the tests run in the repository").flatten() {
         let name = entry.file_name().into_string().expect("room names are ASCII");
-        assert!(entry.path().is_file() || known.contains_key(name.as_str()), "`{name}` is in no floor's list");
+        assert!(
+            entry.path().is_file() || known.contains_key(name.as_str()),
+            "`{name}` is in no floor's list"
+        );
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    Action, BargeInSpec, CollectSpec, DialplanPlace, Endpointing, Flow, FlowState, HangUpCause, Input, ListenSpec, Part,
-    StartVars,
+    Action, BargeInSpec, CollectSpec, DialplanPlace, Endpointing, Flow, FlowState, HangUpCause, Input,
+    ListenSpec, Part, StartVars,
 };
 use crate::asterisk::ari::ops::HangupReason;
 use crate::bot::{Bot, Outcome};
