@@ -104,6 +104,18 @@ pub struct Services {
     pub watcher: Option<Arc<dyn Journal>>,
 }
 
+impl Services {
+    /// The bot for a call that asks for `wanted`, where `default` is the configured one: the only bot needs no name.
+    #[must_use]
+    pub fn bot_for(&self, wanted: Option<&str>, default: Option<&str>) -> Option<&str> {
+        let named = wanted.filter(|name| !name.is_empty()).or(default);
+        let only = || self.bots.keys().next().filter(|_| self.bots.len() == 1);
+        named
+            .map_or_else(only, |name| self.bots.get_key_value(name).map(|(name, _)| name))
+            .map(String::as_str)
+    }
+}
+
 /// A running engine.
 pub struct Engine {
     shared: Arc<Shared>,
@@ -349,5 +361,40 @@ struct OnSwitchboard<'a> {
 impl Drop for OnSwitchboard<'_> {
     fn drop(&mut self) {
         self.shared.switchboard.remove(self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bot::{Bot, Outcome};
+    use crate::call::{Call, CallError};
+
+    struct Mute;
+
+    impl Bot for Mute {
+        async fn run(&self, _: &mut Call) -> Result<Outcome, CallError> {
+            Ok(Outcome::HangUp)
+        }
+    }
+
+    fn services(names: &[&str]) -> Services {
+        let bots = names.iter().map(|name| ((*name).to_owned(), AnyBot::new(Mute))).collect();
+        Services { bots, recognizer: None, voices: Arc::new(EngineVoices::new(None, None, 0)), watcher: None }
+    }
+
+    #[test]
+    fn the_only_bot_needs_no_name_and_one_of_several_does() {
+        let one = services(&["desk"]);
+        assert_eq!(one.bot_for(None, None), Some("desk"));
+        assert_eq!(one.bot_for(Some("desk"), None), Some("desk"));
+        assert_eq!(
+            one.bot_for(Some("other"), None),
+            None,
+            "a name that is wrong is not served by another bot"
+        );
+        let two = services(&["a", "b"]);
+        assert_eq!(two.bot_for(None, None), None);
+        assert_eq!(two.bot_for(Some(""), Some("b")), Some("b"));
     }
 }

@@ -210,7 +210,13 @@ async fn json_carries_everything_under_the_names_of_the_store() {
     store.put_turn(turn(usual()));
     store.flush().await.unwrap();
     let read = async |id: Option<&str>| -> serde_json::Value {
-        let args = CallsArgs { id: id.map(Into::into), json: true, limit: 1, latencies: None, config: ConfigArg::default() };
+        let args = CallsArgs {
+            id: id.map(Into::into),
+            json: true,
+            limit: 1,
+            latencies: None,
+            config: ConfigArg::default(),
+        };
         serde_json::from_str(&output(&args, &store).await.unwrap()).unwrap()
     };
     let list = read(None).await;
