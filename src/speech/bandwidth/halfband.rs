@@ -3,8 +3,6 @@
 //! A windowed sinc at a quarter of the higher rate: every second tap but the middle one is zero, so one of the two
 //! phases is a plain delay. 32 taps a phase: flat to 3.6 kHz, 60 dB down from 4.4 kHz on; 16 samples of 8 kHz delay.
 
-use std::array;
-
 /// Taps on each side of the middle in the phase that filters, counted at the lower rate.
 const SIDE: usize = 16;
 const TAPS: usize = 2 * SIDE;

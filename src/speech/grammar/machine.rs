@@ -56,11 +56,10 @@ impl Compact {
                 self.states[index].words.iter().for_each(|(_, to, _)| reached[*to] = true);
             }
         }
-        let mut kept = 0;
         let mut number = vec![0; reached.len()];
-        for (number, _) in number.iter_mut().zip(&reached).filter(|(_, reached)| **reached) {
-            *number = kept;
-            kept += 1;
+        let kept = number.iter_mut().zip(&reached).filter(|(_, reached)| **reached);
+        for (place, (number, _)) in kept.enumerate() {
+            *number = place;
         }
         let mut keep = reached.iter();
         self.states.retain(|_| *keep.next().expect("one for each state"));
@@ -124,8 +123,7 @@ impl Machine {
         let mut states: Vec<CompactState> = Vec::new();
         let mut by_words: HashMap<String, usize> = HashMap::new();
         // For each state: whether a sentence may end there, and the words that may follow.
-        let mut folded: Vec<(bool, Vec<(String, usize, f32)>)> = Vec::new();
-        folded.resize_with(self.states.len(), Default::default);
+        let mut folded = vec![(false, Vec::<(String, usize, f32)>::new()); self.states.len()];
         let mut class = vec![usize::MAX; self.states.len()];
         for index in (0..self.states.len()).rev() {
             let mut accepts = index == self.end;

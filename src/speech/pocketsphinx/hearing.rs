@@ -157,9 +157,9 @@ impl Hearing {
     fn judge(&mut self, last: bool) -> Option<Hypothesis> {
         let heard = self.decoder.heard()?;
         let prepared = self.prepared.as_ref()?;
-        if std::env::var_os("OFFHOOK_TRACE").is_some() {
-            eprintln!("TRACE {last} {:?} {} {:?}", heard, self.frames, self.decoder.segments());
-            eprintln!("{:?} {}", self.decoder.cepstral_mean(), self.decoder.posterior());
+        if last && std::env::var_os("OFFHOOK_TRACE").is_some() {
+            eprintln!("TRACE {:?} {} {:?}", heard, self.frames, self.decoder.segments());
+            eprintln!("MEAN {:?}", self.decoder.cepstral_mean());
         }
         if heard.words.is_empty() || heard.words.split(' ').any(|word| word.starts_with(DECOY_MARK)) {
             return None;

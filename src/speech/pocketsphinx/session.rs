@@ -54,6 +54,10 @@ impl Session {
             if !onset {
                 continue;
             }
+            // A question that was put before the onset counts, also when it came in between two looks.
+            while let Ok(ask) = self.asks.try_recv() {
+                asked = ask;
+            }
             if let Some(ask) = asked.take() {
                 match self.utterance(ask, &mut mean).await {
                     Next::Ask(next) => asked = next,
