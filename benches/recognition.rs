@@ -5,6 +5,7 @@
 //! its target and `ok` or `MISS`; exits with 1 when it could not run.
 
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
@@ -114,6 +115,9 @@ const OUTSIDE_FILES: [&str; 40] = [
     "pbx-invalid",
 ];
 
+/// The turn detector tells of a pause this many frames before the end: 100 ms after the last sound.
+const PAUSE_FRAMES: usize = 13;
+
 /// One thing that was said.
 struct Clip {
     voice: String,
@@ -126,7 +130,7 @@ struct Clip {
 struct Case {
     name: &'static str,
     grammar: Arc<Grammar>,
-    clips: Vec<Clip>,
+    clips: Rc<[Clip]>,
     target: Option<f64>,
 }
 
@@ -147,21 +151,38 @@ fn run() -> Result<()> {
     );
     let plain = PocketSphinxRecognizer::new(PocketSphinxConfig { extend_bandwidth: false, ..config(2) })?;
     let extended = PocketSphinxRecognizer::new(config(2))?;
+    let mut inside = Vec::new();
     for case in &cases {
         let without = score(&plain, case)?;
         let with = score(&extended, case)?;
         line(case.name, case.clips.len(), Some(without.share()), with.share(), case.target);
         with.by_voice();
+        inside.extend(&with.sure);
     }
+    let mut sure: Vec<(f32, bool)> = inside;
     let (mut refused, mut all) = (0, 0);
     for case in &outside {
         let with = score(&extended, case)?;
         line(case.name, case.clips.len(), None, with.share(), None);
         with.by_voice();
+        sure.extend(&with.sure);
         refused += with.right;
         all += case.clips.len();
     }
     line("outside the grammar, refused", all, None, percent(refused, all), Some(90.0));
+    println!("how often a hypothesis is right, by its confidence (inside and outside the grammar together):");
+    for tenth in 0_u8..10 {
+        let from = f32::from(tenth) / 10.0;
+        let here: Vec<_> =
+            sure.iter().filter(|(c, _)| *c >= from && (*c < from + 0.1 || tenth == 9)).collect();
+        let right = here.iter().filter(|(_, right)| *right).count();
+        println!(
+            "  {from:.1} to {:.1}: {:>4} hypotheses, {:>5.1} % right",
+            from + 0.1,
+            here.len(),
+            percent(right, here.len())
+        );
+    }
     cost(&cases)
 }
 
@@ -348,10 +369,10 @@ fn cases(voices: &Voices) -> Result<Vec<Case>> {
         Ok(clips)
     };
     let (month_clips, day_clips) = (calendar(&months, "mon", 0)?, calendar(&days, "day", 1)?);
-    let case = |name, grammar: &Arc<Grammar>, clips, target| Case {
+    let case = |name, grammar: &Arc<Grammar>, clips: Vec<Clip>, target| Case {
         name,
         grammar: Arc::clone(grammar),
-        clips,
+        clips: clips.into(),
         target,
     };
     Ok(vec![
@@ -367,18 +388,21 @@ fn cases(voices: &Voices) -> Result<Vec<Case>> {
 /// What is outside every grammar, against the grammars.
 fn outside(voices: &Voices, cases: &[Case]) -> Result<Vec<Case>> {
     let names = ["  … yes, no", "  … one digit", "  … four digits", "  … menu"];
-    let mut found = Vec::new();
-    for (name, case) in names.into_iter().zip(cases) {
-        let mut clips = Vec::new();
-        for (variant, text) in OUTSIDE.iter().enumerate() {
-            clips.extend(voices.say(text, None, variant)?);
-        }
-        for file in OUTSIDE_FILES {
-            clips.extend(voices.play(&[file.to_owned()], None)?);
-        }
-        found.push(Case { name, grammar: Arc::clone(&case.grammar), clips, target: None });
+    let mut clips = Vec::new();
+    for (variant, text) in OUTSIDE.iter().enumerate() {
+        clips.extend(voices.say(text, None, variant)?);
     }
-    Ok(found)
+    for file in OUTSIDE_FILES {
+        clips.extend(voices.play(&[file.to_owned()], None)?);
+    }
+    let clips: Rc<[Clip]> = clips.into();
+    let case = |(name, case): (&'static str, &Case)| Case {
+        name,
+        grammar: Arc::clone(&case.grammar),
+        clips: Rc::clone(&clips),
+        target: None,
+    };
+    Ok(names.into_iter().zip(cases).map(case).collect())
 }
 
 // What is heard.
@@ -386,6 +410,8 @@ fn outside(voices: &Voices, cases: &[Case]) -> Result<Vec<Case>> {
 struct Score {
     right: usize,
     clips: usize,
+    /// How sure each hypothesis was, and whether it was right.
+    sure: Vec<(f32, bool)>,
     voices: std::collections::BTreeMap<String, (usize, usize, Vec<String>)>,
 }
 
@@ -406,8 +432,8 @@ impl Score {
 }
 
 fn score(recognizer: &PocketSphinxRecognizer, case: &Case) -> Result<Score> {
-    let mut score = Score { right: 0, clips: case.clips.len(), voices: Default::default() };
-    for clip in &case.clips {
+    let mut score = Score { right: 0, clips: case.clips.len(), sure: Vec::new(), voices: Default::default() };
+    for clip in case.clips.iter() {
         // A call for each clip: nothing is learnt from one about the next.
         let (ear, mut session) = call(recognizer)?;
         say(&ear, &session, &case.grammar, clip)?;
@@ -415,6 +441,9 @@ fn score(recognizer: &PocketSphinxRecognizer, case: &Case) -> Result<Score> {
         let meaning = heard.as_ref().and_then(|h| h.meaning.clone());
         let voice = score.voices.entry(clip.voice.clone()).or_default();
         voice.1 += 1;
+        if let Some(h) = &heard {
+            score.sure.push((h.confidence, meaning == clip.meaning));
+        }
         if meaning == clip.meaning {
             score.right += 1;
             voice.0 += 1;
@@ -435,7 +464,13 @@ fn call(recognizer: &PocketSphinxRecognizer) -> Result<(EarWriter, RecognizerSes
 fn say(ear: &EarWriter, session: &RecognizerSession, grammar: &Arc<Grammar>, clip: &Clip) -> Result<()> {
     session.asks.blocking_send(Some(Ask { id: AskId(1), grammar: Arc::clone(grammar) }))?;
     ear.push(EarItem::Onset { at: Moment::ZERO });
-    clip.frames.iter().for_each(|frame| ear.push(EarItem::Audio(*frame)));
+    let pause = clip.frames.len() - PAUSE_FRAMES;
+    for (index, frame) in clip.frames.iter().enumerate() {
+        if index == pause {
+            ear.push(EarItem::Pause { speech_end: Moment::ZERO });
+        }
+        ear.push(EarItem::Audio(*frame));
+    }
     ear.push(EarItem::End { speech_end: Moment::ZERO });
     Ok(())
 }
@@ -476,6 +511,9 @@ fn cost(cases: &[Case]) -> Result<()> {
         for (ear, _, case) in &open {
             let clip = &case.clips[1];
             if let Some(frame) = clip.frames.get(index) {
+                if index == clip.frames.len() - PAUSE_FRAMES {
+                    ear.push(EarItem::Pause { speech_end: Moment::ZERO });
+                }
                 ear.push(EarItem::Audio(*frame));
                 spoken = true;
                 frames += 1;

@@ -35,7 +35,8 @@ pub fn say_espeak(voice: &str, text: &str) -> Result<Vec<f32>> {
 /// Windowed sinc at the ratio of two whole rates, each phase computed once.
 pub fn resample(samples: &[f32], from: usize, to: usize) -> Vec<f32> {
     const SIDE: usize = 32;
-    let divisor = (1..=from.min(to)).rev().find(|d| from % d == 0 && to % d == 0).unwrap_or(1);
+    let divisor =
+        (1..=from.min(to)).rev().find(|d| from.is_multiple_of(*d) && to.is_multiple_of(*d)).unwrap_or(1);
     let (from, to) = (from / divisor, to / divisor);
     let cut = (to as f64 / from as f64).min(1.0) * 0.97;
     let phase = |phase: usize| -> Vec<f32> {
@@ -78,15 +79,13 @@ pub fn telephone(wide: &[f32], variant: usize) -> Vec<f32> {
             ((sinc(high) - sinc(low)) * window) as f32
         })
         .collect();
-    (0..wide.len() / 2)
-        .map(|n| {
-            let at = |k: usize| {
-                (2 * n + SIDE as usize).checked_sub(k).and_then(|i| wide.get(i)).copied().unwrap_or(0.0)
-            };
-            let sum: f32 = taps.iter().enumerate().map(|(k, tap)| tap * at(k)).sum();
-            mu_law_and_back(sum * level / peak)
-        })
-        .collect()
+    let side = SIDE as usize;
+    let mut padded = vec![0.0; side];
+    padded.extend_from_slice(wide);
+    padded.extend(std::iter::repeat_n(0.0, side + 1));
+    let filtered =
+        |n: usize| taps.iter().zip(&padded[2 * n..]).map(|(tap, sample)| tap * sample).sum::<f32>();
+    (0..wide.len() / 2).map(|n| mu_law_and_back(filtered(n) * level / peak)).collect()
 }
 
 /// Quantises as G.711 µ-law does.

@@ -22,7 +22,9 @@ use realfft::{ComplexToReal, RealFftPlanner};
 mod halfband;
 pub mod model;
 
-pub(crate) use halfband::{Halve, Twice};
+#[cfg(feature = "flite")]
+pub(crate) use halfband::Halve;
+pub(crate) use halfband::Twice;
 use model::{Analyser, HOP, HOP_WIDE, LOOK_AHEAD, LOOK_BACK, LOW_BANDS, WINDOW, Weights};
 
 /// Frames whose bands are kept: those behind and before the one in the middle.
@@ -104,6 +106,7 @@ struct Noise {
     time: Vec<f32>,
     scratch: Vec<Complex<f32>>,
     rise: [f32; STRETCH],
+    lines: Vec<model::Line>,
 }
 
 impl Noise {
@@ -125,6 +128,7 @@ impl Noise {
             gone: 0,
             random: SEED,
             rise,
+            lines: model::lines(),
         }
     }
 
@@ -162,12 +166,14 @@ impl Noise {
         let at = |offset: isize| &bands[(middle + KEPT).wrapping_add_signed(offset) % KEPT];
         let powers = self.weights.predict(&model::features(at));
         self.spectrum.fill(Complex::new(0.0, 0.0));
-        for (bin, power) in model::per_bin(&powers) {
+        for line in &self.lines {
+            let power = line.power(&powers);
             // A line of random phase: its power is certain, unlike that of Gaussian noise.
             self.random = self.random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             #[expect(clippy::cast_precision_loss, reason = "a phase")]
             let phase = (self.random >> 8) as f32 * (std::f32::consts::TAU / 16_777_216.0);
-            self.spectrum[bin] = Complex::from_polar(((power - model::FLOOR).max(0.0) / LEAK).sqrt(), phase);
+            self.spectrum[line.bin] =
+                Complex::from_polar(((power - model::FLOOR).max(0.0) / LEAK).sqrt(), phase);
         }
         let done = self.inverse.process_with_scratch(&mut self.spectrum, &mut self.time, &mut self.scratch);
         debug_assert!(done.is_ok(), "the buffers are of the transform's own making");
@@ -205,7 +211,7 @@ mod tests {
 
     #[test]
     fn the_delay_is_at_most_40_ms_and_the_low_band_comes_through_in_its_place() {
-        assert!(Extender::DELAY * 1_000 / 8_000 <= 40);
+        const { assert!(Extender::DELAY * 1_000 / 8_000 <= 40) };
         let input = tone(1_000.0, 4_000);
         for extend in [false, true] {
             let out = extended(extend, &input);

@@ -48,6 +48,8 @@ pub struct Analyser {
     input: Vec<f32>,
     output: Vec<Complex<f32>>,
     scratch: Vec<Complex<f32>>,
+    low: Vec<Band>,
+    high: Vec<Band>,
 }
 
 impl Analyser {
@@ -74,6 +76,8 @@ impl Analyser {
             samples: vec![0.0; length],
             filled: 0,
             input: transform.make_input_vec(),
+            low: low(transform.len() / 2 + 1),
+            high: high(transform.len() / 2 + 1),
             output: transform.make_output_vec(),
             scratch: transform.make_scratch_vec(),
             transform,
@@ -105,37 +109,59 @@ impl Analyser {
 
     /// The low bands of the frame that was just completed.
     pub fn low_bands(&self, bands: &mut [f32; LOW_BANDS]) {
-        for (band, log) in bands.iter_mut().enumerate() {
-            // Triangles that overlap by half.
-            let edge = |at: usize| mel_edge(200.0, 3_500.0, at, LOW_BANDS + 1) / BIN_HZ;
-            let (left, middle, right) = (edge(band), edge(band + 1), edge(band + 2));
-            let weight =
-                |bin: f32| ((bin - left) / (middle - left)).min((right - bin) / (right - middle)).max(0.0);
-            *log = self.band(left, right, weight);
-        }
+        self.low.iter().zip(bands).for_each(|(band, log)| *log = band.log_power(&self.output));
     }
 
     /// The high bands of the frame that was just completed; only at 16 kHz.
     pub fn high_bands(&self, bands: &mut [f32; HIGH_BANDS]) {
-        for (band, log) in bands.iter_mut().enumerate() {
-            let (left, right) = (high_edge(band) / BIN_HZ, high_edge(band + 1) / BIN_HZ);
-            *log = self.band(left, right, |bin| if bin >= left && bin < right { 1.0 } else { 0.0 });
-        }
+        self.high.iter().zip(bands).for_each(|(band, log)| *log = band.log_power(&self.output));
+    }
+}
+
+/// A stretch of the spectrum with a weight for each line; the weights sum to 1.
+struct Band {
+    first: usize,
+    weights: Vec<f32>,
+}
+
+impl Band {
+    /// The lines of a spectrum of `lines` between two places in it, weighted by their place.
+    fn new(left: f32, right: f32, lines: usize, weight: impl Fn(f32) -> f32) -> Self {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "inside the spectrum")]
+        let (first, last) = (left.floor() as usize, (right.ceil() as usize).min(lines - 1));
+        #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
+        let mut weights: Vec<f32> = (first..=last).map(|bin| weight(bin as f32)).collect();
+        let sum: f32 = weights.iter().sum::<f32>().max(f32::MIN_POSITIVE);
+        weights.iter_mut().for_each(|weight| *weight /= sum);
+        Self { first, weights }
     }
 
-    /// Logarithm of the mean power between two places in the spectrum.
-    fn band(&self, left: f32, right: f32, weight: impl Fn(f32) -> f32) -> f32 {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "inside the spectrum")]
-        let bins = left.floor() as usize..=(right.ceil() as usize).min(self.output.len() - 1);
-        let (mut power, mut weights) = (0.0, 0.0);
-        for bin in bins {
-            #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
-            let weight = weight(bin as f32);
-            power += weight * self.output[bin].norm_sqr();
-            weights += weight;
-        }
-        (power / weights.max(f32::MIN_POSITIVE) + FLOOR).ln()
+    /// Logarithm of its mean power.
+    fn log_power(&self, spectrum: &[Complex<f32>]) -> f32 {
+        let lines = spectrum[self.first..].iter().zip(&self.weights);
+        (lines.map(|(line, weight)| weight * line.norm_sqr()).sum::<f32>() + FLOOR).ln()
     }
+}
+
+/// Triangles that overlap by half.
+fn low(lines: usize) -> Vec<Band> {
+    let edge = |at: usize| mel_edge(200.0, 3_500.0, at, LOW_BANDS + 1) / BIN_HZ;
+    let triangle = |band: usize| {
+        let (left, middle, right) = (edge(band), edge(band + 1), edge(band + 2));
+        let weight =
+            |bin: f32| ((bin - left) / (middle - left)).min((right - bin) / (right - middle)).max(0.0);
+        Band::new(left, right, lines, weight)
+    };
+    (0..LOW_BANDS).map(triangle).collect()
+}
+
+/// Bands side by side; none where the spectrum ends below them.
+fn high(lines: usize) -> Vec<Band> {
+    let side_by_side = |band: usize| {
+        let (left, right) = (high_edge(band) / BIN_HZ, high_edge(band + 1) / BIN_HZ);
+        Band::new(left, right, lines, |bin| if bin >= left && bin < right { 1.0 } else { 0.0 })
+    };
+    if lines > 224 { (0..HIGH_BANDS).map(side_by_side).collect() } else { Vec::new() }
 }
 
 /// Edge `at` of `count` steps of equal width in mel from `from` to `to` Hz.
@@ -178,20 +204,36 @@ pub fn features<'a>(at: impl Fn(isize) -> &'a [f32; LOW_BANDS]) -> Features {
     Features { level, values }
 }
 
-/// The power of each line of the spectrum between 3.5 and 7 kHz, out of the bands' logarithms: straight lines from
-/// the middle of a band to the next.
-pub fn per_bin(bands: &[f32; HIGH_BANDS]) -> impl Iterator<Item = (usize, f32)> {
+/// A line of the upper spectrum, between the middles of two bands.
+#[derive(Debug, Clone, Copy)]
+pub struct Line {
+    /// Its number in a transform of 512 at 16 kHz.
+    pub bin: usize,
+    /// The band below, at most the last but one.
+    band: usize,
+    /// How far it is on the way to the next band, 0 to 1.
+    share: f32,
+}
+
+impl Line {
+    /// Its power, out of the bands' logarithms.
+    #[must_use]
+    pub fn power(&self, bands: &[f32; HIGH_BANDS]) -> f32 {
+        (bands[self.band] + self.share * (bands[self.band + 1] - bands[self.band])).exp()
+    }
+}
+
+/// The lines between 3.5 and 7 kHz.
+#[must_use]
+pub fn lines() -> Vec<Line> {
     let middle = |band: usize| 0.5 * (high_edge(band) + high_edge(band + 1)) / BIN_HZ;
-    let mut band = 0;
-    (112..=224).map(move |bin| {
-        #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
-        let place = bin as f32;
-        while band + 2 < HIGH_BANDS && place > middle(band + 1) {
-            band += 1;
-        }
+    let line = |bin: u16| {
+        let place = f32::from(bin);
+        let band = (1..HIGH_BANDS - 1).take_while(|band| place > middle(*band)).last().unwrap_or(0);
         let share = ((place - middle(band)) / (middle(band + 1) - middle(band))).clamp(0.0, 1.0);
-        (bin, (bands[band] + share * (bands[band + 1] - bands[band])).exp())
-    })
+        Line { bin: usize::from(bin), band, share }
+    };
+    (112..=224).map(line).collect()
 }
 
 /// The regression.
