@@ -18,6 +18,7 @@ use hdrhistogram::Histogram;
 use offhook::phone::fleet::{self, FleetPlan, FleetReport};
 use offhook::phone::script::{Line, Script, Step};
 use offhook::phone::{EarSettings, KeyTiming, Phone, PhoneConfig, syllables};
+use offhook::store::Store;
 use offhook::time::Moment;
 
 /// The 99th percentile of the time between two packets at a caller.
@@ -111,9 +112,10 @@ async fn run(options: &Options) -> anyhow::Result<bool> {
     let desk =
         measure(options, &asterisk, Some(&engine), &options.number, desk_script(&options.key, seconds))
             .await?;
-    println!("{}\n", Table { floor: &floor, desk: Some(&desk) });
+    println!("{}", Table { floor: &floor, desk: Some(&desk) });
     let leftovers = asterisk.leftovers()?;
     drop(engine);
+    println!("{}", asterisk.engine_counts(options.calls).await?);
     let kept = judge(&floor.report, &desk.report, &leftovers);
     if !kept {
         eprintln!("The engine said:\n{}", asterisk.engine_log());
@@ -350,6 +352,30 @@ impl Asterisk {
         Ok(asterisk)
     }
 
+    /// What the engine's media threads counted on its last calls; it must have ended.
+    async fn engine_counts(&self, calls: usize) -> anyhow::Result<String> {
+        let store = Store::open_to_read(self.store()).await?;
+        let calls = store.latest_calls(u32::try_from(calls)?).await?;
+        let sum = |pointer: &str| -> u64 {
+            let media = calls.iter().filter_map(|summary| summary.call.media.as_ref());
+            media.filter_map(|media| media.pointer(pointer)?.as_u64()).sum()
+        };
+        Ok(format!(
+            "in the engine: {} packets sent, {} ticks skipped, {} frames of silence in mid-sentence; \
+             {} packets received, {} lost, {} events dropped",
+            sum("/sent"),
+            sum("/skipped_ticks"),
+            sum("/underruns"),
+            sum("/stream/received"),
+            sum("/stream/lost"),
+            sum("/events_dropped"),
+        ))
+    }
+
+    fn store(&self) -> PathBuf {
+        self.dir.path().join("calls.sqlite")
+    }
+
     /// The last complaints of the engine.
     fn engine_log(&self) -> String {
         let log = std::fs::read_to_string(self.dir.path().join("engine.log")).unwrap_or_default();
@@ -430,7 +456,7 @@ impl Engine {
             .env("OFFHOOK_ASTERISK_USER", "offhook")
             .env("OFFHOOK_ASTERISK_PASSWORD", "offhook")
             .env("OFFHOOK_MEDIA_PORT", "0")
-            .env("OFFHOOK_STORE_PATH", asterisk.dir.path().join("calls.sqlite"))
+            .env("OFFHOOK_STORE_PATH", asterisk.store())
             .current_dir(root)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
