@@ -6,12 +6,12 @@ SHELL := bash
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down build check test doc accuracy load clean
+.PHONY: help demo up down build check test doc accuracy latency load clean
 
 help:
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
-demo: ## a bot takes calls from a private Asterisk, and says how fast it was
+demo: ## a scripted caller talks to the front desk, and you see what took how long
 	@scripts/demo
 
 up: ## Asterisk and the engine in the background, for your softphone
@@ -45,6 +45,9 @@ accuracy: ## how well the embedded recogniser hears
 	@scripts/setup
 	@scripts/asterisk install
 	cargo bench --locked --bench recognition
+
+latency: ## reply and barge-in times at the caller's ear, over ten conversations
+	@scripts/demo --conversations 10
 
 load: ## one hundred calls at once
 	@scripts/setup

@@ -1,12 +1,10 @@
-//! WAV files: prompts in, recordings out. Blocking; not for media threads.
+//! WAV files: prompts in, test audio out (calls are recorded by `store::recording`). Blocking; not for media threads.
 
-use std::fs::File;
-use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
 use hound::{SampleFormat, WavReader, WavSpec, WavWriter};
 
-use super::{Frame, Rate};
+use super::Rate;
 
 /// A recording in memory.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -93,60 +91,6 @@ pub fn write_mono(path: &Path, rate: Rate, samples: &[i16]) -> Result<(), WavErr
     writer.finalize().map_err(fault)
 }
 
-/// Writes a recording as it happens: the caller on the left, the bot on the right, 16 bits.
-///
-/// The header is brought up to date by [`flush`](Self::flush), so that a file that was never finished can be played up
-/// to there.
-pub struct StereoWriter {
-    path: PathBuf,
-    rate: Rate,
-    writer: WavWriter<BufWriter<File>>,
-}
-
-impl StereoWriter {
-    /// Makes the file; one that is there is replaced.
-    ///
-    /// # Errors
-    /// Names the file.
-    pub fn create(path: &Path, rate: Rate) -> Result<Self, WavError> {
-        let writer = WavWriter::create(path, spec(2, rate)).map_err(|error| wav_error(path, error))?;
-        Ok(Self { path: path.to_owned(), rate, writer })
-    }
-
-    /// Adds a frame of each side, both of the rate that the file was made with.
-    ///
-    /// # Errors
-    /// Names the file; a frame of another rate is [`WavError::Unsupported`].
-    pub fn write(&mut self, caller: &Frame, bot: &Frame) -> Result<(), WavError> {
-        if caller.rate != self.rate || bot.rate != self.rate {
-            let what = format!("{} Hz and was given a frame of another rate", self.rate.hz());
-            return Err(WavError::Unsupported { path: self.path.clone(), what });
-        }
-        for (left, right) in caller.samples.iter().zip(&bot.samples) {
-            for sample in [*left, *right] {
-                self.writer.write_sample(sample).map_err(|error| wav_error(&self.path, error))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Writes out what is buffered and brings the header up to date.
-    ///
-    /// # Errors
-    /// Names the file.
-    pub fn flush(&mut self) -> Result<(), WavError> {
-        self.writer.flush().map_err(|error| wav_error(&self.path, error))
-    }
-
-    /// Ends the file. (Dropping the writer does so too, but keeps the error to itself.)
-    ///
-    /// # Errors
-    /// Names the file.
-    pub fn finish(self) -> Result<(), WavError> {
-        self.writer.finalize().map_err(|error| wav_error(&self.path, error))
-    }
-}
-
 const fn spec(channels: u16, rate: Rate) -> WavSpec {
     WavSpec { channels, sample_rate: rate.hz(), bits_per_sample: 16, sample_format: SampleFormat::Int }
 }
@@ -176,7 +120,6 @@ fn wav_error(path: &Path, error: hound::Error) -> WavError {
 
 #[cfg(test)]
 mod tests {
-    use super::super::FRAME_SAMPLES;
     use super::*;
 
     fn file(name: &str) -> (tempfile::TempDir, PathBuf) {
@@ -218,25 +161,6 @@ mod tests {
     fn stereo_becomes_the_mean_of_both_sides() {
         let wav = written(spec(2, Rate::Hz8000), &[100, 200, 32_767, 32_767]);
         assert_eq!(wav.samples, [150, 32_767]);
-    }
-
-    #[test]
-    fn a_recording_has_the_caller_left_and_the_bot_right() {
-        let (_folder, path) = file("call.wav");
-        let frame = |value| Frame { rate: Rate::Hz8000, samples: [value; FRAME_SAMPLES] };
-        let mut writer = StereoWriter::create(&path, Rate::Hz8000).expect("a writable folder");
-        writer.write(&frame(1), &frame(2)).expect("a writable file");
-        writer.flush().expect("a writable file");
-        // Readable before it is finished: what a crash would leave.
-        assert_eq!(read(&path).expect("the header is up to date").samples.len(), FRAME_SAMPLES);
-        writer.write(&frame(3), &frame(4)).expect("a writable file");
-        let wide = Frame::silence(Rate::Hz16000);
-        assert!(writer.write(&wide, &wide).is_err());
-        writer.finish().expect("a writable file");
-        let mut reader = WavReader::open(&path).expect("the file is whole");
-        let samples: Vec<i16> = reader.samples().map(|sample| sample.expect("16 bits")).collect();
-        assert_eq!((&samples[..4], samples.len()), (&[1, 2, 1, 2][..], 4 * FRAME_SAMPLES));
-        assert_eq!(samples[2 * FRAME_SAMPLES..][..2], [3, 4]);
     }
 
     #[test]

@@ -30,16 +30,17 @@ pub(super) struct Options {
 
 pub(super) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let mut config = options.config.load()?;
-    let bot = config.bot_for(options.bot.as_deref()).map(str::to_owned).with_context(|| {
-        let names = config.bots.keys().cloned().collect::<Vec<_>>().join(", ");
-        format!("say with --bot which bot is to talk: the configuration has {names}")
-    })?;
     // An application and a port of its own: an engine that takes calls beside it is not disturbed.
     config.asterisk.app = format!("{}-call-{}", config.asterisk.app, std::process::id());
     config.media.port = 0;
     config.media.threads = 1;
     let mut stop = Stop::listen()?;
     let services = Services::assemble(&config, None).await?;
+    let wanted = services.bot_for(options.bot.as_deref(), config.engine.bot.as_deref()).map(str::to_owned);
+    let bot = wanted.with_context(|| {
+        let names = services.bots.keys().cloned().collect::<Vec<_>>().join(", ");
+        format!("say with --bot which bot is to talk: the configuration has {names}")
+    })?;
     let engine = Engine::start(config, services).await?;
     let called = tokio::select! {
         called = engine.call_out(&options.endpoint, &bot, options.caller_id.as_deref(), Duration::from_secs(options.ring)) => called,

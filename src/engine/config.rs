@@ -299,20 +299,6 @@ impl Config {
             [&mut self.asterisk.password_file, &mut self.speech.models, &mut self.recording.folder];
         optional.into_iter().flatten().for_each(resolve);
     }
-
-    /// The bot for a call whose Stasis arguments begin with `wanted`.
-    #[must_use]
-    pub fn bot_for(&self, wanted: Option<&str>) -> Option<&str> {
-        let name = match wanted.filter(|name| !name.is_empty()) {
-            Some(name) => name,
-            None => match &self.engine.bot {
-                Some(name) => name,
-                None if self.bots.len() == 1 => return self.bots.keys().next().map(String::as_str),
-                None => return None,
-            },
-        };
-        self.bots.get_key_value(name).map(|(name, _)| name.as_str())
-    }
 }
 
 /// Sets the key that an environment variable names.
@@ -408,16 +394,6 @@ mod tests {
         assert!(error.to_string().contains("OFFHOOK_MEDAI_PORT"));
         let error = parse("", &[("OFFHOOK_MEDIA_PORT", "many")]).expect_err("no number");
         assert!(error.to_string().contains("OFFHOOK_MEDIA_PORT"), "{error}");
-    }
-
-    #[test]
-    fn the_only_bot_needs_no_name_and_one_of_several_does() {
-        let one = parse("[bots.desk]\nflow = 'x'", &[]).expect("valid");
-        assert_eq!(one.bot_for(None), Some("desk"));
-        assert_eq!(one.bot_for(Some("desk")), Some("desk"));
-        assert_eq!(one.bot_for(Some("other")), None);
-        let two = parse("[bots.a]\nflow = 'x'\n[bots.b]\nflow = 'y'", &[]).expect("valid");
-        assert_eq!(two.bot_for(None), None);
     }
 
     #[test]

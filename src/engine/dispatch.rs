@@ -105,7 +105,8 @@ fn admit(shared: &Arc<Shared>, channel: Channel, args: &[String]) {
     if shared.switchboard.len() >= shared.config.engine.max_calls {
         return refuse("as many calls are up as `max_calls` under [engine] allows");
     }
-    let Some(bot) = shared.config.bot_for(args.first().map(String::as_str)) else {
+    let wanted = args.first().map(String::as_str);
+    let Some(bot) = shared.services.bot_for(wanted, shared.config.engine.bot.as_deref()) else {
         return refuse(
             "its Stasis() names no bot of the configuration, and there is no default under [engine]",
         );

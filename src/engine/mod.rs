@@ -104,6 +104,18 @@ pub struct Services {
     pub watcher: Option<Arc<dyn Journal>>,
 }
 
+impl Services {
+    /// The bot for a call that asks for `wanted`, where `default` is the configured one: the only bot needs no name.
+    #[must_use]
+    pub fn bot_for(&self, wanted: Option<&str>, default: Option<&str>) -> Option<&str> {
+        let named = wanted.filter(|name| !name.is_empty()).or(default);
+        let only = || self.bots.keys().next().filter(|_| self.bots.len() == 1);
+        named
+            .map_or_else(only, |name| self.bots.get_key_value(name).map(|(name, _)| name))
+            .map(String::as_str)
+    }
+}
+
 /// A running engine.
 pub struct Engine {
     shared: Arc<Shared>,
@@ -295,29 +307,34 @@ impl Shared {
         })
     }
 
-    /// Calls of this application that an earlier process did not end are over: nobody knows how they went on.
+    /// Calls of this application that an earlier process did not end are over: nobody knows how they went on. Calls that
+    /// are too old to be kept go, with their recordings.
     async fn forget_old_calls(&self) {
-        match self.store.snapshots().await {
-            Ok(old) => {
-                let ours = old.into_iter().filter(|snapshot| snapshot.state["app"] == self.app.as_str());
-                for snapshot in ours {
-                    if let Ok(Some(summary)) = self.store.find_call(snapshot.call.as_str()).await {
-                        let mut row = summary.call;
-                        row.ended = Some(snapshot.at);
-                        row.disposition = Some(Disposition::Lost);
-                        self.store.put_call(row);
+        let forgotten = async {
+            for mut call in
+                self.store.unfinished_calls().await?.into_iter().filter(|call| call.app == self.app)
+            {
+                call.ended = Some(WallTime::now());
+                call.disposition = Some(Disposition::Lost);
+                call.note = Some("the engine ended without it".into());
+                self.store.remove_snapshot(call.id);
+                self.store.put_call(call);
+            }
+            let days = i64::from(self.config.store.retention_days);
+            if days > 0 {
+                let purged = self.store.purge(WallTime(WallTime::now().0 - days * 86_400_000)).await?;
+                let recordings =
+                    self.recordings.iter().flat_map(|folder| purged.calls.iter().map(move |id| (folder, id)));
+                for (folder, id) in recordings {
+                    if let Err(error) = folder.remove(*id) {
+                        tracing::warn!(call = %id, %error, "an old recording could not be deleted");
                     }
-                    self.store.remove_snapshot(snapshot.call);
                 }
             }
-            Err(error) => tracing::error!(%error, "cannot read what an earlier process left behind"),
-        }
-        let days = self.config.store.retention_days;
-        if days > 0 {
-            let before = WallTime(WallTime::now().0 - i64::from(days) * 86_400_000);
-            if let Err(error) = self.store.purge(before).await {
-                tracing::error!(%error, "old calls could not be deleted");
-            }
+            Ok::<_, StoreError>(())
+        };
+        if let Err(error) = forgotten.await {
+            tracing::error!(%error, "what an earlier process left behind could not be put in order");
         }
     }
 
@@ -349,5 +366,40 @@ struct OnSwitchboard<'a> {
 impl Drop for OnSwitchboard<'_> {
     fn drop(&mut self) {
         self.shared.switchboard.remove(self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bot::{Bot, Outcome};
+    use crate::call::{Call, CallError};
+
+    struct Mute;
+
+    impl Bot for Mute {
+        async fn run(&self, _: &mut Call) -> Result<Outcome, CallError> {
+            Ok(Outcome::HangUp)
+        }
+    }
+
+    fn services(names: &[&str]) -> Services {
+        let bots = names.iter().map(|name| ((*name).to_owned(), AnyBot::new(Mute))).collect();
+        Services { bots, recognizer: None, voices: Arc::new(EngineVoices::new(None, None, 0)), watcher: None }
+    }
+
+    #[test]
+    fn the_only_bot_needs_no_name_and_one_of_several_does() {
+        let one = services(&["desk"]);
+        assert_eq!(one.bot_for(None, None), Some("desk"));
+        assert_eq!(one.bot_for(Some("desk"), None), Some("desk"));
+        assert_eq!(
+            one.bot_for(Some("other"), None),
+            None,
+            "a name that is wrong is not served by another bot"
+        );
+        let two = services(&["a", "b"]);
+        assert_eq!(two.bot_for(None, None), None);
+        assert_eq!(two.bot_for(Some(""), Some("b")), Some("b"));
     }
 }

@@ -27,6 +27,16 @@ struct Files {
     samples: usize,
 }
 
+impl Files {
+    /// Keeps a file for the next call that plays it, while there is room.
+    fn keep(&mut self, key: (PathBuf, Rate), samples: &[i16]) {
+        if self.samples + samples.len() <= MOST_SAMPLES && !self.by_path.contains_key(&key) {
+            self.samples += samples.len();
+            self.by_path.insert(key, samples.into());
+        }
+    }
+}
+
 impl EngineVoices {
     /// Voices of `synthesizer`, `voice` where a prompt names none, with `cache_bytes` for sentences said before.
     #[must_use]
@@ -74,14 +84,10 @@ impl Voices for EngineVoices {
         }
         let (sender, chunks) = mpsc::channel(1);
         tokio::task::spawn_blocking(move || {
-            let read = read(&key.0, rate).map(|samples| {
-                let mut files = lock(&files);
-                if files.samples + samples.len() <= MOST_SAMPLES {
-                    files.samples += samples.len();
-                    files.by_path.insert(key, samples.as_slice().into());
-                }
-                samples
-            });
+            let read = read(&key.0, rate);
+            if let Ok(samples) = &read {
+                lock(&files).keep(key, samples);
+            }
             // The call may be over by now.
             let _ = sender.blocking_send(read);
         });

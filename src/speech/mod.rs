@@ -134,3 +134,5 @@ pub mod bandwidth;
 pub mod flite;
 pub mod grammar;
 pub mod pocketsphinx;
+pub mod prompts;
+pub mod spoken;

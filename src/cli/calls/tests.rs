@@ -180,7 +180,7 @@ async fn the_command_reads_the_store() {
     store.put_call(ended());
     store.put_turn(turn(usual()));
     store.flush().await.unwrap();
-    let args = CallsArgs { id: None, json: false, limit: 20, latencies: None };
+    let args = CallsArgs { id: None, json: false, limit: 20, latencies: None, config: ConfigArg::default() };
     assert_eq!(output(&args, &store).await.unwrap(), render_list(&[CallSummary { call: ended(), turns: 1 }]));
     let one = CallsArgs { id: Some("01M7".into()), ..args.clone() };
     assert_eq!(output(&one, &store).await.unwrap(), render_call(&ended(), &[turn(usual())]));
@@ -210,7 +210,13 @@ async fn json_carries_everything_under_the_names_of_the_store() {
     store.put_turn(turn(usual()));
     store.flush().await.unwrap();
     let read = async |id: Option<&str>| -> serde_json::Value {
-        let args = CallsArgs { id: id.map(Into::into), json: true, limit: 1, latencies: None };
+        let args = CallsArgs {
+            id: id.map(Into::into),
+            json: true,
+            limit: 1,
+            latencies: None,
+            config: ConfigArg::default(),
+        };
         serde_json::from_str(&output(&args, &store).await.unwrap()).unwrap()
     };
     let list = read(None).await;

@@ -3,8 +3,6 @@
 //! A windowed sinc at a quarter of the higher rate: every second tap but the middle one is zero, so one of the two
 //! phases is a plain delay. 32 taps a phase: flat to 3.6 kHz, 60 dB down from 4.4 kHz on; 16 samples of 8 kHz delay.
 
-use std::array;
-
 /// Taps on each side of the middle in the phase that filters, counted at the lower rate.
 const SIDE: usize = 16;
 const TAPS: usize = 2 * SIDE;
@@ -57,6 +55,7 @@ impl Twice {
 }
 
 /// 16 kHz to 8 kHz, two samples at a time.
+#[cfg(any(test, feature = "flite"))]
 pub(crate) struct Halve {
     taps: [f32; TAPS],
     odd: [f32; 2 * TAPS],
@@ -64,6 +63,7 @@ pub(crate) struct Halve {
     at: usize,
 }
 
+#[cfg(any(test, feature = "flite"))]
 impl Halve {
     /// Delay in samples of the lower rate.
     pub(crate) const DELAY: usize = SIDE;
@@ -118,11 +118,8 @@ mod tests {
     fn what_would_fold_back_is_gone_when_the_rate_is_halved() {
         let run = |hz: f64| {
             let mut halve = Halve::new();
-            let (pairs, _) = {
-                let t = tone(hz, 16_000.0, 3_200);
-                (t.chunks_exact(2).map(|p| array::from_fn(|i| p[i])).collect::<Vec<[f32; 2]>>(), ())
-            };
-            let out: Vec<f32> = pairs.into_iter().map(|pair| halve.push(pair)).collect();
+            let tone = tone(hz, 16_000.0, 3_200);
+            let out: Vec<f32> = tone.chunks_exact(2).map(|pair| halve.push([pair[0], pair[1]])).collect();
             power(&out[200..])
         };
         assert!((run(1_000.0) - 0.5).abs() < 0.01 && (run(3_300.0) - 0.5).abs() < 0.02);

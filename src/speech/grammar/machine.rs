@@ -34,9 +34,12 @@ pub(super) struct Compact {
 pub(super) struct CompactState {
     /// A sentence may end here.
     pub accepts: bool,
-    /// Words that may follow: the word, where it leads, its weight.
-    pub words: Vec<(String, usize, f32)>,
+    /// Words that may follow.
+    pub words: Vec<Step>,
 }
+
+/// A word, the state that it leads to, and its weight.
+type Step = (String, usize, f32);
 
 /// The tags met on a way, newest first; shared by the ways that branch off it.
 type Tags<'a> = Option<Rc<Met<'a>>>;
@@ -56,11 +59,9 @@ impl Compact {
                 self.states[index].words.iter().for_each(|(_, to, _)| reached[*to] = true);
             }
         }
-        let mut kept = 0;
         let mut number = vec![0; reached.len()];
-        for (number, _) in number.iter_mut().zip(&reached).filter(|(_, reached)| **reached) {
-            *number = kept;
-            kept += 1;
+        for (kept, index) in (0..reached.len()).filter(|index| reached[*index]).enumerate() {
+            number[index] = kept;
         }
         let mut keep = reached.iter();
         self.states.retain(|_| *keep.next().expect("one for each state"));
@@ -124,12 +125,12 @@ impl Machine {
         let mut states: Vec<CompactState> = Vec::new();
         let mut by_words: HashMap<String, usize> = HashMap::new();
         // For each state: whether a sentence may end there, and the words that may follow.
-        let mut folded: Vec<(bool, Vec<(String, usize, f32)>)> = Vec::new();
+        let mut folded: Vec<(bool, Vec<Step>)> = Vec::new();
         folded.resize_with(self.states.len(), Default::default);
         let mut class = vec![usize::MAX; self.states.len()];
         for index in (0..self.states.len()).rev() {
             let mut accepts = index == self.end;
-            let mut words: Vec<(String, usize, f32)> = Vec::new();
+            let mut words: Vec<Step> = Vec::new();
             let mut add = |word: &str, to: usize, weight: f32| match words
                 .iter_mut()
                 .find(|(w, t, _)| w == word && *t == to)

@@ -340,7 +340,7 @@ impl Lexer<'_> {
     fn between(&mut self, open: char, close: char) -> LexResult<&str> {
         let line = self.line;
         match self.rest[1..].find([close, '\n', ';']) {
-            Some(end) if self.rest[1..].as_bytes()[end] == close as u8 => Ok(&self.take(end + 2)[1..=end]),
+            Some(end) if self.rest.as_bytes()[end + 1] == close as u8 => Ok(&self.take(end + 2)[1..=end]),
             _ => Err((line, format!("expected '{close}' in the same line as this '{open}'"))),
         }
     }

@@ -147,7 +147,8 @@ impl Decoder {
                 return Err(failed(&format!("ps_set_search: no grammar {grammar}")));
             }
             ffi::cmn_live_set((*ffi::ps_get_feat(self.ps.as_ptr())).cmn_struct, mean.as_ptr());
-            if ffi::ps_start_utt(self.ps.as_ptr()) != 0 {
+            // A new stream: the noise estimate of the front end is not another caller's.
+            if ffi::ps_start_stream(self.ps.as_ptr()) != 0 || ffi::ps_start_utt(self.ps.as_ptr()) != 0 {
                 return Err(failed("ps_start_utt"));
             }
         }
@@ -192,12 +193,6 @@ impl Decoder {
             CStr::from_ptr(text).to_string_lossy().into_owned()
         };
         Some(Heard { words, score })
-    }
-
-    /// The logarithm (base 1.0001) of the posterior probability of the hypothesis, after the end; 0 is certain.
-    pub(super) fn posterior(&mut self) -> i32 {
-        // SAFETY: the decoder is valid.
-        unsafe { ffi::ps_get_prob(self.ps.as_ptr()) }
     }
 
     /// The stretches of the best hypothesis so far.

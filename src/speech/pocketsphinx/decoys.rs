@@ -12,21 +12,12 @@ use crate::speech::SpeechError;
 /// How likely each decoy is beside a word of the grammar.
 pub(super) const PROBABILITY: f32 = 1e-20;
 
-const WORDS: &str = "about account actually afternoon again all also always and answer any anything apple because before \
-     being better between bird book bottle boy bread bridge brother building business but buy call can car change \
-     chair child church city coffee cold come company computer could country dance daughter did different dinner do \
-     dog door down dream early earth enough evening every father finger fish flower food forget found friend from \
-     game garden give glass going good green group guess hair half hand happen happy have head hear heart hello high \
-     home horse house how husband idea if in into island it job joke juice jump just keep kind kitchen know lady language \
-     large laugh learn leave letter light listen little look love lunch machine make maybe measure meeting minute \
-     moment money mother mountain mouth much music my name never new night nobody north nothing of off often old only \
-     open orange order other our out page paper party people person phone picture place play point possible power price \
-     problem put question quick quiet rain reach ready really red right river road room school sea see shall she \
-     shoes should shower side simple sister sleep small snow some somebody song sound south spring street strong \
-     sugar summer sure table talk teacher tell than thank that the there thing think this those thought today \
-     together tomorrow tree trouble truth try turn uncle under until up usually vegetable very visit voice wait walk \
-     wall want was watch water weather week what wheel when where which white who why will window winter with woman \
-     wonder word work world would write wrong year yellow yesterday you young";
+const WORDS: &str = "about again apple because before bridge brother business car change chair child coffee computer \
+    daughter dog door dream elephant evening father finger fish flower garden green group happy hello \
+    house idea information joke juice kitchen language laugh letter light love machine maybe measure \
+    minute mother mountain music night orange paper people picture quick river school shoes sister sleep \
+    something spring strange sugar table teacher thing tomorrow umbrella voice wait watch water weather \
+    what where who why window winter with wonder world yesterday";
 
 /// The decoys and how they are pronounced.
 pub(super) fn pronounced(lexicon: &mut Lexicon) -> Result<Vec<(String, Vec<String>)>, SpeechError> {

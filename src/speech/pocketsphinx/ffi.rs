@@ -90,6 +90,7 @@ unsafe extern "C" {
     pub(super) fn ps_set_fsg(ps: *mut PsDecoder, name: *const c_char, fsg: *mut FsgModel) -> c_int;
     pub(super) fn ps_set_search(ps: *mut PsDecoder, name: *const c_char) -> c_int;
     pub(super) fn ps_unset_search(ps: *mut PsDecoder, name: *const c_char) -> c_int;
+    pub(super) fn ps_start_stream(ps: *mut PsDecoder) -> c_int;
     pub(super) fn ps_start_utt(ps: *mut PsDecoder) -> c_int;
     pub(super) fn ps_process_raw(
         ps: *mut PsDecoder,
@@ -100,7 +101,6 @@ unsafe extern "C" {
     ) -> c_int;
     pub(super) fn ps_end_utt(ps: *mut PsDecoder) -> c_int;
     pub(super) fn ps_get_hyp(ps: *mut PsDecoder, score: *mut i32) -> *const c_char;
-    pub(super) fn ps_get_prob(ps: *mut PsDecoder) -> i32;
     pub(super) fn ps_get_feat(ps: *mut PsDecoder) -> *mut Feat;
     pub(super) fn ps_seg_iter(ps: *mut PsDecoder) -> *mut PsSeg;
     pub(super) fn ps_seg_next(seg: *mut PsSeg) -> *mut PsSeg;

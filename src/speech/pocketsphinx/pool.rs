@@ -25,8 +25,8 @@ pub(super) struct Job {
     pub ask: AskId,
     pub ear: EarReader,
     pub answers: mpsc::Sender<(AskId, Answer)>,
-    /// The cepstral mean of the caller so far.
-    pub mean: CepstralMean,
+    /// The cepstral mean of the caller, when something was heard of him before.
+    pub mean: Option<CepstralMean>,
 }
 
 /// How an utterance went.
@@ -187,7 +187,7 @@ impl Wake for Unpark {
 fn listen(hearing: &mut Hearing, job: &Job, recall: &Recall) -> Outcome {
     lock(&recall.state).thread = Some(std::thread::current());
     let outcome = hearing
-        .begin(&job.prepared, &job.mean)
+        .begin(&job.prepared, job.mean.as_ref())
         .and_then(|()| follow(hearing, job, recall))
         .unwrap_or_else(Outcome::Failed);
     if !matches!(outcome, Outcome::Done(..)) {
@@ -200,7 +200,6 @@ fn listen(hearing: &mut Hearing, job: &Job, recall: &Recall) -> Outcome {
 fn follow(hearing: &mut Hearing, job: &Job, recall: &Recall) -> Result<Outcome, SpeechError> {
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     let mut context = Context::from_waker(&waker);
-    let mut said: Option<Hypothesis> = None;
     let mut frames = 0;
     loop {
         if lock(&recall.state).cancelled {
@@ -219,20 +218,17 @@ fn follow(hearing: &mut Hearing, job: &Job, recall: &Recall) -> Result<Outcome, 
             EarItem::Audio(frame) => {
                 hearing.feed(&frame)?;
                 frames += 1;
-                let now = hearing.now();
-                if let Some(now) = now
-                    && said.as_ref().is_none_or(|said| said.text != now.text)
+                // Nobody may be reading; a partial is worth no wait.
+                if let Some(news) = hearing.news()
+                    && job.answers.capacity() > ROOM_KEPT
                 {
-                    said = Some(now.clone());
-                    if job.answers.capacity() > ROOM_KEPT {
-                        // Nobody may be reading; a partial is worth no wait.
-                        let _ = job.answers.try_send((job.ask, Answer::Partial(now)));
-                    }
+                    let _ = job.answers.try_send((job.ask, Answer::Partial(news)));
                 }
             }
             EarItem::Pause { .. } => {
                 // If the channel is full, the final comes all the same.
-                let _ = job.answers.try_send((job.ask, Answer::Provisional(hearing.now())));
+                let provisional = hearing.pause()?;
+                let _ = job.answers.try_send((job.ask, Answer::Provisional(provisional)));
             }
             EarItem::End { .. } => return finish(hearing),
         }

@@ -6,7 +6,6 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::decoder::CepstralMean;
-use super::hearing::TELEPHONE_MEAN;
 use super::pool::{Job, Lease, Outcome};
 use super::recognizer::Inner;
 use crate::audio::ring::{EarItem, EarReader};
@@ -35,7 +34,7 @@ impl Session {
     /// Serves the call until it ends or nobody wants to know.
     pub(super) async fn run(mut self) {
         let mut asked: Option<Ask> = None;
-        let mut mean = TELEPHONE_MEAN;
+        let mut mean = None;
         loop {
             let onset = tokio::select! {
                 biased;
@@ -54,6 +53,10 @@ impl Session {
             if !onset {
                 continue;
             }
+            // A question that was put before the onset counts, also when it came in between two looks.
+            while let Ok(ask) = self.asks.try_recv() {
+                asked = ask;
+            }
             if let Some(ask) = asked.take() {
                 match self.utterance(ask, &mut mean).await {
                     Next::Ask(next) => asked = next,
@@ -64,7 +67,7 @@ impl Session {
     }
 
     /// Serves one utterance, whose onset was just read.
-    async fn utterance(&mut self, ask: Ask, mean: &mut CepstralMean) -> Next {
+    async fn utterance(&mut self, ask: Ask, mean: &mut Option<CepstralMean>) -> Next {
         let id = ask.id;
         let leasing = lease(Arc::clone(&self.inner), ask, self.ear.clone(), self.answers.clone(), *mean);
         let answer = tokio::select! {
@@ -85,7 +88,7 @@ impl Session {
                     match outcome {
                         Outcome::Done(heard, adapted) => {
                             if heard.is_some() {
-                                *mean = adapted;
+                                *mean = Some(adapted);
                             }
                             Answer::Final(heard)
                         }
@@ -111,7 +114,7 @@ async fn lease(
     ask: Ask,
     ear: EarReader,
     answers: mpsc::Sender<(AskId, Answer)>,
-    mean: CepstralMean,
+    mean: Option<CepstralMean>,
 ) -> Result<Lease, SpeechError> {
     let prepared = inner.prepared(&ask.grammar)?;
     let permit = tokio::time::timeout(PATIENCE, inner.pool.permit()).await;

@@ -89,8 +89,6 @@ fn an_answer_is_heard_while_it_is_spoken_and_again_at_its_end() {
     let recognizer = recognizer(1);
     let (ear, mut session) = call(&recognizer);
     ask(&session, 1, &yes_no());
-    // The question is there before the caller speaks.
-    std::thread::sleep(Duration::from_millis(50));
     say(&ear, &spoken("yes"));
     let heard = answers(&mut session, 1);
     assert!(heard.iter().any(|a| matches!(a, Answer::Partial(h) if h.text == "yes")), "{heard:?}");
