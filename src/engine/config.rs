@@ -267,7 +267,7 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let at = |error: &toml::de::Error| {
             let line =
-                error.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
+                error.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
             let file = path.map_or("configuration".into(), |p| p.display().to_string());
             ConfigError::new(format!("{file}:{line}: {}", error.message().trim()))
         };
@@ -390,6 +390,8 @@ mod tests {
         let text = error.to_string();
         assert!(text.starts_with("/etc/offhook/desk.toml:5: "), "{text}");
         assert!(text.contains("`prot`") && text.contains("`port`"), "{text}");
+        let error = parse("[media]\n\nprot = 1\n", &[]).expect_err("no such key");
+        assert!(error.to_string().starts_with("/etc/offhook/desk.toml:3: "), "{error}");
         let error = parse("", &[("OFFHOOK_MEDAI_PORT", "1")]).expect_err("no such section");
         assert!(error.to_string().contains("OFFHOOK_MEDAI_PORT"));
         let error = parse("", &[("OFFHOOK_MEDIA_PORT", "many")]).expect_err("no number");
