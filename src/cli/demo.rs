@@ -113,7 +113,7 @@ async fn converse(
         .wait_answered(Duration::from_secs(10))
         .await
         .context("nobody answered: `offhook doctor` tells whether Asterisk leads that extension to us")?;
-    let report = script.run(&call, &mut |happened| tracing::debug!("{happened}")).await?;
+    let report = script.run(&call, &mut |_| {}).await?;
     figures.add(answered, &report);
     let steps = watcher.steps();
     let mut rest = steps.iter();
@@ -138,7 +138,8 @@ async fn script() -> anyhow::Result<Script> {
     Ok(Script::new(vec![
         Step::BotSpeaks { within },
         Step::BargeIn {
-            after: Duration::from_millis(3_000),
+            // In the middle of the first sentence: in the pause behind it there would be nothing to interrupt.
+            after: Duration::from_millis(1_200),
             line: say("my account balance please").await?,
             within: Duration::from_secs(2),
         },
