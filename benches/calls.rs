@@ -4,7 +4,8 @@
 //!
 //! Starts a private Asterisk, runs the fleet against its Echo() for a floor, starts the engine as a process of its own,
 //! runs the same number of calls against its front desk (greeting heard, then the key for the opening hours again and
-//! again), and prints what the callers heard and what it cost. Ends with an error when a promise is not kept.
+//! again), and prints side by side what the callers heard and what it cost. Ends with an error when a promise is not
+//! kept.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use clap::Parser;
+use hdrhistogram::Histogram;
 use offhook::phone::fleet::{self, FleetPlan, FleetReport};
 use offhook::phone::script::{Line, Script, Step};
 use offhook::phone::{EarSettings, KeyTiming, Phone, PhoneConfig, syllables};
@@ -23,6 +25,10 @@ const GAP_P99: Duration = Duration::from_millis(25);
 
 /// The 99th percentile of the time from the answer to the greeting.
 const GREETING_P99: Duration = Duration::from_millis(300);
+
+/// How many calls are made to the engine before it is measured, and how long each lasts.
+const WARM_UP_CALLS: usize = 4;
+const WARM_UP: Duration = Duration::from_secs(6);
 
 /// The application that the shipped dialplan hands its calls to.
 const APP: &str = "bot";
@@ -42,7 +48,7 @@ struct Options {
     /// Calls that begin in a second.
     #[arg(long, default_value_t = 20.0)]
     rate: f64,
-    /// The engine; the one built beside this benchmark if not given.
+    /// The engine's program; the one built with this benchmark if not given.
     #[arg(long)]
     engine: Option<PathBuf>,
     /// Its configuration.
@@ -86,36 +92,47 @@ async fn run(options: &Options) -> anyhow::Result<bool> {
     allow_many_files()?;
     let asterisk = Asterisk::start(&options.port_base)?;
     let seconds = Duration::from_secs(options.seconds);
-
-    println!("Floor: {} calls of {} s to Echo()", options.calls, options.seconds);
+    println!(
+        "{} calls at once for {} s, {} begun in a second, through {}",
+        options.calls, options.seconds, options.rate, asterisk.version
+    );
     let floor = measure(options, &asterisk, None, "600", echo_script(seconds)).await?;
-    println!("{floor}\n");
     if options.floor_only {
+        println!("{}", Table { floor: &floor, desk: None });
         return Ok(floor.report.calls_lost() == 0 && asterisk.leftovers()?.is_empty());
     }
 
     let engine = Engine::start(options, &asterisk)?;
-    println!("Engine: {} calls of {} s to its front desk", options.calls, options.seconds);
-    let bot = measure(options, &asterisk, Some(&engine), &options.number, desk_script(&options.key, seconds))
-        .await?;
-    println!("{bot}\n");
+    // What all calls share is there before what each of them costs is measured.
+    let warm_up =
+        plan(options, &asterisk, &options.number, desk_script(&options.key, WARM_UP), WARM_UP_CALLS);
+    let warm = fleet::run(&phone(options).await?, &warm_up).await;
+    ensure!(warm.calls_lost() == 0, "the first calls were lost:\n{warm}\n{}", asterisk.engine_log());
+    let desk =
+        measure(options, &asterisk, Some(&engine), &options.number, desk_script(&options.key, seconds))
+            .await?;
+    println!("{}\n", Table { floor: &floor, desk: Some(&desk) });
     let leftovers = asterisk.leftovers()?;
-    Ok(judge(&floor.report, &bot.report, &leftovers))
+    drop(engine);
+    let kept = judge(&floor.report, &desk.report, &leftovers);
+    if !kept {
+        eprintln!("The engine said:\n{}", asterisk.engine_log());
+    }
+    Ok(kept)
 }
 
 /// Prints the promises and whether they are kept.
-fn judge(floor: &FleetReport, bot: &FleetReport, leftovers: &str) -> bool {
+fn judge(floor: &FleetReport, desk: &FleetReport, leftovers: &str) -> bool {
     let mut kept = true;
     let mut promise = |what: &str, value: String, holds: bool| {
         println!("{}  {what}: {value}", if holds { "kept  " } else { "BROKEN" });
         kept &= holds;
     };
-    let gap = bot.gaps.value_at_quantile(0.99);
+    let gap = desk.gaps.value_at_quantile(0.99);
     let floor_gap = floor.gaps.value_at_quantile(0.99).max(1);
-    let greeting = bot.to_first_audio.value_at_quantile(0.99);
-    let ms = |micros: u64| micros as f64 / 1_000.0;
+    let greeting = desk.to_first_audio.value_at_quantile(0.99);
     let within = |micros: u64, limit: Duration| u128::from(micros) <= limit.as_micros();
-    promise("no call is lost", format!("{} of {}", bot.calls_lost(), bot.calls), bot.calls_lost() == 0);
+    promise("no call is lost", format!("{} of {}", desk.calls_lost(), desk.calls), desk.calls_lost() == 0);
     let text = format!(
         "{:.1} ms, {:.2} times the floor's {:.1} ms",
         ms(gap),
@@ -130,29 +147,15 @@ fn judge(floor: &FleetReport, bot: &FleetReport, leftovers: &str) -> bool {
     kept
 }
 
+/// Microseconds as milliseconds.
+fn ms(micros: u64) -> f64 {
+    micros as f64 / 1_000.0
+}
+
 /// One run of the fleet.
 struct Measured {
     report: FleetReport,
     costs: Vec<(&'static str, Cost)>,
-    calls: usize,
-}
-
-impl fmt::Display for Measured {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.report)?;
-        for (name, cost) in &self.costs {
-            let calls = self.calls as f64;
-            write!(
-                f,
-                "\n{name:<16} {:.1} % of a core, {:.3} % per call; {:.1} MB, {:.0} kB more per call",
-                cost.cores * 100.0,
-                cost.cores * 100.0 / calls,
-                cost.rss as f64 / 1e6,
-                cost.grown as f64 / 1e3 / calls
-            )?;
-        }
-        Ok(())
-    }
 }
 
 /// What a process costs while all calls are up.
@@ -162,6 +165,97 @@ struct Cost {
     grown: i64,
 }
 
+/// The floor and the front desk, side by side.
+struct Table<'a> {
+    floor: &'a Measured,
+    desk: Option<&'a Measured>,
+}
+
+impl Table<'_> {
+    fn row(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        name: &str,
+        cell: impl Fn(&Measured) -> Option<String>,
+    ) -> fmt::Result {
+        let floor = cell(self.floor).unwrap_or_else(|| "-".to_owned());
+        let desk = self.desk.and_then(cell).unwrap_or_else(|| "-".to_owned());
+        writeln!(f, "{name:<38} {floor:>22} {desk:>22}")
+    }
+
+    fn quantiles(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        name: &str,
+        of: fn(&FleetReport) -> &Histogram<u64>,
+        at: &[f64],
+    ) -> fmt::Result {
+        self.row(f, name, |run| {
+            let histogram = of(&run.report);
+            let value = |at: &f64| format!("{:.1}", ms(histogram.value_at_quantile(*at)));
+            (!histogram.is_empty()).then(|| at.iter().map(value).collect::<Vec<_>>().join(" / "))
+        })
+    }
+}
+
+impl fmt::Display for Table<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{:<38} {:>22} {:>22}", "", "floor: Echo()", "the front desk")?;
+        self.row(f, "calls lost", |run| {
+            Some(format!("{} of {}", run.report.calls_lost(), run.report.calls))
+        })?;
+        self.quantiles(f, "gap between packets p50/p99/max, ms", |r| &r.gaps, &[0.5, 0.99, 1.0])?;
+        self.quantiles(f, "call to answer p50/p99/max, ms", |r| &r.to_answer, &[0.5, 0.99, 1.0])?;
+        self.quantiles(f, "answer to voice p50/p99/max, ms", |r| &r.to_first_audio, &[0.5, 0.99, 1.0])?;
+        self.quantiles(f, "key to reply p50/p95/max, ms", |r| &r.to_reply, &[0.5, 0.95, 1.0])?;
+        self.row(f, "replies", |run| Some(run.report.to_reply.len().to_string()))?;
+        self.row(f, "packets heard, lost", |run| {
+            Some(format!("{}, {}", run.report.packets, run.report.lost))
+        })?;
+        for name in ["the engine", "Asterisk", "the callers"] {
+            let cost = |run: &Measured, show: &dyn Fn(&Cost, f64) -> String| {
+                let cost = run.costs.iter().find(|(of, _)| *of == name)?;
+                Some(show(&cost.1, run.report.calls.max(1) as f64))
+            };
+            self.row(f, &format!("CPU of {name}, % of a core, a call"), |run| {
+                cost(run, &|cost, calls| {
+                    format!("{:.1}, {:.3}", cost.cores * 100.0, cost.cores * 100.0 / calls)
+                })
+            })?;
+            self.row(f, &format!("memory of {name}, MB, kB a call"), |run| {
+                cost(run, &|cost, calls| {
+                    format!("{:.1}, {:.1}", cost.rss as f64 / 1e6, cost.grown as f64 / 1e3 / calls)
+                })
+            })?;
+        }
+        for run in [Some(self.floor), self.desk].into_iter().flatten() {
+            for (cause, count) in &run.report.failed {
+                writeln!(f, "lost {count} times: {cause}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn phone(options: &Options) -> anyhow::Result<Phone> {
+    let config = PhoneConfig {
+        ear: EarSettings::lean(),
+        media_threads: options.media_threads,
+        ..PhoneConfig::loopback("fleet")
+    };
+    Ok(Phone::start(config).await?)
+}
+
+fn plan(options: &Options, asterisk: &Asterisk, number: &str, script: Script, calls: usize) -> FleetPlan {
+    FleetPlan {
+        target: format!("sip:{number}@127.0.0.1:{}", asterisk.sip_port),
+        calls,
+        per_second: options.rate,
+        script,
+        answer_within: Duration::from_secs(10),
+    }
+}
+
 async fn measure(
     options: &Options,
     asterisk: &Asterisk,
@@ -169,19 +263,8 @@ async fn measure(
     number: &str,
     script: Script,
 ) -> anyhow::Result<Measured> {
-    let config = PhoneConfig {
-        ear: EarSettings::lean(),
-        media_threads: options.media_threads,
-        ..PhoneConfig::loopback("fleet")
-    };
-    let phone = Phone::start(config).await?;
-    let plan = FleetPlan {
-        target: format!("sip:{number}@127.0.0.1:{}", asterisk.sip_port),
-        calls: options.calls,
-        per_second: options.rate,
-        script,
-        answer_within: Duration::from_secs(10),
-    };
+    let phone = phone(options).await?;
+    let plan = plan(options, asterisk, number, script, options.calls);
     let mut watched = vec![("the callers", std::process::id()), ("Asterisk", asterisk.pid)];
     watched.extend(engine.map(|engine| ("the engine", engine.child.id())));
     let idle = watched.iter().map(|(_, pid)| resident(*pid)).collect::<anyhow::Result<Vec<_>>>()?;
@@ -206,7 +289,7 @@ async fn measure(
         costs.push((*name, Cost { cores, rss, grown: rss.cast_signed() - idle[index].cast_signed() }));
     }
     let report = flying.await.context("the fleet failed")?;
-    Ok(Measured { report, costs, calls: options.calls })
+    Ok(Measured { report, costs })
 }
 
 /// Says something, hears it, and stays.
@@ -239,6 +322,7 @@ struct Asterisk {
     sip_port: u16,
     ari_port: u16,
     pid: u32,
+    version: String,
 }
 
 impl Asterisk {
@@ -254,7 +338,24 @@ impl Asterisk {
         let status = script(dir.path(), "status", &[])?;
         let pid = status.split("process ").nth(1).and_then(|s| s.split(',').next()?.parse().ok());
         let pid = pid.with_context(|| format!("no process in: {status}"))?;
-        Ok(Self { sip_port: port("SIP_PORT")?, ari_port: port("ARI_PORT")?, pid, dir })
+        let mut asterisk = Self {
+            sip_port: port("SIP_PORT")?,
+            ari_port: port("ARI_PORT")?,
+            pid,
+            dir,
+            version: String::new(),
+        };
+        let version = asterisk.cli("core show version")?;
+        asterisk.version = version.split(" built").next().unwrap_or(&version).trim().to_owned();
+        Ok(asterisk)
+    }
+
+    /// The last complaints of the engine.
+    fn engine_log(&self) -> String {
+        let log = std::fs::read_to_string(self.dir.path().join("engine.log")).unwrap_or_default();
+        let grave = log.lines().filter(|line| line.contains("WARN") || line.contains("ERROR"));
+        let grave: Vec<_> = grave.collect();
+        grave[grave.len().saturating_sub(30)..].join("\n")
     }
 
     fn cli(&self, line: &str) -> anyhow::Result<String> {
@@ -316,20 +417,20 @@ impl Engine {
     fn start(options: &Options, asterisk: &Asterisk) -> anyhow::Result<Self> {
         let program = match &options.engine {
             Some(program) => program.clone(),
-            // This program is in target/release/deps, the engine beside that folder.
-            None => std::env::current_exe()?.with_file_name("../offhook"),
+            None => PathBuf::from(env!("CARGO_BIN_EXE_offhook")),
         };
-        ensure!(program.exists(), "no engine at {}: `cargo build --release` first", program.display());
+        ensure!(program.exists(), "no engine at {}: check --engine", program.display());
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let log = std::fs::File::create(asterisk.dir.path().join("engine.log"))?;
         let child = Command::new(&program)
             .arg("run")
             .arg("--config")
             .arg(root.join(&options.config))
-            .env("OFFHOOK_ARI_URL", format!("http://127.0.0.1:{}/ari", asterisk.ari_port))
-            .env("OFFHOOK_ARI_USER", "offhook")
-            .env("OFFHOOK_ARI_PASSWORD", "offhook")
-            .env("OFFHOOK_DATA_DIR", asterisk.dir.path().join("offhook"))
+            .env("OFFHOOK_ASTERISK_URL", format!("http://127.0.0.1:{}", asterisk.ari_port))
+            .env("OFFHOOK_ASTERISK_USER", "offhook")
+            .env("OFFHOOK_ASTERISK_PASSWORD", "offhook")
+            .env("OFFHOOK_MEDIA_PORT", "0")
+            .env("OFFHOOK_STORE_PATH", asterisk.dir.path().join("calls.sqlite"))
             .current_dir(root)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)

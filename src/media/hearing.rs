@@ -17,6 +17,9 @@ pub(super) const PRE_ROLL: Duration = Duration::from_millis(300);
 /// Frames remembered: the pre-roll and the longest time that an onset may take to be noticed.
 const REMEMBERED: usize = 64;
 
+/// A frame as it came, in the law of the call: half the size, and nothing is lost.
+type Companded = [u8; FRAME_SAMPLES];
+
 /// Lost audio is concealed for this many frames; what is longer is a hole.
 const CONCEALED: u32 = 5;
 
@@ -51,7 +54,9 @@ pub(super) struct Hearing {
     pub(super) turn: TurnTaker,
     ear: EarWriter,
     in_utterance: bool,
-    remembered: Box<[(Moment, Frame); REMEMBERED]>,
+    /// What frames are remembered in.
+    law: Law,
+    remembered: Box<[(Moment, Companded); REMEMBERED]>,
     /// Frames ever remembered; the place of the next one, modulo [`REMEMBERED`].
     next: usize,
     /// Frames of `remembered` that are not in the ear.
@@ -68,13 +73,14 @@ pub(super) struct Hearing {
 }
 
 impl Hearing {
-    pub(super) fn new(turn: TurnTaker, ear: EarWriter) -> Self {
+    pub(super) fn new(turn: TurnTaker, ear: EarWriter, law: Law) -> Self {
         let silence = Frame::silence(Rate::Hz8000);
         Self {
             turn,
             ear,
             in_utterance: false,
-            remembered: Box::new([(Moment::ZERO, silence); REMEMBERED]),
+            law,
+            remembered: Box::new([(Moment::ZERO, [0; FRAME_SAMPLES]); REMEMBERED]),
             next: 0,
             fresh: 0,
             partial: silence,
@@ -184,7 +190,9 @@ impl Hearing {
         for back in (1..=self.fresh).rev() {
             let (at, frame) = &self.remembered[self.next.wrapping_sub(back) % REMEMBERED];
             if *at > from {
-                self.ear.push(EarItem::Audio(*frame));
+                let mut audio = Frame::silence(Rate::Hz8000);
+                self.law.decode_into(frame, &mut audio.samples);
+                self.ear.push(EarItem::Audio(audio));
             }
         }
         self.fresh = 0;
@@ -202,7 +210,9 @@ impl Hearing {
         if self.in_utterance {
             self.ear.push(EarItem::Audio(frame));
         } else {
-            self.remembered[self.next % REMEMBERED] = (now, frame);
+            let (at, place) = &mut self.remembered[self.next % REMEMBERED];
+            *at = now;
+            self.law.encode_into(&frame.samples, place);
             self.next = self.next.wrapping_add(1);
             self.fresh = (self.fresh + 1).min(REMEMBERED);
         }

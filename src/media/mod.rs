@@ -136,7 +136,7 @@ pub struct Attach {
 }
 
 impl Attach {
-    /// The usual: µ-law, events on 101, no tape, five seconds of ear and one of voice.
+    /// The usual: µ-law, events on 101, no tape, two and a half seconds of ear and half a second of voice.
     #[must_use]
     pub fn new(call: CallId, peer: SocketAddr, vad: Box<dyn Vad>) -> Self {
         Self {
@@ -146,8 +146,8 @@ impl Attach {
             key_events: PayloadType::EVENTS,
             vad,
             tape: false,
-            ear_capacity: 250,
-            voice_capacity: 50,
+            ear_capacity: 128,
+            voice_capacity: 25,
         }
     }
 }
@@ -381,7 +381,7 @@ impl Media {
             peer: SocketAddr::new(attach.peer.ip().to_canonical(), attach.peer.port()),
             law: attach.law,
             key_events: attach.key_events,
-            hearing: hearing::Hearing::new(TurnTaker::new(attach.vad), ear_writer),
+            hearing: hearing::Hearing::new(TurnTaker::new(attach.vad), ear_writer, attach.law),
             playout: playout::Playout::new(voice_reader),
             tape: tape_writer,
             events: events_out,

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::UdpSocket;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -49,8 +49,11 @@ impl Listening {
     }
 }
 
-/// What a media thread is told. There are a few per call and script step, so the channel needs no bound of its own:
-/// calls are bounded by the agent, and speech and keys by the voice's queue.
+/// Orders that may wait for a media thread. It takes them all every [`TICK`], and a call gives a few per step of its
+/// script, so that a thousand calls that all do something in the same tick fit.
+const MAX_ORDERS: usize = 4_096;
+
+/// What a media thread is told.
 pub(super) enum Order {
     Start { key: CallKey, socket: UdpSocket, remote: Remote, listening: Arc<Listening> },
     Redirect { key: CallKey, remote: Remote },
@@ -62,7 +65,7 @@ pub(super) enum Order {
 
 /// The media threads of one phone. They end when it is dropped.
 pub(super) struct MediaThreads {
-    threads: Vec<Sender<Order>>,
+    threads: Vec<SyncSender<Order>>,
 }
 
 impl MediaThreads {
@@ -70,7 +73,7 @@ impl MediaThreads {
     pub fn start(count: usize) -> io::Result<Self> {
         let threads = (0..count.max(1))
             .map(|index| {
-                let (orders, receive) = channel();
+                let (orders, receive) = sync_channel(MAX_ORDERS);
                 let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
                 std::thread::Builder::new().name(format!("phone-media-{index}")).spawn(move || {
                     MediaThread { epoll, calls: HashMap::new(), next_phase: 0 }.run(&receive);
@@ -81,7 +84,8 @@ impl MediaThreads {
         Ok(Self { threads })
     }
 
-    /// Tells the thread of a call.
+    /// Tells the thread of a call. When a full channel of orders waits, what a script wants is dropped, and whoever
+    /// waits for it hears of it; what begins or ends a call waits for room, a tick at most.
     pub fn tell(&self, order: Order) {
         let (Order::Start { key, .. }
         | Order::Redirect { key, .. }
@@ -90,8 +94,16 @@ impl MediaThreads {
         | Order::Hush { key }
         | Order::Stop { key }) = &order;
         let index = usize::try_from(key.0).unwrap_or(0) % self.threads.len();
+        let thread = &self.threads[index];
         // The thread lives as long as this sender does.
-        let _ = self.threads[index].send(order);
+        let _ = match order {
+            Order::Say { .. } | Order::Press { .. } | Order::Hush { .. } => {
+                thread.try_send(order).map_err(|_| ())
+            }
+            Order::Start { .. } | Order::Redirect { .. } | Order::Stop { .. } => {
+                thread.send(order).map_err(|_| ())
+            }
+        };
     }
 }
 

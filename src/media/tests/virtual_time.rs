@@ -56,7 +56,7 @@ impl Booth {
             peer: ([127, 0, 0, 1], 9).into(),
             law: Law::Mu,
             key_events: PayloadType::EVENTS,
-            hearing: Hearing::new(TurnTaker::new(Box::new(Loud)), ear_writer),
+            hearing: Hearing::new(TurnTaker::new(Box::new(Loud)), ear_writer, Law::Mu),
             playout: Playout::new(voice_reader),
             tape: Some(tape_writer),
             events: events_out,

@@ -1,0 +1,252 @@
+use proptest::prelude::*;
+
+use super::*;
+
+/// A far end that sends 20 ms packets on time, and what the stream made of them.
+struct Line {
+    stream: ReceiveStream,
+    heard: Vec<String>,
+}
+
+const SOURCE: u32 = 0x5eed;
+
+fn datagram(ssrc: u32, payload_type: u8, seq: u16, timestamp: u32, payload: &[u8]) -> Vec<u8> {
+    let header = Header {
+        marker: false,
+        payload_type: PayloadType::new(payload_type).expect("a payload type below 128"),
+        seq: Seq(seq),
+        timestamp: Timestamp(timestamp),
+        ssrc: Ssrc(ssrc),
+    };
+    [&header.to_bytes()[..], payload].concat()
+}
+
+impl Line {
+    fn new() -> Self {
+        Self { stream: ReceiveStream::new(PayloadType::EVENTS), heard: Vec::new() }
+    }
+
+    fn raw(&mut self, at_ms: u64, datagram: &[u8]) {
+        let heard = &mut self.heard;
+        self.stream.receive(Moment::from_millis(at_ms), datagram, &mut |piece| heard.push(spell(&piece)));
+    }
+
+    /// Packet number `n` of a call that began at sequence 65,534 and just before the timestamp's wrap.
+    fn packet(&mut self, at_ms: u64, n: u8) {
+        let timestamp = 0xffff_ff00_u32.wrapping_add(u32::from(n) * 160);
+        self.raw(at_ms, &datagram(SOURCE, 0, 65_534_u16.wrapping_add(n.into()), timestamp, &[n; 160]));
+    }
+
+    fn poll(&mut self, at_ms: u64) {
+        let heard = &mut self.heard;
+        self.stream.poll(Moment::from_millis(at_ms), &mut |piece| heard.push(spell(&piece)));
+    }
+
+    fn heard(&mut self) -> String {
+        std::mem::take(&mut self.heard).join(" ")
+    }
+}
+
+fn spell(piece: &Piece<'_>) -> String {
+    match piece {
+        Piece::Audio { payload, .. } => payload.first().map_or("empty".into(), u8::to_string),
+        Piece::Event { payload, .. } => format!("event{}", payload.first().copied().unwrap_or(255)),
+        Piece::Lost { samples } => format!("lost{samples}"),
+        Piece::Silence { samples } => format!("silence{samples}"),
+    }
+}
+
+#[test]
+fn packets_in_order_go_on_at_once_across_both_wraps() {
+    let mut line = Line::new();
+    for n in 0..5 {
+        line.packet(u64::from(n) * 20, n);
+        assert_eq!(line.heard(), n.to_string());
+    }
+    let stats = line.stream.stats();
+    assert_eq!((stats.received, stats.lost, stats.jitter), (5, 0, Duration::ZERO));
+}
+
+#[test]
+fn a_missing_packet_is_lost_at_once_on_a_call_that_never_reordered() {
+    let mut line = Line::new();
+    line.packet(0, 0);
+    line.packet(40, 2);
+    assert_eq!(line.heard(), "0 lost160 2");
+    assert_eq!(line.stream.stats().lost, 1);
+    assert_eq!(line.stream.due(Moment::from_millis(40)), None);
+}
+
+#[test]
+fn a_late_packet_inside_the_wait_is_played_in_order() {
+    let mut line = Line::new();
+    line.packet(0, 0);
+    line.packet(20, 2);
+    line.packet(28, 1);
+    assert_eq!(line.heard(), "0 lost160 2");
+    assert_eq!(line.stream.stats().late, 1);
+    assert_eq!(line.stream.wait_at(Moment::from_millis(40)), Duration::from_millis(13));
+    // The call has shown what it does: from now on its packets are waited for.
+    line.packet(60, 3);
+    line.packet(80, 5);
+    assert_eq!(line.heard(), "3");
+    assert_eq!(line.stream.due(Moment::from_millis(80)), Some(Moment::from_millis(93)));
+    line.packet(88, 4);
+    assert_eq!(line.heard(), "4 5");
+    assert_eq!((line.stream.stats().lost, line.stream.stats().reordered), (1, 1));
+}
+
+#[test]
+fn the_wait_ends_and_is_forgotten_after_half_a_minute_of_order() {
+    let mut line = Line::new();
+    line.packet(0, 0);
+    line.packet(20, 2);
+    line.packet(25, 1);
+    line.packet(60, 4);
+    line.heard();
+    line.poll(69);
+    assert_eq!(line.heard(), "");
+    line.poll(70);
+    assert_eq!(line.heard(), "lost160 4");
+    line.packet(31_000, 6);
+    assert_eq!(line.heard(), "lost160 6");
+}
+
+#[test]
+fn what_comes_later_than_any_permitted_wait_is_no_reason_to_wait() {
+    let mut line = Line::new();
+    line.packet(0, 0);
+    line.packet(20, 2);
+    line.packet(61, 1);
+    assert_eq!(line.stream.stats().late, 1);
+    assert_eq!(line.stream.wait_at(Moment::from_millis(61)), Duration::ZERO);
+}
+
+#[test]
+fn a_packet_that_comes_twice_is_heard_once() {
+    let mut line = Line::new();
+    for (at, n) in [(0, 0), (1, 0), (20, 2), (25, 1), (26, 1), (60, 4), (61, 4), (62, 3), (63, 3)] {
+        line.packet(at, n);
+    }
+    assert_eq!(line.heard(), "0 lost160 2 3 4");
+    let stats = line.stream.stats();
+    assert_eq!((stats.duplicate, stats.late, stats.reordered), (4, 1, 1));
+}
+
+#[test]
+fn a_burst_of_loss_keeps_its_length() {
+    let mut line = Line::new();
+    line.packet(0, 0);
+    line.packet(1_000, 50);
+    assert_eq!(line.heard(), "0 lost7840 50");
+    assert_eq!(line.stream.stats().lost, 49);
+}
+
+#[test]
+fn a_key_press_leaves_a_gap_that_is_silence_and_not_loss() {
+    let mut line = Line::new();
+    line.raw(0, &datagram(SOURCE, 0, 10, 1_000, &[1; 160]));
+    line.raw(20, &datagram(SOURCE, 101, 11, 1_160, &[5, 10, 0, 160]));
+    line.raw(40, &datagram(SOURCE, 101, 12, 1_160, &[5, 0x8a, 1, 64]));
+    line.raw(200, &datagram(SOURCE, 0, 13, 2_600, &[2; 160]));
+    assert_eq!(line.heard(), "1 event5 event5 silence1440 2");
+    assert_eq!(line.stream.stats().lost, 0);
+}
+
+#[test]
+fn a_loss_inside_a_gap_is_as_long_as_one_packet() {
+    let mut line = Line::new();
+    line.raw(0, &datagram(SOURCE, 0, 10, 1_000, &[1; 160]));
+    line.raw(200, &datagram(SOURCE, 0, 12, 2_600, &[2; 160]));
+    assert_eq!(line.heard(), "1 lost160 silence1280 2");
+}
+
+#[test]
+fn a_new_source_takes_over_and_stragglers_of_the_old_one_do_not_take_it_back() {
+    let mut line = Line::new();
+    line.raw(0, &datagram(1, 0, 10, 1_000, &[1; 160]));
+    line.raw(20, &datagram(2, 0, 60_000, 7, &[2; 160]));
+    line.raw(21, &datagram(1, 0, 11, 1_160, &[3; 160]));
+    line.raw(40, &datagram(2, 0, 60_001, 167, &[4; 160]));
+    assert_eq!(line.heard(), "1 2 4");
+    let stats = line.stream.stats();
+    assert_eq!((stats.ssrc_changes, stats.late, stats.lost), (1, 1, 0));
+}
+
+#[test]
+fn a_source_that_restarts_far_away_is_followed_at_its_second_packet() {
+    let mut line = Line::new();
+    line.raw(0, &datagram(SOURCE, 0, 10, 1_000, &[1; 160]));
+    line.raw(20, &datagram(SOURCE, 0, 40_000, 9, &[2; 160]));
+    line.raw(40, &datagram(SOURCE, 0, 40_001, 169, &[3; 160]));
+    line.raw(60, &datagram(SOURCE, 0, 40_002, 329, &[4; 160]));
+    assert_eq!(line.heard(), "1 3 4");
+    assert_eq!((line.stream.stats().restarts, line.stream.stats().strays), (1, 1));
+}
+
+#[test]
+fn one_stray_packet_does_not_turn_the_stream() {
+    let mut line = Line::new();
+    line.raw(0, &datagram(SOURCE, 0, 10, 1_000, &[1; 160]));
+    line.raw(20, &datagram(SOURCE, 0, 40_000, 9, &[2; 160]));
+    line.raw(21, &datagram(SOURCE, 0, 11, 1_160, &[3; 160]));
+    assert_eq!(line.heard(), "1 3");
+}
+
+#[test]
+fn what_is_no_rtp_or_no_payload_of_ours_is_counted_and_dropped() {
+    let mut line = Line::new();
+    line.raw(0, b"\0\x01\0\0!\x12\xa4B............");
+    line.raw(0, &datagram(SOURCE, 0, 10, 1_000, &[1; 481]));
+    line.raw(0, &datagram(SOURCE, 13, 10, 1_000, &[1]));
+    line.raw(20, &datagram(SOURCE, 8, 11, 1_160, &[7; 160]));
+    assert_eq!(line.heard(), "7");
+    assert_eq!((line.stream.stats().malformed, line.stream.stats().other_payload), (2, 1));
+}
+
+#[test]
+fn jitter_grows_towards_what_the_arrivals_show() {
+    let mut line = Line::new();
+    for n in 0..200_u8 {
+        line.packet(u64::from(n) * 20 + u64::from(n % 2) * 8, n);
+    }
+    let jitter = line.stream.stats().jitter.as_secs_f64() * 1e3;
+    assert!((7.0..8.1).contains(&jitter), "{jitter} ms");
+}
+
+proptest! {
+    #[test]
+    fn every_packet_comes_out_at_most_once_and_in_order(
+        arrivals in proptest::collection::vec((0_u8..60, 0_u64..30), 0..200)
+    ) {
+        let mut line = Line::new();
+        let mut now = 0;
+        line.packet(0, 0);
+        for (n, pause) in arrivals {
+            now += pause;
+            line.packet(now, n);
+        }
+        line.poll(now + 100);
+        let numbers: Vec<u32> = line.heard().split(' ').filter_map(|word| word.parse().ok()).collect();
+        prop_assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "{numbers:?}");
+    }
+
+    #[test]
+    fn no_datagrams_make_it_panic(
+        datagrams in proptest::collection::vec((proptest::collection::vec(any::<u8>(), 12..24), 0_u64..50), 0..100)
+    ) {
+        let mut line = Line::new();
+        let mut now = 0;
+        for (mut bytes, pause) in datagrams {
+            now += pause;
+            bytes[0] = 0x80;
+            // Few sources and near numbers, so that the states behind the first checks are reached.
+            bytes[1] &= 0x65;
+            bytes[2] &= 0xc0;
+            let source = bytes[11] & 1;
+            bytes[8..12].copy_from_slice(&[0, 0, 0, source]);
+            line.raw(now, &bytes);
+            line.poll(now + pause / 2);
+        }
+    }
+}
