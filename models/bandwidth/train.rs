@@ -1,8 +1,8 @@
 //! Trains the bandwidth extension: `cargo run --release --example train-bandwidth`.
 //!
 //! Flite and, where it is installed, espeak-ng say sentences at 16 kHz; a telephone takes the upper band away; a ridge
-//! regression learns to guess it back. Writes `models/bandwidth/weights.txt`. Run twice, it gives the same weights as
-//! far as the voices do (slt is not used; rms, awb, kal16 and espeak-ng give the same twice).
+//! regression learns to guess it back. Writes `models/bandwidth/weights.txt`. Nothing here is random; Flite's own voices
+//! may vary a little from run to run.
 
 use std::path::Path;
 

@@ -236,7 +236,9 @@ impl TurnBook {
                 self.next.endpoint = Some(at);
             }
             TurnSignal::BargeIn { onset, decided, by_key } => {
-                self.current.interruption.get_or_insert(Interruption { onset, decided, by_key });
+                // By key it is told after the answer: it is of the turn in which the bot spoke.
+                let turn = self.closing.as_mut().filter(|turn| !turn.is_over()).unwrap_or(&mut self.current);
+                turn.interruption.get_or_insert(Interruption { onset, decided, by_key });
             }
             _ => {}
         }
@@ -279,6 +281,13 @@ impl TurnBook {
         }
         if self.current.spoken.first().is_some_and(|first| first.play == play) {
             self.current.ledger.first_audio = first_audio;
+        }
+    }
+
+    /// How long a play is, as far as that is known before all of it was made.
+    pub fn play_length(&mut self, play: PlayId, total: Option<Duration>) {
+        if let Some(spoken) = self.find(play) {
+            spoken.total = total;
         }
     }
 
@@ -386,10 +395,14 @@ mod tests {
         book.key('1', ms(400));
         book.heard(&Heard::Keys("1".into()));
         assert_eq!(kept.turns(), []);
+        book.signal(TurnSignal::BargeIn { onset: ms(400), decided: ms(410), by_key: true });
         book.play_ended(PlayId(1), Duration::from_millis(420), PlayEnd::BargedIn);
         let turn = &kept.turns()[0];
         assert_eq!(turn.spoken[0].heard, Duration::from_millis(420));
         assert_eq!(turn.spoken[0].end, Some(PlayEnd::BargedIn));
+        assert!(turn.interruption.is_some_and(|interruption| interruption.by_key));
+        book.close();
+        assert_eq!(kept.turns()[1].interruption, None, "nobody interrupted the turn that he began");
     }
 
     #[test]

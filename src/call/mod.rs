@@ -52,6 +52,9 @@ const FINAL_PATIENCE: Duration = Duration::from_secs(2);
 /// How long the media thread may take to say that a play has ended after its last frame was handed over.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(3);
 
+/// How long the media thread may take to say how much was heard of a play that we cut: a few of its ticks.
+const CUT_PATIENCE: Duration = Duration::from_millis(200);
+
 /// Why something on a call could not be done.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
@@ -353,23 +356,29 @@ impl Call {
                 let pump = speaker.begin(&prompt);
                 *open_play = Some(pump.play());
                 exchange.begin_play(pump.play(), prompt.text(), barge_in)?;
+                exchange.book.play_length(pump.play(), pump.length());
                 Some(pump)
             }
             None => None,
         };
         let result = exchange.run(&mut pump, listen.as_ref()).await;
+        if exchange.playing() {
+            // Left in the middle, by an error or by an answer that needed no interruption: silence within a frame.
+            exchange.flush();
+            if result.is_err() {
+                // Nothing more is said: nobody else will hear of its end.
+                exchange.wait_for_the_cut().await;
+            }
+        }
         let (play, heard) = (exchange.play.take(), exchange.heard.take());
         drop(pump);
         *open_play = None;
         if listen.is_some() {
-            ears.control.deaf()?;
+            // As with the flush.
+            let _ = ears.control.deaf();
             ears.ask(None).await;
         }
         if let Some(play) = play {
-            // Left in the middle, by an error or by an answer that needed no interruption: silence within a frame.
-            if play.ended.is_none() {
-                ears.control.flush(play.id)?;
-            }
             *said = Some(Said { heard: play.heard, interrupted: play.ended == Some(PlayEnd::BargedIn) });
         }
         result?;
@@ -459,6 +468,28 @@ impl Exchange<'_> {
             play.drained_by = Some(Moment::now() + pumped.total + DRAIN_PATIENCE);
         }
         Ok(())
+    }
+
+    fn flush(&self) {
+        if let Some(play) = &self.play {
+            // A media thread that is gone plays nothing any more.
+            let _ = self.ears.control.flush(play.id);
+        }
+    }
+
+    /// Learns how much was heard of the play that was flushed.
+    async fn wait_for_the_cut(&mut self) {
+        let ended = async {
+            while self.playing() {
+                match self.ears.events.recv().await {
+                    Some(event) => self.media(event),
+                    None => break,
+                }
+            }
+        };
+        if tokio::time::timeout(CUT_PATIENCE, ended).await.is_err() {
+            tracing::warn!("the media thread did not say how much was heard of a play that was cut");
+        }
     }
 
     fn deadline(&self) -> Option<Moment> {

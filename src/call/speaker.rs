@@ -96,6 +96,16 @@ impl Pump<'_> {
         self.play
     }
 
+    /// How long all of it is; [`None`] while some of it is still to be made.
+    pub fn length(&self) -> Option<Duration> {
+        let ready = self.sources.iter().map(|source| match source {
+            Source::Ready(samples) => Some(samples.len() as u64),
+            Source::Stream(_) => None,
+        });
+        let left = ready.sum::<Option<u64>>()?;
+        Some(self.rate.duration(self.samples + left - self.taken as u64))
+    }
+
     /// Moves audio until all is in the ring. Cancel-safe: call it again to go on.
     pub async fn run(&mut self) -> Result<Pumped, CallError> {
         loop {
@@ -209,7 +219,10 @@ mod tests {
             parts: vec![Part::Text("ab".into()), Part::File("x.wav".into()), Part::Text("c".into())],
             ..Prompt::default()
         };
-        let pumped = speaker.begin(&prompt).run().await.expect("it can be said");
+        let mut pump = speaker.begin(&prompt);
+        assert_eq!(pump.length(), Some(Duration::from_micros(37_500)), "known before it is played");
+        let pumped = pump.run().await.expect("it can be said");
+        assert_eq!(pump.length(), Some(pumped.total));
         assert_eq!(pumped.total, Duration::from_micros(37_500));
         let mut samples = Vec::new();
         while let Some(VoiceItem::Audio(play, frame)) = reader.pop() {
@@ -223,7 +236,9 @@ mod tests {
     #[tokio::test]
     async fn a_synthesiser_that_fails_is_told_of() {
         let (mut speaker, _reader) = speaker();
-        let failed = speaker.begin(&"broken".into()).run().await;
+        let mut pump = speaker.begin(&"broken".into());
+        assert_eq!(pump.length(), None);
+        let failed = pump.run().await;
         assert!(matches!(failed, Err(CallError::Speech(SpeechError::Busy))));
     }
 }

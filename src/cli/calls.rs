@@ -1,6 +1,6 @@
 //! `offhook calls`: the latest calls, or one call with its turns and where their time went.
 //!
-//! Everything is rendered into a `String` from plain data; only [`run`] reads the store and prints. Texts and
+//! Everything is rendered into a `String` from plain data; only `run` reads the store and prints. Texts and
 //! numbers come from callers: characters that would move the cursor or colour the terminal are shown as `·`.
 
 use std::fmt::Write as _;
@@ -71,10 +71,10 @@ pub async fn one(store: &Store, id: CallId) -> anyhow::Result<String> {
     Ok(render_call(&call.call, &store.turns(id).await?))
 }
 
-/// What [`run`] prints.
+/// What `offhook calls` prints.
 ///
 /// # Errors
-/// As [`run`].
+/// When the store cannot be read, or no call or more than one has this id.
 pub async fn output(args: &CallsArgs, store: &Store) -> anyhow::Result<String> {
     if let Some(turns) = args.latencies {
         let bots = store.latencies(turns).await?;

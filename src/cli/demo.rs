@@ -138,7 +138,8 @@ async fn script() -> anyhow::Result<Script> {
     Ok(Script::new(vec![
         Step::BotSpeaks { within },
         Step::BargeIn {
-            after: Duration::from_millis(1_800),
+            // In the middle of the first sentence: in the pause behind it there would be nothing to interrupt.
+            after: Duration::from_millis(1_200),
             line: say("my account balance please").await?,
             within: Duration::from_secs(2),
         },

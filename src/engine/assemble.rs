@@ -1,6 +1,6 @@
 //! Bots and their services out of a configuration.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::config::{Config, RecognizerKind, SynthesizerKind};
@@ -20,7 +20,8 @@ impl Services {
     /// # Errors
     /// Whatever is wrong with a flow, a grammar, a prompt or a voice, in sentences that say where.
     pub async fn assemble(config: &Config, watcher: Option<Arc<dyn Journal>>) -> Result<Self, EngineError> {
-        let search = SearchPaths { grammars: grammar_folders(config) };
+        let search =
+            SearchPaths { grammars: models_folders(config).map(|models| models.join("grammars")).collect() };
         let mut flows = Vec::new();
         for (name, section) in &config.bots {
             let flow =
@@ -48,22 +49,25 @@ impl Services {
     }
 }
 
-/// Where grammars are looked for after the flow's own folder.
-fn grammar_folders(config: &Config) -> Vec<PathBuf> {
-    let named = config.speech.models.iter().map(|models| models.join("grammars"));
-    let beside_config = config
-        .path
-        .iter()
-        .filter_map(|path| path.parent())
-        .flat_map(|folder| [folder.join("models/grammars"), folder.join("../models/grammars")]);
-    named.chain(beside_config).chain([PathBuf::from("models/grammars")]).collect()
+/// Where `models/` may be: the configured folder, beside the configuration file, in the current folder.
+fn models_folders(config: &Config) -> impl Iterator<Item = PathBuf> {
+    let named = config.speech.models.clone();
+    let folder = config.path.as_deref().and_then(Path::parent).map(Path::to_path_buf);
+    let beside_config =
+        folder.into_iter().flat_map(|folder| [folder.join("models"), folder.join("../models")]);
+    named.into_iter().chain(beside_config).chain([PathBuf::from("models")])
 }
 
 fn recognizer(config: &Config) -> Result<Option<Arc<dyn Recognizer>>, EngineError> {
     if config.speech.recognizer == RecognizerKind::None {
         return Ok(None);
     }
-    let mut wanted = PocketSphinxConfig::default();
+    let mut wanted = PocketSphinxConfig {
+        pronunciations: models_folders(config)
+            .map(|models| models.join("pronunciations.dict"))
+            .find(|file| file.exists()),
+        ..PocketSphinxConfig::default()
+    };
     if config.speech.decoders > 0 {
         wanted.decoders = config.speech.decoders;
     }
@@ -76,7 +80,7 @@ fn synthesizer(config: &Config) -> Result<Option<Arc<dyn Synthesizer>>, EngineEr
     }
     let mut wanted = FliteConfig::default();
     if let Some(voice) = &config.speech.voice {
-        wanted.voice = voice.clone();
+        wanted.voice.clone_from(voice);
     }
     Ok(Some(Arc::new(FliteSynthesizer::new(wanted)?)))
 }

@@ -267,7 +267,7 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let at = |error: &toml::de::Error| {
             let line =
-                error.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
+                error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
             let file = path.map_or("configuration".into(), |p| p.display().to_string());
             ConfigError::new(format!("{file}:{line}: {}", error.message().trim()))
         };

@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 use crate::asterisk::ari::ops::Originate;
 use crate::asterisk::ari::{Ari, AriConfig, AriError, ChannelId};
 use crate::bot::AnyBot;
-use crate::call::{Facts, Journal};
+use crate::call::{Facts, Gone, Journal, LegEvent};
 use crate::id::{CallId, OurId, Part};
 use crate::media::{Media, MediaConfig, MediaError};
 use crate::speech::{Recognizer, SpeechError};
@@ -76,6 +76,11 @@ pub enum EngineError {
         /// The names there are.
         known: String,
     },
+    /// Asterisk has no way to whom we want to call.
+    #[error(
+        "Asterisk cannot call that ({0}): endpoints are written PJSIP/NAME, or PJSIP/NUMBER@TRUNK, and `pjsip show endpoints` on its console lists their names"
+    )]
+    CannotCall(AriError),
     /// A call that we made was not answered.
     #[error("nobody answered ({0})")]
     NotAnswered(String),
@@ -247,8 +252,9 @@ impl Engine {
             EngineError::NotAnswered(why)
         };
         if let Err(error) = shared.ari.channels().originate(&wanted).await {
+            shared.switchboard.tell(id, LegEvent::Gone(Gone::HungUp { cause: 0 }));
             shared.switchboard.remove(id);
-            return Err(error.into());
+            return Err(EngineError::CannotCall(error));
         }
         match tokio::time::timeout(patience + Duration::from_secs(5), told).await {
             Ok(Ok(Ok(()))) => Ok(id),

@@ -27,6 +27,8 @@ pub(super) struct Records {
     timeline: OnceLock<Timeline>,
     /// What is being played: play, text and when its first frame went out.
     playing: Mutex<Option<(PlayId, String, Option<Moment>)>>,
+    /// What the caller last interrupted with.
+    interruption: Mutex<Option<Interruption>>,
 }
 
 impl Records {
@@ -59,6 +61,7 @@ impl Records {
             answered: Mutex::new(None),
             timeline: OnceLock::new(),
             playing: Mutex::new(None),
+            interruption: Mutex::new(None),
         })
     }
 
@@ -111,7 +114,10 @@ impl Records {
             Note::Key { key, at } => timeline.push(*at, Event::Key { key: *key }),
             Note::Signal(TurnSignal::Onset { at }) => mark(*at, "speech begins", None),
             Note::Signal(TurnSignal::Endpoint { speech_end, .. }) => mark(*speech_end, "speech ends", None),
-            Note::Signal(TurnSignal::BargeIn { onset, .. }) => mark(*onset, "barge-in", None),
+            Note::Signal(TurnSignal::BargeIn { onset, by_key, .. }) => {
+                *lock(&self.interruption) = Some(by(*by_key));
+                mark(*onset, "barge-in", None);
+            }
             Note::Heard { input, at } => {
                 let Heard { text, meaning, confidence, .. } = heard(Some(input));
                 let kind = kind(Some(input));
@@ -128,7 +134,7 @@ impl Records {
             Note::Played { play, heard, end, .. } => {
                 let ended = lock(&self.playing).take_if(|(playing, ..)| playing == play);
                 if let Some((_, text, Some(began))) = ended {
-                    let interrupted = (*end == PlayEnd::BargedIn).then_some(Interruption::Voice);
+                    let interrupted = lock(&self.interruption).take().filter(|_| *end == PlayEnd::BargedIn);
                     let heard_ms = millis(*heard);
                     timeline
                         .push(began, Event::Play { text: Some(text), total_ms: None, heard_ms, interrupted });
@@ -194,6 +200,10 @@ fn millis(span: Duration) -> u32 {
     u32::try_from(span.as_millis()).unwrap_or(u32::MAX)
 }
 
+fn by(key: bool) -> Interruption {
+    if key { Interruption::Key } else { Interruption::Voice }
+}
+
 fn kind(input: Option<&Input>) -> TurnKind {
     match input {
         None => TurnKind::Opening,
@@ -229,6 +239,6 @@ fn reply(turn: &Turn) -> Reply {
         text: Some(text),
         total_ms: total,
         heard_ms: Some(turn.spoken.iter().map(|spoken| millis(spoken.heard)).sum()),
-        interrupted: cut.then_some(if by_key { Interruption::Key } else { Interruption::Voice }),
+        interrupted: cut.then_some(by(by_key)),
     }
 }

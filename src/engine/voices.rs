@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use crate::audio::{Rate, resample, wav};
 use crate::call::speaker::{Source, broken};
 use crate::call::{Part, Voices};
+use crate::speech::prompts::PromptCache;
 use crate::speech::{SpeechError, SpeechStream, Synthesizer, Utterance};
 
 /// Files are kept in memory up to this many samples in all: half an hour.
@@ -18,6 +19,7 @@ const MOST_SAMPLES: usize = 30 * 60 * 8_000;
 pub struct EngineVoices {
     synthesizer: Option<Arc<dyn Synthesizer>>,
     voice: Option<String>,
+    cache: PromptCache,
     files: Arc<Mutex<Files>>,
 }
 
@@ -41,8 +43,7 @@ impl EngineVoices {
     /// Voices of `synthesizer`, `voice` where a prompt names none, with `cache_bytes` for sentences said before.
     #[must_use]
     pub fn new(synthesizer: Option<Arc<dyn Synthesizer>>, voice: Option<String>, cache_bytes: usize) -> Self {
-        let _ = cache_bytes;
-        Self { synthesizer, voice, files: Arc::default() }
+        Self { synthesizer, voice, cache: PromptCache::new(cache_bytes), files: Arc::default() }
     }
 
     /// Makes ready what will be said again and again, so that the first caller waits no longer than the second.
@@ -51,29 +52,48 @@ impl EngineVoices {
     /// When a sentence cannot be said or a file cannot be read: what calls would run into is told at the start.
     pub async fn warm(&self, parts: &[Part], voice: Option<&str>, rate: Rate) -> Result<(), SpeechError> {
         for part in parts {
-            let source = match part {
-                Part::Text(text) => self.speak(text, voice, rate),
-                Part::File(file) => self.play(file, rate),
-            };
-            if let Source::Stream(mut stream) = source {
-                while let Some(chunk) = stream.chunks.recv().await {
-                    chunk?;
+            match part {
+                Part::Text(text) => {
+                    let synthesizer = self.synthesizer()?;
+                    self.cache.fetch(&**synthesizer, &self.utterance(text, voice, rate)).await?;
+                }
+                Part::File(file) => {
+                    if let Source::Stream(mut stream) = self.play(file, rate) {
+                        while let Some(chunk) = stream.chunks.recv().await {
+                            chunk?;
+                        }
+                    }
                 }
             }
         }
         Ok(())
     }
+
+    fn synthesizer(&self) -> Result<&Arc<dyn Synthesizer>, SpeechError> {
+        self.synthesizer.as_ref().ok_or_else(|| {
+            SpeechError::Unavailable(
+                "there is no synthesiser: set `synthesizer` under [speech], or let the bot play recordings alone".into(),
+            )
+        })
+    }
+
+    fn utterance(&self, text: &str, voice: Option<&str>, rate: Rate) -> Utterance {
+        let voice = voice.or(self.voice.as_deref()).map(str::to_owned);
+        Utterance { text: text.to_owned(), voice, rate }
+    }
 }
 
 impl Voices for EngineVoices {
     fn speak(&self, text: &str, voice: Option<&str>, rate: Rate) -> Source {
-        let Some(synthesizer) = &self.synthesizer else {
-            return broken(SpeechError::Unavailable(
-                "there is no synthesiser: set `synthesizer` under [speech], or let the bot play recordings alone".into(),
-            ));
+        let synthesizer = match self.synthesizer() {
+            Ok(synthesizer) => synthesizer,
+            Err(error) => return broken(error),
         };
-        let voice = voice.or(self.voice.as_deref()).map(str::to_owned);
-        Source::Stream(synthesizer.synthesize(&Utterance { text: text.to_owned(), voice, rate }))
+        let utterance = self.utterance(text, voice, rate);
+        match self.cache.get(&**synthesizer, &utterance) {
+            Some(samples) => Source::Ready(samples),
+            None => Source::Stream(synthesizer.synthesize(&utterance)),
+        }
     }
 
     fn play(&self, file: &Path, rate: Rate) -> Source {

@@ -144,6 +144,7 @@ impl Line {
             Command::Announce(play, how) => self.talk.playout.announce(play, how),
             Command::Flush(play) => self.talk.flush(now, play),
             Command::Key(at) => {
+                self.stream.key_reported(at);
                 let mut signals = Signals::default();
                 self.talk.hearing.turn.key(at, &mut |signal| signals.push(signal));
                 self.talk.act(now, &signals);

@@ -100,7 +100,7 @@ pub enum MediaError {
     #[error("call {0}: its media has ended")]
     Ended(CallId),
     /// The media thread does not keep up with the commands.
-    #[error("call {0}: the media thread is overloaded; lower `limits.calls`")]
+    #[error("call {0}: the media thread is overloaded; lower `max_calls` under [engine]")]
     Overloaded(CallId),
 }
 

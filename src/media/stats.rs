@@ -61,6 +61,7 @@ macro_rules! counters {
 counters!(
     stream.received,
     stream.lost,
+    stream.keys,
     stream.late,
     stream.duplicate,
     stream.reordered,

@@ -47,6 +47,9 @@ pub(super) struct Thread {
     handle: Option<JoinHandle<()>>,
 }
 
+/// The nice value of media threads, where the system allows it.
+const NICE: i32 = -15;
+
 /// The clock's step. A call is served every [`PHASES`] steps.
 const STEP: Duration = Duration::from_millis(5);
 const STEP_NANOS: u64 = STEP.as_nanos() as u64;
@@ -185,6 +188,11 @@ impl Worker {
         // So that the kernel does not put our wake-ups off by 50 µs to join them with others. Needed for accuracy
         // only.
         let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
+        // Before what else computes on this machine, where we may (root, or CAP_SYS_NICE): recognition and synthesis can
+        // wait a moment, a packet that is due cannot.
+        if let Err(refused) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE) {
+            tracing::debug!(%refused, "a media thread runs at the usual priority");
+        }
         while !self.shared.stop.load(Ordering::Acquire) {
             self.sleep();
             self.take_orders();

@@ -13,7 +13,7 @@ pub trait Vad: Send {
 /// The WebRTC project's detector: a Gaussian mixture over six bands, 1.2 µs a frame.
 ///
 /// It adapts its noise model to the call, but takes faint hiss on a digitally silent line for speech now and then,
-/// so what lies below [`WebRtcVad::FLOOR`] is never speech.
+/// so what lies below −50 dBFS is never speech.
 pub struct WebRtcVad {
     gmm: Gmm,
     rate: Rate,

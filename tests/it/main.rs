@@ -6,5 +6,9 @@ mod support;
 
 mod architecture;
 mod ari;
+mod commands;
+mod conversation;
 mod doctor;
+mod lifecycle;
 mod phone;
+mod recording;

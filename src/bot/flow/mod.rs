@@ -35,7 +35,7 @@
 //!
 //! - `read`, `read_prompt`, `read_question` and `table` read the file into `model`; `check` looks over what no part alone can tell.
 //!   Every fault comes back at once, with line, column and what would be accepted: [`FlowErrors`].
-//! - `template` and `spoken` fill variables into sentences.
+//! - `template` fills variables into sentences, in the forms of [`spoken`](crate::speech::spoken).
 //! - `state` is the interpreter: [`Flow::start`], [`Flow::action`], [`Flow::advance`] on a [`FlowState`], which is a
 //!   plain value that another process continues from.
 //! - `action` is what it asks of its driver, and what the driver answers.
@@ -61,7 +61,6 @@ mod model;
 mod read;
 mod read_prompt;
 mod read_question;
-mod spoken;
 mod state;
 mod table;
 mod template;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::spoken;
+use crate::speech::spoken;
 
 /// A text with places for variables. A brace itself is written twice: `{{`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -88,7 +88,10 @@ impl Template {
                         Format::Plain => text.push_str(value),
                         Format::Digits => text.push_str(&spoken::digits(value)),
                         Format::Phone => text.push_str(&spoken::phone_number(value)),
-                        Format::Number => text.push_str(&spoken::number(value)),
+                        Format::Number => match value.parse() {
+                            Ok(number) => text.push_str(&spoken::number(number)),
+                            Err(_) => text.push_str(value),
+                        },
                     }
                 }
             }
@@ -150,7 +153,7 @@ mod tests {
     fn variables_are_filled_in_and_spoken() {
         assert_eq!(fill("Account {account}."), "Account 1204.");
         assert_eq!(fill("Account { account | digits }!"), "Account one two zero four!");
-        assert_eq!(fill("{account|number} euros"), "one thousand two hundred and four euros");
+        assert_eq!(fill("{account|number} euros"), "one thousand two hundred four euros");
         assert_eq!(fill("no {nobody}thing"), "no thing");
         assert_eq!(fill("{{account}} }}"), "{account} }");
     }

@@ -250,3 +250,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_hole_where_the_caller_pressed_a_key_is_no_loss() {
+    let mut line = Line::new();
+    line.packet(0, 0);
+    line.packet(200, 10);
+    assert_eq!(line.stream.stats().lost, 9);
+    line.stream.key_reported(Moment::from_millis(205));
+    assert_eq!((line.stream.stats().lost, line.stream.stats().keys), (0, 9));
+    // The report may also come first.
+    line.stream.key_reported(Moment::from_millis(395));
+    line.packet(400, 20);
+    assert_eq!((line.stream.stats().lost, line.stream.stats().keys), (0, 18));
+    line.packet(600, 30);
+    assert_eq!(line.stream.stats().lost, 9, "one key explains one hole");
+    line.stream.key_reported(Moment::from_millis(1_200));
+    line.packet(1_800, 40);
+    assert_eq!(line.stream.stats().lost, 18, "a key explains nothing that came much later");
+}

@@ -278,12 +278,13 @@ impl Weights {
         self.0.iter().map(|row| line(row) + "\n").collect()
     }
 
-    /// The logarithms of the powers of the high bands. Kept between the floor and 12 dB above the frame's level.
+    /// The logarithms of the powers of the high bands. Kept between the floor and 35 dB above the frame's level: an "s"
+    /// is that much louder above the telephone's band than in it.
     #[must_use]
     pub fn predict(&self, features: &Features) -> [f32; HIGH_BANDS] {
         std::array::from_fn(|band| {
             let sum: f32 = self.0[band].iter().zip(&features.values).map(|(w, x)| w * x).sum();
-            (features.level + sum).clamp(FLOOR_LOG, (features.level + 2.8).max(FLOOR_LOG))
+            (features.level + sum).clamp(FLOOR_LOG, (features.level + 8.0).max(FLOOR_LOG))
         })
     }
 }

@@ -3,10 +3,13 @@
 use crate::audio::Rate;
 use crate::speech::bandwidth::{Halve, Twice};
 
-/// Quieter than this is silence: about −55 dB of full scale.
-const SILENCE: u16 = 60;
+/// A mean amplitude below this is silence: −54 dB of full scale for noise. The recorded voices carry noise of −62 dB;
+/// an s begins above it.
+const SILENCE: f32 = 52.0;
+/// The mean amplitude is taken over about this many samples: 5 ms at 8 kHz.
+const SMOOTH: f32 = 40.0;
 /// How much silence stays before the first sound and behind the last one.
-const KEPT_MS: usize = 20;
+const KEPT_MS: usize = 30;
 /// A pause inside is never longer than this.
 const PAUSE_MS: usize = 400;
 
@@ -16,6 +19,8 @@ pub(super) struct Shaper {
     convert: Convert,
     /// Silence held back until it is known whether sound follows.
     held: Vec<i16>,
+    /// Mean amplitude of the last milliseconds.
+    amplitude: f32,
     begun: bool,
 }
 
@@ -28,7 +33,7 @@ enum Convert {
 
 impl Shaper {
     pub(super) fn new(rate: Rate) -> Self {
-        Self { rate, convert: Convert::Unknown, held: Vec::new(), begun: false }
+        Self { rate, convert: Convert::Unknown, held: Vec::new(), amplitude: 0.0, begun: false }
     }
 
     /// Adds samples of a voice at its rate (8 or 16 kHz); what is ready goes to `out`.
@@ -74,7 +79,8 @@ impl Shaper {
     }
 
     fn emit(&mut self, sample: i16, out: &mut Vec<i16>) {
-        if sample.unsigned_abs() < SILENCE {
+        self.amplitude += (f32::from(sample.unsigned_abs()) - self.amplitude) / SMOOTH;
+        if self.amplitude < SILENCE {
             self.held.push(sample);
             return;
         }
@@ -110,7 +116,9 @@ mod tests {
             }
         }
         shaper.finish(&mut out);
-        assert_eq!(out.len(), 160 + 8_000 + 3_200 + 8_000 + 160);
+        // Sound of 1,000 is noticed within three samples and forgotten within 15 ms.
+        let kept = 8 * KEPT_MS + 8_000 + 8 * PAUSE_MS + 8_000 + 8 * KEPT_MS;
+        assert!((kept..kept + 250).contains(&out.len()), "{}", out.len());
     }
 
     #[test]

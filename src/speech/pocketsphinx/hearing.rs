@@ -46,10 +46,13 @@ const PRIOR: f32 = 500.0;
 const STAYS: f32 = 30.0;
 
 /// Acoustic cost of a frame at which a hypothesis is right as often as not, and how fast that changes around it.
+///
+/// Rough: nine in ten hypotheses come out above 0.9, of which seven in eight are right.
 const HALF_SURE: f32 = 75.0;
 const SLOPE: f32 = 8.0;
 
-/// Settings of the library, found by `benches/recognition.rs`.
+/// Settings of the library, tried with `benches/recognition.rs`: fewer Gaussians (`-topn 2`) or every second frame
+/// (`-ds 2`) save a quarter of the work and cost a sixth of the four digits.
 const SETTINGS: [(&str, &str); 12] = [
     // The turn detector has decided what is speech; the library's own detector cuts first consonants.
     ("-remove_silence", "no"),

@@ -1,5 +1,8 @@
 //! What the tests stand on.
 
 pub mod asterisk;
+pub mod caller;
+pub mod engine;
 
 pub use asterisk::{AsteriskUnderTest, Wanted, asterisk};
+pub use engine::EngineUnderTest;

@@ -77,7 +77,7 @@ fn a_call_back_goes_to_the_callers_number_when_there_is_one() {
         vars(),
         &[
             (heard("sales"), "Everybody in sales is on the phone"),
-            (heard("yes"), "We will call you back at plus four nine three"),
+            (heard("yes"), "We will call you back at plus four nine"),
             (SAID, "What else"),
             (keys("2"), "Everybody in support"),
             (heard("no"), "no call back"),

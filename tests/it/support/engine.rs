@@ -1,0 +1,303 @@
+//! The real `offhook run`, private to a test and gone with it.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::Duration;
+
+use offhook::id::CallId;
+use offhook::store::{CallRecord, Store, TurnRecord};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use super::asterisk::{AsteriskUnderTest, eventually};
+
+/// Numbers that lead to the engine, and a line in Asterisk's log that tells where a caller went on behind `Stasis()`.
+pub const DIALPLAN: &str = "
+[offhook]
+exten => 110,1,Stasis(bot,frontdesk)
+ same => n,Goto(after,s,1)
+exten => 111,1,Stasis(bot,quick)
+ same => n,Goto(after,s,1)
+exten => 112,1,Stasis(bot,nobody)
+ same => n,Goto(after,s,1)
+
+[after]
+exten => s,1,Log(NOTICE,${CALLERID(num)} goes on: ${STASISSTATUS} ${OFFHOOK_STATUS})
+ same => n,Answer()
+ same => n,Playback(hello-world)
+ same => n,Hangup()
+";
+
+/// A bot of few words, so that a test of it is short.
+const QUICK: &str = r#"
+[flow]
+name = "quick"
+first = "agree"
+goodbye = "We are closing now. Goodbye."
+
+[defaults]
+no_input_ms = 1200
+tries = 3
+no_input = ["I did not hear you.", "I still cannot hear you."]
+no_match = ["I did not get that.", "I still did not get that."]
+give_up = { no_input = "silence", no_match = "lost" }
+
+[grammars]
+yes_no = "yes_no.jsgf"
+
+[step.agree]
+kind = "ask"
+say = "Yes or no?"
+grammar = "yes_no"
+choices = [
+  { meaning = "yes", key = "1", goto = "number" },
+  { meaning = "no", key = "2", goto = "bye" },
+]
+
+[step.number]
+kind = "collect"
+say = "Four digits."
+digits = 4
+into = "number"
+goto = "bye"
+
+[step.bye]
+kind = "hang_up"
+say = "Goodbye."
+
+[step.silence]
+kind = "hang_up"
+say = "I hear nothing. Goodbye."
+
+[step.lost]
+kind = "hang_up"
+say = "I understand nothing. Goodbye."
+"#;
+
+/// An engine with the bots `frontdesk` (the one of `prompts/`) and `quick`, its store and its recordings in a folder of its
+/// own.
+///
+/// It is killed when this is dropped, and also when this process ends in whatever way: a guard process waits for the end
+/// of a pipe that only we hold.
+pub struct EngineUnderTest {
+    process: Guarded,
+    folder: TempDir,
+    env: Vec<(String, String)>,
+}
+
+/// What an engine should be like.
+#[derive(Default)]
+pub struct Settings<'a> {
+    /// The folder of recordings below the engine's.
+    pub recordings: bool,
+    /// Variables of the environment, after all others.
+    pub env: &'a [(&'a str, &'a str)],
+}
+
+impl EngineUnderTest {
+    /// Starts one that takes the calls of `asterisk`, and waits until it does.
+    pub async fn start(asterisk: &AsteriskUnderTest, settings: Settings<'_>) -> Self {
+        let folder = tempfile::Builder::new().prefix("offhook-it-engine-").tempdir().expect("a folder");
+        let manifest = env!("CARGO_MANIFEST_DIR");
+        let config = format!(
+            "[asterisk]\nuser = '{}'\npassword = '{}'\n[engine]\nbot = 'frontdesk'\n[media]\nthreads = 1\n\
+             [bots.frontdesk]\nflow = '{manifest}/prompts/frontdesk.toml'\n[bots.quick]\nflow = 'quick.toml'\n",
+            asterisk.user, asterisk.password
+        );
+        std::fs::write(folder.path().join("offhook.toml"), config).expect("a file");
+        std::fs::write(folder.path().join("quick.toml"), QUICK).expect("a file");
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let mut env = vec![
+            ("OFFHOOK_ASTERISK_URL".to_owned(), asterisk.ari_url.clone()),
+            ("OFFHOOK_ASTERISK_APP".to_owned(), "bot".to_owned()),
+            ("OFFHOOK_MEDIA_PORT".to_owned(), "0".to_owned()),
+            ("OFFHOOK_STORE_PATH".to_owned(), path("calls.sqlite")),
+        ];
+        if settings.recordings {
+            env.push(("OFFHOOK_RECORDING_FOLDER".to_owned(), path("recordings")));
+        }
+        env.extend(settings.env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let process = Guarded::start(folder.path(), &env);
+        let mut this = Self { process, folder, env };
+        this.ready(0).await;
+        this
+    }
+
+    /// Starts it again on what it left behind, after its end.
+    pub async fn start_again(&mut self) {
+        assert!(self.process.child.try_wait().expect("it is our child").is_some(), "it has ended");
+        let before = self.log().matches(READY).count();
+        self.process = Guarded::start(self.folder.path(), &self.env);
+        self.ready(before).await;
+    }
+
+    async fn ready(&mut self, before: usize) {
+        eventually(Duration::from_secs(15), "the engine is ready", async || {
+            let ended = self.process.child.try_wait().expect("it is our child");
+            assert!(ended.is_none(), "the engine ended at its start: {ended:?}");
+            (self.log().matches(READY).count() > before).then_some(())
+        })
+        .await;
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join(LOG)).unwrap_or_default()
+    }
+
+    /// Waits until it has logged `text`.
+    pub async fn logs(&self, text: &str, within: Duration) {
+        eventually(within, text, async || self.log().contains(text).then_some(())).await;
+    }
+
+    /// Its store, to be read.
+    pub async fn store(&self) -> Store {
+        Store::open_to_read(&self.folder.path().join("calls.sqlite")).await.expect("the store is there")
+    }
+
+    /// The one call of this caller, once it is in the store.
+    pub async fn call_of(&self, caller: &str) -> CallRecord {
+        let store = self.store().await;
+        eventually(Duration::from_secs(5), "the call is in the store", async || {
+            let calls = store.latest_calls(1_000).await.expect("it can be read");
+            let mut his = calls.into_iter().filter(|c| c.call.caller.as_deref() == Some(caller));
+            let call = his.next()?.call;
+            assert!(his.next().is_none(), "callers of tests call once");
+            Some(call)
+        })
+        .await
+    }
+
+    /// The one call of this caller once it is over, and its turns.
+    pub async fn ended_call_of(&self, caller: &str) -> (CallRecord, Vec<TurnRecord>) {
+        let call = eventually(Duration::from_secs(10), "the call has ended in the store", async || {
+            let call = self.call_of(caller).await;
+            call.ended.is_some().then_some(call)
+        })
+        .await;
+        let turns = self.store().await.turns(call.id).await.expect("it can be read");
+        (call, turns)
+    }
+
+    /// Whether the state of this call is still kept for another process.
+    pub async fn has_snapshot(&self, call: CallId) -> bool {
+        let snapshots = self.store().await.snapshots().await.expect("it can be read");
+        snapshots.iter().any(|snapshot| snapshot.call == call)
+    }
+
+    /// Where a call's recording is.
+    pub fn recording(&self, call: CallId, extension: &str) -> PathBuf {
+        self.folder.path().join("recordings").join(format!("{call}.{extension}"))
+    }
+
+    /// Runs `offhook` with the engine's configuration.
+    pub async fn offhook(&self, args: &[&str]) -> Output {
+        let config = self.folder.path().join("offhook.toml");
+        offhook(args, &config, &self.env).await
+    }
+
+    /// Asks it to end.
+    pub fn terminate(&self) {
+        self.process.signal(Signal::TERM);
+    }
+
+    /// Ends it as a crash would.
+    pub async fn crash(&mut self) {
+        self.process.signal(Signal::KILL);
+        self.ended(Duration::from_secs(5)).await;
+    }
+
+    /// Waits for its end.
+    pub async fn ended(&mut self, within: Duration) -> ExitStatus {
+        let child = &mut self.process.child;
+        eventually(within, "the engine ends", async || child.try_wait().expect("it is our child")).await
+    }
+}
+
+impl Drop for EngineUnderTest {
+    fn drop(&mut self) {
+        drop(ShowLog(self));
+    }
+}
+
+/// Shows what the engine logged when the test fails.
+pub struct ShowLog<'a>(pub &'a EngineUnderTest);
+
+impl Drop for ShowLog<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- the engine's log ---\n{}---", self.0.log());
+        }
+    }
+}
+
+/// `offhook` with arguments, a configuration and variables of the environment; killed after half a minute.
+pub async fn offhook(args: &[&str], config: &Path, env: &[(String, String)]) -> Output {
+    let mut command = tokio::process::Command::from(command(env));
+    command.args(args).arg("--config").arg(config).kill_on_drop(true);
+    let output = tokio::time::timeout(Duration::from_secs(30), command.output()).await;
+    output.unwrap_or_else(|_| panic!("offhook {args:?} does not end")).expect("it runs")
+}
+
+const LOG: &str = "log";
+const READY: &str = "ready for calls";
+
+/// `offhook` in an environment of its own.
+fn command(env: &[(String, String)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_offhook"));
+    let strange = std::env::vars().map(|(name, _)| name).filter(|name| name.starts_with("OFFHOOK_"));
+    strange.for_each(|name| {
+        command.env_remove(name);
+    });
+    command.envs(env.iter().cloned()).current_dir(env!("CARGO_MANIFEST_DIR"));
+    command.stdin(Stdio::null());
+    command
+}
+
+/// A process that does not survive us.
+struct Guarded {
+    child: Child,
+    /// Kills it and removes its folder when its standard input ends without a word.
+    guard: Child,
+}
+
+impl Guarded {
+    fn start(folder: &Path, env: &[(String, String)]) -> Self {
+        let log = File::options().create(true).append(true).open(folder.join(LOG)).expect("a log");
+        let mut command = command(env);
+        command.args(["run", "--config"]).arg(folder.join("offhook.toml"));
+        command.env("NO_COLOR", "1").stdout(Stdio::null()).stderr(log);
+        let child = command.spawn().expect("it starts");
+        let guard = Command::new("bash")
+            .args(["-c", r#"trap "" HUP INT TERM; read -r _ || { kill -KILL "$1"; rm -rf "$2"; }"#, "guard"])
+            .arg(child.id().to_string())
+            .arg(folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .expect("bash is there");
+        Self { child, guard }
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.child.id().cast_signed()).expect("a child has an id");
+        // Not waited for yet, so that the id is still its own.
+        kill_process(pid, signal).expect("it is there");
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if let Some(mut pipe) = self.guard.stdin.take() {
+            let _ = pipe.write_all(b"done\n");
+        }
+        let _ = self.guard.wait();
+    }
+}
