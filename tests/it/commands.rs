@@ -89,7 +89,7 @@ async fn a_bot_calls_somebody() {
     let latest = engine.store().await.latest_calls(1).await.expect("it can be read");
     assert_eq!(latest[0].call.disposition, Some(Disposition::Failed));
     let text = sentence(&engine.offhook(&["call", &endpoint, "--bot", "concierge"]).await);
-    assert!(text.contains("frontdesk") && text.contains("quick"), "{text}");
+    assert!(text.contains("talker") && text.contains("quick"), "{text}");
     assert_empty(&asterisk).await;
 }
 

@@ -36,7 +36,7 @@ async fn listeners(
 async fn asterisk_crashes_and_comes_back() {
     let asterisk = own_asterisk(true).await;
     let engine = EngineUnderTest::start(&asterisk, Settings::default()).await;
-    let callers = listeners(&asterisk, &["5550201"], "110").await;
+    let callers = listeners(&asterisk, &["5550201"], "113").await;
     asterisk.kill().await;
     engine.logs("events lost their connection", 10 * SECOND).await;
     asterisk.start_again().await;
@@ -61,13 +61,13 @@ async fn an_engine_that_is_told_to_end_takes_leave_of_its_callers() {
     let settings = Settings { env: &[("OFFHOOK_ENGINE_DRAIN_SECONDS", "2")], ..Settings::default() };
     let mut engine = EngineUnderTest::start(&asterisk, settings).await;
     let numbers = ["5550211", "5550212", "5550213", "5550214", "5550215"];
-    let callers = listeners(&asterisk, &numbers, "110").await;
+    let callers = listeners(&asterisk, &numbers, "113").await;
     let asked = Moment::now();
     engine.terminate();
     engine.logs("no more calls are taken", SECOND).await;
 
     let late = phone("5550219").await;
-    let call = connected(&late, &asterisk, "110").await;
+    let call = connected(&late, &asterisk, "113").await;
     assert_eq!(way_on(&asterisk, "5550219").await, "SUCCESS REFUSED");
     call.wait_bot_speaks(PATIENCE).await.expect("the dialplan answers");
     drop(call);
@@ -99,7 +99,7 @@ async fn an_engine_without_calls_ends_at_once() {
     assert_eq!(engine.ended(2 * SECOND).await.code(), Some(0));
     // Nobody is there: the dialplan says so.
     let phone = phone("5550221").await;
-    let call = connected(&phone, &asterisk, "110").await;
+    let call = connected(&phone, &asterisk, "113").await;
     assert_eq!(way_on(&asterisk, "5550221").await, "FAILED");
     call.wait_bot_speaks(PATIENCE).await.expect("the dialplan answers");
 }
@@ -123,7 +123,7 @@ async fn callers_of_an_engine_that_crashed_go_on_in_the_dialplan() {
     let asterisk = own_asterisk(false).await;
     let mut engine = EngineUnderTest::start(&asterisk, Settings::default()).await;
     let numbers = ["5550241", "5550242", "5550243"];
-    let callers = listeners(&asterisk, &numbers, "110").await;
+    let callers = listeners(&asterisk, &numbers, "113").await;
     let mut calls = Vec::new();
     for number in numbers {
         calls.push(engine.call_of(number).await);
@@ -169,7 +169,7 @@ fn ended(error: offhook::phone::PhoneError) -> Result<(), offhook::phone::PhoneE
 async fn a_second_signal_ends_the_wait() {
     let asterisk = own_asterisk(false).await;
     let mut engine = EngineUnderTest::start(&asterisk, Settings::default()).await;
-    let callers = listeners(&asterisk, &["5550251"], "110").await;
+    let callers = listeners(&asterisk, &["5550251"], "113").await;
     engine.terminate();
     engine.logs("no more calls are taken", SECOND).await;
     let began = Moment::now();

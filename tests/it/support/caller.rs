@@ -26,7 +26,8 @@ pub async fn house() -> (&'static AsteriskUnderTest, &'static EngineUnderTest) {
     let (asterisk, engine) = SHARED
         .get_or_init(|| async {
             let asterisk = own_asterisk(false).await;
-            let engine = EngineUnderTest::start(&asterisk, Settings { recordings: true, env: &[] }).await;
+            let engine =
+                EngineUnderTest::start(&asterisk, Settings { ears: true, recordings: true, env: &[] }).await;
             (asterisk, engine)
         })
         .await;

@@ -21,6 +21,8 @@ exten => 110,1,Stasis(bot,frontdesk)
  same => n,Goto(after,s,1)
 exten => 111,1,Stasis(bot,quick)
  same => n,Goto(after,s,1)
+exten => 113,1,Stasis(bot,talker)
+ same => n,Goto(after,s,1)
 exten => 112,1,Stasis(bot,nobody)
  same => n,Goto(after,s,1)
 
@@ -77,8 +79,26 @@ kind = "hang_up"
 say = "I understand nothing. Goodbye."
 "#;
 
-/// An engine with the bots `frontdesk` (the one of `prompts/`) and `quick`, its store and its recordings in a folder of its
-/// own.
+/// A bot that has a lot to say.
+const TALKER: &str = r#"
+[flow]
+name = "talker"
+first = "talk"
+goodbye = "We are closing now. Please call again in a minute. Goodbye."
+
+[step.talk]
+kind = "ask"
+say = "There is a lot to tell about this house, its rooms and its people, its garden and its trees, and about everybody who has lived in it since it was built."
+choices = [{ key = "2", goto = "bye" }]
+give_up = "bye"
+
+[step.bye]
+kind = "hang_up"
+say = "Goodbye."
+"#;
+
+/// An engine with the bots `quick`, `talker` and, where it has ears, `frontdesk` (the one of `prompts/`), its store and its
+/// recordings in a folder of its own.
 ///
 /// It is killed when this is dropped, and also when this process ends in whatever way: a guard process waits for the end
 /// of a pipe that only we hold.
@@ -91,7 +111,9 @@ pub struct EngineUnderTest {
 /// What an engine should be like.
 #[derive(Default)]
 pub struct Settings<'a> {
-    /// The folder of recordings below the engine's.
+    /// Whether it understands speech, and the front desk is there. Starting takes some seconds longer.
+    pub ears: bool,
+    /// Whether it records.
     pub recordings: bool,
     /// Variables of the environment, after all others.
     pub env: &'a [(&'a str, &'a str)],
@@ -102,13 +124,19 @@ impl EngineUnderTest {
     pub async fn start(asterisk: &AsteriskUnderTest, settings: Settings<'_>) -> Self {
         let folder = tempfile::Builder::new().prefix("offhook-it-engine-").tempdir().expect("a folder");
         let manifest = env!("CARGO_MANIFEST_DIR");
-        let config = format!(
-            "[asterisk]\nuser = '{}'\npassword = '{}'\n[engine]\nbot = 'frontdesk'\n[media]\nthreads = 1\n\
-             [bots.frontdesk]\nflow = '{manifest}/prompts/frontdesk.toml'\n[bots.quick]\nflow = 'quick.toml'\n",
+        let mut config = format!(
+            "[asterisk]\nuser = '{}'\npassword = '{}'\n[engine]\nbot = 'quick'\n[media]\nthreads = 1\n\
+             [bots.quick]\nflow = 'quick.toml'\n[bots.talker]\nflow = 'talker.toml'\n",
             asterisk.user, asterisk.password
         );
+        if settings.ears {
+            config += &format!("[bots.frontdesk]\nflow = '{manifest}/prompts/frontdesk.toml'\n");
+        } else {
+            config += "[speech]\nrecognizer = 'none'\n";
+        }
         std::fs::write(folder.path().join("offhook.toml"), config).expect("a file");
         std::fs::write(folder.path().join("quick.toml"), QUICK).expect("a file");
+        std::fs::write(folder.path().join("talker.toml"), TALKER).expect("a file");
         let path = |name: &str| folder.path().join(name).display().to_string();
         let mut env = vec![
             ("OFFHOOK_ASTERISK_URL".to_owned(), asterisk.ari_url.clone()),
@@ -135,7 +163,7 @@ impl EngineUnderTest {
     }
 
     async fn ready(&mut self, before: usize) {
-        eventually(Duration::from_secs(15), "the engine is ready", async || {
+        eventually(Duration::from_secs(60), "the engine is ready", async || {
             let ended = self.process.child.try_wait().expect("it is our child");
             assert!(ended.is_none(), "the engine ended at its start: {ended:?}");
             (self.log().matches(READY).count() > before).then_some(())
