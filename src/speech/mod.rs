@@ -30,7 +30,9 @@ pub enum SpeechError {
         what: String,
     },
     /// Every decoder is busy and none came free in time.
-    #[error("no decoder came free in time: raise `decoders` under [speech] or lower `max_calls` under [engine]")]
+    #[error(
+        "no decoder came free in time: raise `decoders` under [speech] or lower `max_calls` under [engine]"
+    )]
     Busy,
 }
 
