@@ -168,7 +168,15 @@ impl Ari {
     async fn exchange(&self, request: &Request) -> Result<Bytes, AriError> {
         let inner = &*self.inner;
         let failed = |error: reqwest::Error| self.failed(request, error);
-        let mut answer = self.prepare(request).send().await.map_err(failed)?;
+        let mut sent = self.prepare(request).send().await;
+        // Asterisk closes connections that were idle for some seconds, perhaps just as the request is on its way. What
+        // may be done twice is sent again on a new one: a bridge that is not removed stays.
+        if [reqwest::Method::GET, reqwest::Method::DELETE].contains(&request.method)
+            && sent.as_ref().is_err_and(|e| e.is_request() && !e.is_timeout() && !e.is_connect())
+        {
+            sent = self.prepare(request).send().await;
+        }
+        let mut answer = sent.map_err(failed)?;
         let status = answer.status();
         let mut body = BytesMut::new();
         while let Some(chunk) = answer.chunk().await.map_err(failed)? {
