@@ -87,6 +87,8 @@ async fn answered(shared: &Shared, facts: &Facts, events: &mut mpsc::Receiver<Le
     let mut phase = shared.phase.subscribe();
     loop {
         let event = tokio::select! {
+            // How it went before, that the engine is ending too.
+            biased;
             event = events.recv() => event,
             _ = phase.wait_for(|phase| *phase == Phase::Goodbye) => None,
         };

@@ -41,7 +41,7 @@ first = "agree"
 goodbye = "We are closing now. Goodbye."
 
 [defaults]
-no_input_ms = 1200
+no_input_ms = 2500
 tries = 3
 no_input = ["I did not hear you.", "I still cannot hear you."]
 no_match = ["I did not get that.", "I still did not get that."]
