@@ -157,7 +157,10 @@ impl Engine {
         // Asked before anything else is opened: most of what can be wrong shows here, with a reason.
         ari.asterisk().ping().await?;
         let media = Media::start(&MediaConfig {
-            threads: config.media.threads,
+            threads: match config.media.threads {
+                0 => std::thread::available_parallelism().map_or(1, usize::from),
+                some => some,
+            },
             bind: config.media.bind,
             port: config.media.port,
             advertise: config.media.advertise,

@@ -16,7 +16,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("bot", &["call", "speech", "turn", "asterisk"]),
     ("store", &[]),
     ("engine", &["audio", "turn", "speech", "asterisk", "media", "call", "bot", "store"]),
-    ("cli", &["audio", "turn", "speech", "asterisk", "media", "call", "bot", "store", "engine", "phone"]),
+    (
+        "cli",
+        &["audio", "rtp", "turn", "speech", "asterisk", "media", "call", "bot", "store", "engine", "phone"],
+    ),
 ];
 
 /// Rooms that are given the time. `speech` and `media` own threads and so a clock.
