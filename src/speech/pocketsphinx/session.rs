@@ -12,7 +12,7 @@ use crate::audio::ring::{EarItem, EarReader};
 use crate::speech::{Answer, Ask, AskId, SpeechError};
 
 /// How long an utterance waits for a decoder. The ear holds about 3 s; after that its beginning is lost.
-const PATIENCE: Duration = Duration::from_millis(2_500);
+const PATIENCE: Duration = Duration::from_millis(2_000);
 
 /// One call.
 pub(super) struct Session {
