@@ -102,6 +102,12 @@ impl EarWriter {
     pub fn dropped(&self) -> u64 {
         self.0.dropped.load(Ordering::Relaxed)
     }
+
+    /// Whether everything that was pushed has been taken.
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.queue.is_empty()
+    }
 }
 
 impl Drop for EarWriter {
