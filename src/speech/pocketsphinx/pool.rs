@@ -104,6 +104,12 @@ impl Pool {
         Arc::clone(&self.free).acquire_owned().await.ok()
     }
 
+    /// How many more utterances could have a decoder now.
+    #[cfg(test)]
+    pub(super) fn free(&self) -> usize {
+        self.free.available_permits()
+    }
+
     /// Hands an utterance to an idle decoder, or to a new one. Does not block.
     pub(super) fn lease(&self, permit: OwnedSemaphorePermit, job: Job) -> Result<Lease, SpeechError> {
         let taken = self.idle.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |idle| idle.checked_sub(1));

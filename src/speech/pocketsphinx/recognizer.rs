@@ -84,6 +84,14 @@ impl PocketSphinxRecognizer {
     }
 }
 
+#[cfg(test)]
+impl PocketSphinxRecognizer {
+    /// How many more utterances could have a decoder now.
+    pub(super) fn free_decoders(&self) -> usize {
+        self.inner.pool.free()
+    }
+}
+
 impl Recognizer for PocketSphinxRecognizer {
     fn name(&self) -> &'static str {
         super::NAME

@@ -63,6 +63,17 @@ fn say(ear: &EarWriter, frames: &[Frame]) {
     ear.push(EarItem::End { speech_end: Moment::ZERO });
 }
 
+/// Waits for something that other threads are about to bring about, however long they are kept from it.
+fn wait_until(what: &str, mut so: impl FnMut() -> bool) {
+    for _ in 0..60_000 {
+        if so() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    panic!("waited a minute for nothing: {what}");
+}
+
 /// Everything said about question `id`, up to its end.
 fn answers(session: &mut RecognizerSession, id: u32) -> Vec<Answer> {
     let mut found = Vec::new();
@@ -103,15 +114,13 @@ fn what_nobody_asked_for_is_thrown_away_and_a_question_is_answered_once() {
     let recognizer = recognizer(1);
     let (ear, mut session) = call(&recognizer);
     say(&ear, &spoken("no"));
-    std::thread::sleep(Duration::from_millis(50));
+    wait_until("nobody asked: the utterance is thrown away", || ear.is_empty());
     ask(&session, 1, &yes_no());
-    std::thread::sleep(Duration::from_millis(50));
     let yes = spoken("yes");
     say(&ear, &yes);
     say(&ear, &yes);
     assert_eq!(final_of(answers(&mut session, 1)).expect("heard").text, "yes");
-    std::thread::sleep(Duration::from_millis(100));
-    assert!(session.answers.try_recv().is_err());
+    // At the end of the call all has been said that will be.
     drop(ear);
     assert!(session.answers.blocking_recv().is_none());
 }
@@ -121,17 +130,16 @@ fn a_new_question_ends_the_one_before_it_in_the_middle_of_a_word() {
     let recognizer = recognizer(1);
     let (ear, mut session) = call(&recognizer);
     ask(&session, 1, &yes_no());
-    std::thread::sleep(Duration::from_millis(50));
     ear.push(EarItem::Onset { at: Moment::ZERO });
     spoken("no").iter().take(20).for_each(|frame| ear.push(EarItem::Audio(*frame)));
-    std::thread::sleep(Duration::from_millis(100));
-    ask(&session, 2, &grammar(&[("sales", ""), ("support", "")]));
-    std::thread::sleep(Duration::from_millis(50));
-    say(&ear, &spoken("support"));
+    wait_until("the first question's decoder hears", || recognizer.free_decoders() == 0 && ear.is_empty());
+    ask(&session, 2, &grammar(&[("opening hours", ""), ("account balance", "")]));
+    wait_until("it is given back", || recognizer.free_decoders() == 1);
+    say(&ear, &spoken("account balance"));
     while let Some((id, answer)) = session.answers.blocking_recv() {
         match answer {
             Answer::Final(heard) => {
-                assert_eq!((id, heard.expect("heard").text.as_str()), (AskId(2), "support"));
+                assert_eq!((id, heard.expect("heard").text.as_str()), (AskId(2), "account balance"));
                 return;
             }
             Answer::Failed(e) => panic!("{e}"),
@@ -147,7 +155,6 @@ fn a_hundred_open_calls_share_two_decoders_and_a_silent_one_holds_none() {
     let grammar = yes_no();
     let mut calls: Vec<_> = (0..100).map(|_| call(&recognizer)).collect();
     calls.iter().for_each(|(_, session)| ask(session, 7, &grammar));
-    std::thread::sleep(Duration::from_millis(100));
     let yes = spoken("yes");
     calls.iter().take(10).for_each(|(ear, _)| say(ear, &yes));
     for (_, session) in calls.iter_mut().take(10) {
@@ -165,15 +172,14 @@ fn a_caller_who_finds_every_decoder_taken_for_long_is_told() {
     ask(&held, 1, &yes_no());
     let (ear, mut session) = call(&recognizer);
     ask(&session, 1, &yes_no());
-    std::thread::sleep(Duration::from_millis(50));
     holder.push(EarItem::Onset { at: Moment::ZERO });
-    std::thread::sleep(Duration::from_millis(50));
+    wait_until("the only decoder is taken", || recognizer.free_decoders() == 0);
     say(&ear, &spoken("yes"));
     assert!(matches!(answers(&mut session, 1).last(), Some(Answer::Failed(SpeechError::Busy))));
     // Hanging up in the middle of an utterance gives the decoder back.
     drop((holder, held));
+    wait_until("it is given back", || recognizer.free_decoders() == 1);
     ask(&session, 2, &yes_no());
-    std::thread::sleep(Duration::from_millis(50));
     say(&ear, &spoken("no"));
     assert_eq!(final_of(answers(&mut session, 2)).expect("heard").text, "no");
 }
