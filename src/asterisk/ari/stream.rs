@@ -28,7 +28,8 @@ const PING_EVERY: Duration = Duration::from_secs(5);
 const DEAD_AFTER: Duration = Duration::from_secs(12);
 /// A connection that lasted so long was a good one: the next outage starts with short waits again.
 const GOOD_AFTER: Duration = Duration::from_secs(10);
-/// How often a closed port is tried while a longer wait goes on, so that an Asterisk that is back is found soon.
+/// How often a closed port is tried while a longer wait goes on, and the longest wait for an Asterisk that is starting, so
+/// that one that is back is found soon.
 const KNOCK_EVERY: Duration = Duration::from_secs(1);
 /// The largest message that is taken, in bytes.
 const LARGEST_MESSAGE: usize = 4 << 20;
@@ -57,6 +58,15 @@ pub enum Why {
 }
 
 impl Why {
+    /// The longest wait before the next attempt after it. An Asterisk that starts opens its port first, then answers
+    /// 404 and 503 for as long as its modules load.
+    const fn patience(&self) -> Duration {
+        match self {
+            Self::NoAri | Self::Refused(_) => KNOCK_EVERY,
+            _ => Backoff::LONGEST,
+        }
+    }
+
     /// Whether both are of one kind, whatever the words.
     fn is_like(&self, other: &Self) -> bool {
         std::mem::discriminant(self) == std::mem::discriminant(other)
@@ -182,7 +192,7 @@ impl Reader {
                 backoff.reset();
                 continue;
             }
-            let wait = backoff.next(fastrand::f64());
+            let wait = backoff.next(why.patience(), fastrand::f64());
             if self.wait(wait, &why).await {
                 backoff.reset();
             }
@@ -397,6 +407,16 @@ mod tests {
         tokio::time::resume();
         let _far = accept_async(listener.accept().await.unwrap().0).await.unwrap();
         assert_eq!(events.next().await, Signal::Connected { first: false });
+    }
+
+    #[test]
+    fn an_asterisk_that_takes_long_to_start_is_found_within_a_second_of_being_ready() {
+        let mut backoff = Backoff::default();
+        for why in [Why::Refused(503), Why::NoAri] {
+            let waits: Vec<_> = (0..8).map(|_| backoff.next(why.patience(), 0.0)).collect();
+            assert!(waits.iter().all(|wait| *wait <= Duration::from_secs(1)), "{why}: {waits:?}");
+        }
+        assert_eq!(backoff.next(Why::Unauthorized.patience(), 0.0), Duration::from_secs(10));
     }
 
     #[tokio::test]
