@@ -73,9 +73,9 @@ mod tests {
 
     use super::*;
 
-    fn number(min: usize, max: usize) -> Collector {
+    fn number(max: usize) -> Collector {
         let inter_digit = Duration::from_secs(3);
-        Collector::new(KeyPlan::Digits { min, max, terminator: Some('#'), inter_digit })
+        Collector::new(KeyPlan::Digits { max, terminator: Some('#'), inter_digit })
     }
 
     fn at(seconds: u64) -> Moment {
@@ -84,21 +84,21 @@ mod tests {
 
     #[test]
     fn a_number_of_fixed_length_is_complete_with_its_last_key() {
-        let mut keys = number(4, 4);
+        let mut keys = number(4);
         assert_eq!("407".chars().find_map(|k| keys.push(at(1), k)), None);
         assert_eq!(keys.push(at(2), '2'), Some("4072".into()));
     }
 
     #[test]
     fn the_terminator_ends_a_number_and_is_no_part_of_it() {
-        let mut keys = number(1, 8);
+        let mut keys = number(8);
         keys.push(at(1), '4');
         assert_eq!(keys.push(at(2), '#'), Some("4".into()));
     }
 
     #[test]
     fn a_number_ends_when_no_key_follows() {
-        let mut keys = number(1, 8);
+        let mut keys = number(8);
         assert_eq!(keys.deadline(), None, "the first key is waited for by the no-input clock");
         keys.push(at(1), '4');
         keys.push(at(3), '2');
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn nobody_can_type_without_end() {
-        let mut keys = number(1, usize::MAX);
+        let mut keys = number(usize::MAX);
         let complete = (0..1_000).find_map(|_| keys.push(at(1), '1')).expect("complete at the limit");
         assert_eq!(complete.len(), MOST);
     }

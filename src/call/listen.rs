@@ -15,10 +15,8 @@ pub enum KeyPlan {
     Ignore,
     /// The first key is the answer.
     One,
-    /// Keys make a number.
+    /// Keys make a number; one that is too short is for the bot to judge.
     Digits {
-        /// It has at least this many.
-        min: usize,
         /// It is complete with this many.
         max: usize,
         /// A key that ends it; is not part of it.

@@ -136,14 +136,10 @@ pub enum Endpointing {
 /// How to gather keys into digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CollectSpec {
-    /// At least so many digits; from 1.
-    pub min: u8,
-    /// Done as soon as there are so many; `max >= min`.
+    /// Done as soon as there are so many.
     pub max: u8,
     /// The key that ends the number early; it is no part of it.
     pub terminator: Option<char>,
-    /// [`Input::NoInput`] when no key came so many milliseconds after the prompt.
-    pub first_digit_ms: u32,
     /// Done when no key followed the last for so many milliseconds.
     pub inter_digit_ms: u32,
 }

@@ -160,7 +160,6 @@ impl Bot for FlowBot {
 
 fn digits(spec: CollectSpec) -> KeyPlan {
     KeyPlan::Digits {
-        min: usize::from(spec.min),
         max: usize::from(spec.max),
         terminator: spec.terminator,
         inter_digit: Duration::from_millis(u64::from(spec.inter_digit_ms)),

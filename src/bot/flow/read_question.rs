@@ -139,10 +139,8 @@ pub(super) fn collect(_: &str, table: &Table<'_>, cx: &mut Reader) -> Option<Kin
     let question = question(table, grammar, Endpointing::Patient, cx)?;
     let (min, max) = digits?;
     let keys = by_key.then(|| CollectSpec {
-        min,
         max,
         terminator: terminator.map(|key| key.value),
-        first_digit_ms: question.no_input_ms,
         inter_digit_ms: inter_digit.unwrap_or(cx.defaults.inter_digit_ms),
     });
     Some(Kind::Collect { question, keys, digits: (min, max), into: into?, goto })
