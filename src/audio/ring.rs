@@ -12,7 +12,8 @@ use std::task::{Context, Poll};
 use crossbeam_queue::ArrayQueue;
 use futures_util::task::AtomicWaker;
 
-use super::Frame;
+use super::g711::Law;
+use super::{FRAME_SAMPLES, Frame, Rate};
 use crate::time::Moment;
 
 /// What an ear carries. An utterance is `Onset`, then `Audio` (first the pre-roll that lies before the onset),
@@ -64,6 +65,14 @@ impl<T> Shared<T> {
         self.writer.wake();
     }
 
+    /// Adds an item, in the place of the oldest one where there is no other; wakes the reader.
+    fn force_push(&self, item: T) {
+        if self.queue.force_push(item).is_some() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        self.reader.wake();
+    }
+
     fn poll_pop(&self, cx: &mut Context<'_>) -> Poll<Option<T>> {
         if let Some(item) = self.queue.pop() {
             return Poll::Ready(Some(item));
@@ -81,32 +90,108 @@ impl<T> Shared<T> {
 /// Makes an ear that holds `capacity` items.
 #[must_use]
 pub fn ear(capacity: usize) -> (EarWriter, EarReader) {
-    let shared = Shared::new(capacity);
-    (EarWriter(Arc::clone(&shared)), EarReader(shared))
+    Ear::Linear(Shared::new(capacity)).ends()
+}
+
+/// Makes an ear for frames of 8 kHz that holds `capacity` items in half the memory: frames are kept in `law`. Nothing is
+/// lost of audio that came in that law; of what was made up for lost packets no more than the law always takes.
+#[must_use]
+pub fn companded_ear(law: Law, capacity: usize) -> (EarWriter, EarReader) {
+    Ear::Companded(law, Shared::new(capacity)).ends()
+}
+
+#[derive(Clone)]
+enum Ear {
+    Linear(Arc<Shared<EarItem>>),
+    Companded(Law, Arc<Shared<Companded>>),
+}
+
+/// An [`EarItem`] in half the memory.
+enum Companded {
+    Audio([u8; FRAME_SAMPLES]),
+    /// Anything but audio, which is small: moments.
+    Onset(Moment),
+    Pause(Moment),
+    End(Moment),
+}
+
+impl Companded {
+    /// A frame of 16 kHz has no place in such an ear.
+    fn new(law: Law, item: &EarItem) -> Option<Self> {
+        Some(match item {
+            EarItem::Audio(frame) if frame.rate == Rate::Hz8000 => {
+                let mut codes = [0; FRAME_SAMPLES];
+                law.encode_into(&frame.samples, &mut codes);
+                Self::Audio(codes)
+            }
+            EarItem::Audio(_) => return None,
+            EarItem::Onset { at } => Self::Onset(*at),
+            EarItem::Pause { speech_end } => Self::Pause(*speech_end),
+            EarItem::End { speech_end } => Self::End(*speech_end),
+        })
+    }
+
+    fn item(self, law: Law) -> EarItem {
+        match self {
+            Self::Audio(codes) => {
+                let mut frame = Frame::silence(Rate::Hz8000);
+                law.decode_into(&codes, &mut frame.samples);
+                EarItem::Audio(frame)
+            }
+            Self::Onset(at) => EarItem::Onset { at },
+            Self::Pause(speech_end) => EarItem::Pause { speech_end },
+            Self::End(speech_end) => EarItem::End { speech_end },
+        }
+    }
+}
+
+impl Ear {
+    fn ends(self) -> (EarWriter, EarReader) {
+        (EarWriter(self.clone()), EarReader(self))
+    }
+
+    fn close(&self) {
+        match self {
+            Self::Linear(shared) => shared.close(),
+            Self::Companded(_, shared) => shared.close(),
+        }
+    }
 }
 
 /// The media thread's end of an ear.
-pub struct EarWriter(Arc<Shared<EarItem>>);
+pub struct EarWriter(Ear);
 
 impl EarWriter {
-    /// Adds an item; when the ear is full its oldest item is dropped and counted. Never blocks, never allocates.
+    /// Adds an item; when the ear is full its oldest item is dropped and counted, and so is a frame of 16 kHz in a
+    /// companded ear. Never blocks, never allocates.
     pub fn push(&self, item: EarItem) {
-        if self.0.queue.force_push(item).is_some() {
-            self.0.dropped.fetch_add(1, Ordering::Relaxed);
+        match &self.0 {
+            Ear::Linear(shared) => shared.force_push(item),
+            Ear::Companded(law, shared) => match Companded::new(*law, &item) {
+                Some(item) => shared.force_push(item),
+                None => {
+                    shared.dropped.fetch_add(1, Ordering::Relaxed);
+                }
+            },
         }
-        self.0.reader.wake();
     }
 
     /// Items dropped because nobody read them in time.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.0.dropped.load(Ordering::Relaxed)
+        match &self.0 {
+            Ear::Linear(shared) => shared.dropped.load(Ordering::Relaxed),
+            Ear::Companded(_, shared) => shared.dropped.load(Ordering::Relaxed),
+        }
     }
 
     /// Whether everything that was pushed has been taken.
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.queue.is_empty()
+        match &self.0 {
+            Ear::Linear(shared) => shared.queue.is_empty(),
+            Ear::Companded(_, shared) => shared.queue.is_empty(),
+        }
     }
 }
 
@@ -118,24 +203,33 @@ impl Drop for EarWriter {
 
 /// The recogniser's end of an ear. Clones read from the same ear: one at a time, please.
 #[derive(Clone)]
-pub struct EarReader(Arc<Shared<EarItem>>);
+pub struct EarReader(Ear);
 
 impl EarReader {
     /// Takes the next item if there is one. Any thread.
     #[must_use]
     pub fn try_pop(&self) -> Option<EarItem> {
-        self.0.queue.pop()
+        match &self.0 {
+            Ear::Linear(shared) => shared.queue.pop(),
+            Ear::Companded(law, shared) => shared.queue.pop().map(|item| item.item(*law)),
+        }
     }
 
     /// Whether the call has ended: nothing more will come once the ear is empty.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.0.closed.load(Ordering::Acquire)
+        match &self.0 {
+            Ear::Linear(shared) => shared.closed.load(Ordering::Acquire),
+            Ear::Companded(_, shared) => shared.closed.load(Ordering::Acquire),
+        }
     }
 
     /// Waits for the next item; `None` when the call has ended and the ear is empty. One task or thread at a time.
     pub fn poll_pop(&self, cx: &mut Context<'_>) -> Poll<Option<EarItem>> {
-        self.0.poll_pop(cx)
+        match &self.0 {
+            Ear::Linear(shared) => shared.poll_pop(cx),
+            Ear::Companded(law, shared) => shared.poll_pop(cx).map(|item| item.map(|item| item.item(*law))),
+        }
     }
 
     /// [`poll_pop`](Self::poll_pop) as a future.
@@ -145,7 +239,10 @@ impl EarReader {
 
     /// Throws away what is in the ear, as before a new question.
     pub fn clear(&self) {
-        while self.0.queue.pop().is_some() {}
+        match &self.0 {
+            Ear::Linear(shared) => while shared.queue.pop().is_some() {},
+            Ear::Companded(_, shared) => while shared.queue.pop().is_some() {},
+        }
     }
 }
 
@@ -295,8 +392,6 @@ impl TapeReader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audio::Rate;
-
     fn frame(value: i16) -> Frame {
         Frame { rate: Rate::Hz8000, samples: [value; super::super::FRAME_SAMPLES] }
     }
@@ -339,6 +434,29 @@ mod tests {
         assert_eq!(reader.pop().await, Some(EarItem::Onset { at: Moment::ZERO }));
         assert_eq!(reader.pop().await, None);
     }
+
+    #[test]
+    fn a_companded_ear_gives_back_what_came_over_the_telephone() {
+        for law in [Law::Mu, Law::A] {
+            let (writer, reader) = companded_ear(law, 8);
+            let mut heard = Frame::silence(Rate::Hz8000);
+            let codes: Vec<u8> = (0..FRAME_SAMPLES).map(|i| i as u8).collect();
+            law.decode_into(&codes, &mut heard.samples);
+            let at = Moment::from_millis(7);
+            let items = [
+                EarItem::Onset { at },
+                EarItem::Audio(heard),
+                EarItem::Pause { speech_end: at },
+                EarItem::End { speech_end: at },
+            ];
+            items.iter().for_each(|item| writer.push(*item));
+            items.iter().for_each(|item| assert_eq!(reader.try_pop(), Some(*item)));
+            writer.push(EarItem::Audio(Frame::silence(Rate::Hz16000)));
+            assert_eq!((reader.try_pop(), writer.dropped()), (None, 1));
+        }
+        assert!(size_of::<Companded>() * 2 <= size_of::<EarItem>() + 16);
+    }
+
     #[test]
     fn a_full_tape_drops_its_oldest_item_and_counts_it() {
         let (writer, reader) = tape(2);
