@@ -75,8 +75,7 @@ struct Measured {
 /// The media thread with a call for every peer, all of them listening.
 fn measure_media(calls: usize, length: Duration) -> Measured {
     let bind = Ipv4Addr::LOCALHOST.into();
-    let media =
-        Media::start(&MediaConfig { threads: 1, bind, port: 0, advertise: None }).expect("a free port");
+    let media = Media::start(&MediaConfig::new(bind)).expect("a free port");
     let peers = peers(calls);
     let mut to = None;
     let sessions: Vec<_> = peers

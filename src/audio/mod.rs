@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
+pub mod codec;
 pub mod g711;
+pub mod g722;
 pub mod level;
 #[cfg(feature = "opus")]
 pub mod opus;

@@ -10,14 +10,38 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::CallError;
+use crate::audio::codec::Format;
 use crate::asterisk::ari::ops::{Continue, CreateBridge, ExternalMedia, HangupReason};
 use crate::asterisk::ari::{Ari, AriError, BridgeId, ChannelId};
 use crate::id::{CallId, OurId, Part};
-use crate::media::Seat;
+use crate::media::link::SECRET;
+use crate::media::{Invitation, Link, Seat, TransportKind};
 use crate::time::Moment;
 
 /// How long the media channel may take to enter the application; on an idle server it takes 5 ms.
 const MEDIA_CHANNEL_PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long the media connection may take to come; on an idle server it is there before ARI has answered.
+const CONNECTION_PATIENCE: Duration = Duration::from_secs(3);
+
+/// By what a call's audio comes, and how it is coded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MediaPlan {
+    /// The transport.
+    pub transport: TransportKind,
+    /// The format.
+    pub format: Format,
+    /// The section of websocket_client.conf by which Asterisk connects to us.
+    pub websocket_client: String,
+}
+
+impl Default for MediaPlan {
+    /// µ-law over RTP.
+    fn default() -> Self {
+        let (transport, format) = (TransportKind::Rtp, Format::Ulaw);
+        Self { transport, format, websocket_client: "offhook".into() }
+    }
+}
 
 /// Something that happened on one of the call's channels. The engine routes it here from the events socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,38 +108,41 @@ pub struct Leg {
     app: String,
     call: CallId,
     channel: ChannelId,
+    plan: MediaPlan,
     our_address: SocketAddr,
-    peer_address: SocketAddr,
+    peer_address: Option<SocketAddr>,
     /// Whether the caller's channel is not ours to hang up any more: gone, or left to the dialplan.
     released: bool,
 }
 
 impl Leg {
-    /// Creates media channel and bridge for the caller's channel, and joins them. `events` must already receive what
-    /// the engine routes to this call. Nothing is left behind when it fails, but the caller's channel.
+    /// Creates media channel and bridge for the caller's channel, and joins them; gives what the audio comes by as well.
+    /// `events` must already receive what the engine routes to this call. Nothing is left behind when it fails, but the
+    /// caller's channel.
     ///
     /// # Errors
-    /// When Asterisk refuses or does not answer in time, or the caller leaves meanwhile.
+    /// When Asterisk refuses or does not answer or connect in time, or the caller leaves meanwhile.
     pub async fn join(
         ari: &Ari,
         app: &str,
         call: CallId,
         channel: ChannelId,
-        seat: &Seat,
+        plan: &MediaPlan,
+        seat: &mut Seat,
         events: &mut mpsc::Receiver<LegEvent>,
-    ) -> Result<Self, CallError> {
-        let our_address = seat.advertised();
+    ) -> Result<(Self, Link), CallError> {
         let mut leg = Self {
             ari: ari.clone(),
             app: app.to_owned(),
             call,
             channel,
-            our_address,
-            peer_address: our_address,
+            plan: plan.clone(),
+            our_address: seat.advertised(),
+            peer_address: None,
             released: false,
         };
-        match leg.connect(events).await {
-            Ok(()) => Ok(leg),
+        match leg.connect(seat, events).await {
+            Ok(link) => Ok((leg, link)),
             Err(error) => {
                 leg.abandon().await;
                 Err(error)
@@ -123,17 +150,32 @@ impl Leg {
         }
     }
 
-    async fn connect(&mut self, events: &mut mpsc::Receiver<LegEvent>) -> Result<(), CallError> {
+    async fn connect(
+        &mut self,
+        seat: &mut Seat,
+        events: &mut mpsc::Receiver<LegEvent>,
+    ) -> Result<Link, CallError> {
         let (media, bridge) = (self.id(Part::Media), self.id(Part::Bridge));
         let media_id = ChannelId::from(&media);
         let bridge_id = BridgeId::from(&bridge);
-        let wanted = ExternalMedia::rtp(media_id.clone(), &self.app, self.our_address, "ulaw");
+        let invitation = seat.invitation();
+        let wanted = self.wanted(media_id.clone(), &invitation);
         let mixing = CreateBridge { kind: Some("mixing".into()), ..CreateBridge::default() };
         let (channels, bridges) = (self.ari.channels(), self.ari.bridges());
         let (media, bridge) =
             tokio::join!(channels.external_media(&wanted), bridges.create(&bridge_id, &mixing));
         bridge?;
-        self.peer_address = media?.rtp_address().ok_or(CallError::NoMediaAddress)?;
+        let media = media?;
+        let link = match invitation {
+            Invitation::Rtp { .. } => {
+                let named = media.rtp_address().ok_or(CallError::NoMediaAddress)?;
+                self.peer_address = Some(named);
+                seat.link(named)
+            }
+            Invitation::AudioSocket { .. } | Invitation::WebSocketServer { .. } | Invitation::WebSocket => {
+                seat.connected(CONNECTION_PATIENCE).await?
+            }
+        };
         // Asterisk refuses a channel that is not yet in the application: one call in seven, unless we wait.
         let entered = async {
             loop {
@@ -151,7 +193,23 @@ impl Leg {
             .map_err(|_| CallError::MediaChannelLate(MEDIA_CHANNEL_PATIENCE))??;
         self.ari.bridges().add_channel(&bridge_id, &media_id).await?;
         self.ari.bridges().add_channel(&bridge_id, &self.channel).await?;
-        Ok(())
+        Ok(link)
+    }
+
+    /// The media channel that an invitation is about.
+    fn wanted(&self, id: ChannelId, invitation: &Invitation) -> ExternalMedia {
+        let (app, format) = (self.app.as_str(), self.plan.format.name());
+        match invitation {
+            Invitation::Rtp { address } => ExternalMedia::rtp(id, app, *address, format),
+            Invitation::AudioSocket { address, uuid } => {
+                ExternalMedia::audiosocket(id, app, *address, uuid, format)
+            }
+            Invitation::WebSocket => ExternalMedia::websocket_served(id, app, format),
+            Invitation::WebSocketServer { secret, .. } => {
+                let client = self.plan.websocket_client.as_str();
+                ExternalMedia::websocket_dialled(id, app, client, (SECRET, secret), format)
+            }
+        }
     }
 
     fn id(&self, part: Part) -> OurId {
@@ -188,10 +246,16 @@ impl Leg {
         self.our_address
     }
 
-    /// Where the caller's audio comes from, and where the bot's goes.
+    /// Where the caller's audio comes from over RTP, and where the bot's goes; [`None`] on other transports.
     #[must_use]
-    pub fn peer_address(&self) -> SocketAddr {
+    pub fn peer_address(&self) -> Option<SocketAddr> {
         self.peer_address
+    }
+
+    /// By what the audio comes, and how it is coded.
+    #[must_use]
+    pub fn media_plan(&self) -> &MediaPlan {
+        &self.plan
     }
 
     /// Answers.

@@ -39,7 +39,7 @@ pub mod snapshot;
 pub mod speaker;
 
 pub use journal::{Journal, Note};
-pub use leg::{Gone, Leg, LegEvent};
+pub use leg::{Gone, Leg, LegEvent, MediaPlan};
 pub use listen::{Heard, KeyPlan, Listen};
 pub use prompt::{Part, Prompt};
 pub use snapshot::Snapshot;

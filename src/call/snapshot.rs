@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Facts, Leg};
 use crate::id::CallId;
+use crate::media::TransportKind;
 
 /// A call at one step of its dialog, as one plain value: what a process that did not see the call begin needs to go
 /// on with it. A few hundred bytes as JSON; written at every step, so never more than one step old.
@@ -23,10 +24,15 @@ pub struct Snapshot {
     pub media: String,
     /// Id of the bridge.
     pub bridge: String,
-    /// Where Asterisk sends the caller's audio: the address of our media thread's socket.
+    /// By what the audio comes. A process that takes the call up goes on with the media channel over RTP; over the others it
+    /// makes a new one, since Asterisk ends the media channel with its connection.
+    pub transport: TransportKind,
+    /// How it is coded: Asterisk's name of the format.
+    pub format: String,
+    /// Where Asterisk sends the caller's audio: our UDP port over RTP, our listener where Asterisk connects to us.
     pub our_address: SocketAddr,
-    /// Where it comes from, and where the bot's audio goes.
-    pub peer_address: SocketAddr,
+    /// Where it comes from over RTP, and where the bot's audio goes.
+    pub peer_address: Option<SocketAddr>,
     /// Whether we called.
     pub outbound: bool,
     /// Whether the call has been answered.
@@ -47,7 +53,7 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// The layout that this version of Offhook writes.
-    pub const VERSION: u32 = 1;
+    pub const VERSION: u32 = 2;
 
     pub(super) fn new(
         facts: &Facts,
@@ -63,6 +69,8 @@ impl Snapshot {
             channel: leg.channel().to_owned(),
             media: leg.media_channel(),
             bridge: leg.bridge(),
+            transport: leg.media_plan().transport,
+            format: leg.media_plan().format.name().to_owned(),
             our_address: leg.our_address(),
             peer_address: leg.peer_address(),
             outbound: facts.outbound,

@@ -13,6 +13,8 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::asterisk::secret::Secret;
+use crate::audio::codec::Format;
+use crate::media::TransportKind;
 
 /// A configuration that cannot be used. The sentence says where, what, and what is accepted instead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -20,7 +22,7 @@ use crate::asterisk::secret::Secret;
 pub struct ConfigError(String);
 
 impl ConfigError {
-    fn new(text: impl Into<String>) -> Self {
+    pub(super) fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 }
@@ -99,19 +101,118 @@ impl AsteriskSection {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MediaSection {
-    /// The address that our RTP sockets bind.
+    /// By what calls' audio comes, where a bot says nothing else.
+    pub transport: Choice<TransportKind>,
+    /// How it is coded, where a bot says nothing else.
+    pub format: Choice<Format>,
+    /// The address that our sockets bind.
     pub bind: IpAddr,
     /// The address that Asterisk is told to send to, where it is another one (NAT, containers).
     pub advertise: Option<IpAddr>,
     /// UDP port of the first media thread; the next ones follow. 0 takes any.
     pub port: u16,
+    /// Whether RTP calls share the threads' ports or have one each.
+    pub rtp: RtpPorts,
+    /// The UDP ports for `rtp = "ports"`.
+    pub ports: PortRange,
+    /// TCP port of the AudioSocket listener. 0 takes any.
+    pub audiosocket_port: u16,
+    /// TCP port of the WebSocket listener. 0 takes any.
+    pub websocket_port: u16,
+    /// The section of websocket_client.conf by which Asterisk connects to that listener.
+    pub websocket_client: String,
     /// Media threads; 0 is one per core.
     pub threads: usize,
 }
 
 impl Default for MediaSection {
     fn default() -> Self {
-        Self { bind: IpAddr::from([127, 0, 0, 1]), advertise: None, port: 40_000, threads: 0 }
+        Self {
+            transport: Choice::Auto,
+            format: Choice::Auto,
+            bind: IpAddr::from([127, 0, 0, 1]),
+            advertise: None,
+            port: 40_000,
+            rtp: RtpPorts::Shared,
+            ports: PortRange { first: 41_000, last: 41_999 },
+            audiosocket_port: 9_092,
+            websocket_port: 9_093,
+            websocket_client: "offhook".into(),
+            threads: 0,
+        }
+    }
+}
+
+/// Something named, or what suits best.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Choice<T> {
+    /// What suits best.
+    #[default]
+    Auto,
+    /// This.
+    Named(T),
+}
+
+/// Where the packets of RTP calls come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RtpPorts {
+    /// One port per media thread: the source address tells the calls apart.
+    Shared,
+    /// One port per call, for a NAT between Asterisk and us that rewrites source addresses.
+    Ports,
+}
+
+/// Ports in a row, as `41000-41999`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct PortRange {
+    /// The first.
+    pub first: u16,
+    /// The last.
+    pub last: u16,
+}
+
+impl TryFrom<String> for PortRange {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let parse = || {
+            let (first, last) = text.split_once('-')?;
+            let range = Self { first: first.trim().parse().ok()?, last: last.trim().parse().ok()? };
+            (range.first > 0 && range.first <= range.last).then_some(range)
+        };
+        parse().ok_or_else(|| {
+            format!("`{text}` is no range of ports: write the first and the last one, as \"41000-41999\"")
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Choice<TransportKind> {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(from)?;
+        let named = TransportKind::ALL.into_iter().find(|kind| kind.name() == name);
+        match named {
+            Some(kind) => Ok(Self::Named(kind)),
+            None if name == "auto" => Ok(Self::Auto),
+            None => Err(serde::de::Error::custom(format!(
+                "`{name}` is no transport: accepted are auto, rtp, audiosocket, websocket and websocket-server"
+            ))),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Choice<Format> {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(from)?;
+        if name == "auto" {
+            return Ok(Self::Auto);
+        }
+        name.parse().map(Self::Named).map_err(|_| {
+            serde::de::Error::custom(format!(
+                "`{name}` is no audio format: accepted are auto, ulaw, alaw, slin, slin16, g722 and opus"
+            ))
+        })
     }
 }
 
@@ -234,6 +335,12 @@ pub struct BotSection {
     /// Its voice.
     #[serde(default)]
     pub voice: Option<String>,
+    /// By what its calls' audio comes, where that is not what [media] says.
+    #[serde(default)]
+    pub transport: Option<Choice<TransportKind>>,
+    /// How it is coded, where that is not what [media] says.
+    #[serde(default)]
+    pub format: Option<Choice<Format>>,
 }
 
 /// Environment variables that begin with `OFFHOOK_` and are no configuration keys.
@@ -331,7 +438,8 @@ fn sub_table<'a>(table: &'a mut toml::Table, name: &str) -> Option<&'a mut toml:
 
 /// A number or a truth value where it looks like one; text otherwise, and always for what is text by nature.
 fn as_toml(key: &str, value: &str) -> toml::Value {
-    let is_text = ["password", "user", "app", "bot", "voice", "goodbye"].contains(&key);
+    let is_text =
+        ["password", "user", "app", "bot", "voice", "goodbye", "ports", "websocket_client"].contains(&key);
     match (is_text, value.parse::<i64>(), value.parse::<bool>()) {
         (false, Ok(number), _) => toml::Value::Integer(number),
         (false, _, Ok(truth)) => toml::Value::Boolean(truth),
@@ -394,6 +502,28 @@ mod tests {
         assert!(error.to_string().contains("OFFHOOK_MEDAI_PORT"));
         let error = parse("", &[("OFFHOOK_MEDIA_PORT", "many")]).expect_err("no number");
         assert!(error.to_string().contains("OFFHOOK_MEDIA_PORT"), "{error}");
+    }
+
+    #[test]
+    fn transports_and_formats_are_named_as_asterisk_names_them() {
+        let text = "[media]\ntransport = 'websocket-server'\nformat = 'slin16'\nports = '5000-5009'\n\
+                    [bots.desk]\nflow = 'desk.toml'\ntransport = 'auto'\n";
+        let config = parse(text, &[("OFFHOOK_BOTS_DESK_FORMAT", "g722")]).expect("valid");
+        assert_eq!(config.media.transport, Choice::Named(TransportKind::WebsocketServer));
+        assert_eq!(config.media.format, Choice::Named(Format::Slin16));
+        assert_eq!(config.media.ports, PortRange { first: 5_000, last: 5_009 });
+        assert_eq!(config.bots["desk"].transport, Some(Choice::Auto));
+        assert_eq!(config.bots["desk"].format, Some(Choice::Named(Format::G722)));
+        for (wrong, accepted) in [
+            ("transport = 'tcp'", "audiosocket, websocket and websocket-server"),
+            ("format = 'mp3'", "slin16, g722 and opus"),
+            ("ports = '5000'", "41000-41999"),
+            ("ports = '6000-5000'", "41000-41999"),
+            ("rtp = 'many'", "`shared`"),
+        ] {
+            let error = parse(&format!("[media]\n{wrong}\n"), &[]).expect_err(wrong).to_string();
+            assert!(error.contains(":2: ") && error.contains(accepted), "{error}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! - [`config`]: what it is told;
 //! - `dispatch`: events of Asterisk to the calls that they are for (`switchboard`); what is left over is cleared;
+//! - [`transports`]: by what each bot's calls get their audio;
 //! - `serve`: one call from the first event to the last record;
 //! - `records`: what is kept of it; `voices`: what can be said.
 //!
@@ -22,7 +23,7 @@ use crate::asterisk::ari::{Ari, AriConfig, AriError, ChannelId};
 use crate::bot::AnyBot;
 use crate::call::{Facts, Gone, Journal, LegEvent};
 use crate::id::{CallId, OurId, Part};
-use crate::media::{Media, MediaConfig, MediaError};
+use crate::media::{Media, MediaConfig, MediaError, TransportKind};
 use crate::speech::{Recognizer, SpeechError};
 use crate::store::recording::Recordings;
 use crate::store::{Disposition, Store, StoreError};
@@ -34,12 +35,15 @@ mod dispatch;
 mod records;
 mod serve;
 mod switchboard;
+pub mod transports;
 mod voices;
 
 pub use config::{Config, ConfigError};
 pub use voices::EngineVoices;
 
+use config::RtpPorts;
 use switchboard::{Line, Switchboard};
+use transports::{Abilities, Transports};
 
 /// How long Asterisk may take to be there at the start.
 const START_PATIENCE: Duration = Duration::from_secs(10);
@@ -133,6 +137,7 @@ struct Shared {
     ari: Ari,
     app: String,
     media: Media,
+    transports: Transports,
     services: Services,
     store: Store,
     recordings: Option<Recordings>,
@@ -156,15 +161,8 @@ impl Engine {
         let ari = Ari::new(AriConfig::new(&section.url, &section.user, section.password()?))?;
         // Asked before anything else is opened: most of what can be wrong shows here, with a reason.
         ari.asterisk().ping().await?;
-        let media = Media::start(&MediaConfig {
-            threads: match config.media.threads {
-                0 => std::thread::available_parallelism().map_or(1, usize::from),
-                some => some,
-            },
-            bind: config.media.bind,
-            port: config.media.port,
-            advertise: config.media.advertise,
-        })?;
+        let transports = Transports::choose(&config, &Abilities::of(&ari).await?)?;
+        let media = Media::start(&media_config(&config, &transports))?;
         let store = Store::open(&config.store.path, config.store.numbers).await?;
         let recordings = config.recording.folder.as_ref().map(Recordings::open).transpose()?;
         let app = config.asterisk.app.clone();
@@ -173,6 +171,7 @@ impl Engine {
             ari,
             app,
             media,
+            transports,
             services,
             store,
             recordings,
@@ -305,6 +304,24 @@ impl Engine {
         if let Err(error) = shared.store.close().await {
             tracing::error!(%error, "the last records could not be written");
         }
+    }
+}
+
+/// The sockets and threads that the transports take.
+fn media_config(config: &Config, transports: &Transports) -> MediaConfig {
+    let media = &config.media;
+    let listener = |kind, port| transports.uses(kind).then_some(port);
+    MediaConfig {
+        threads: match media.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            some => some,
+        },
+        bind: media.bind,
+        port: media.port,
+        advertise: media.advertise,
+        rtp_ports: (media.rtp == RtpPorts::Ports).then_some(media.ports.first..=media.ports.last),
+        audiosocket: listener(TransportKind::Audiosocket, media.audiosocket_port),
+        websocket: listener(TransportKind::WebsocketServer, media.websocket_port),
     }
 }
 

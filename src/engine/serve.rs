@@ -122,9 +122,12 @@ async fn connect(
     records: &Arc<Records>,
 ) -> Result<(Call, Lease), CallError> {
     let id = facts.id;
-    let seat = shared.media.reserve();
-    let leg = Leg::join(&shared.ari, &shared.app, id, channel, &seat, &mut events).await?;
-    let mut attach = Attach::new(id, leg.peer_address(), Box::new(WebRtcVad::new(Rate::Hz8000)));
+    let plan = shared.transports.plan_of(&facts.bot);
+    let mut seat = shared.media.reserve_for(plan.transport, plan.format)?;
+    let (leg, link) =
+        Leg::join(&shared.ari, &shared.app, id, channel, plan, &mut seat, &mut events).await?;
+    let mut attach = Attach::new(id, link, Box::new(WebRtcVad::new(Rate::Hz8000)));
+    attach.format = plan.format;
     attach.tape = shared.recordings.is_some();
     let MediaSession { events: media_events, ear, voice, control, tape, lease } =
         match shared.media.attach(seat, attach) {
@@ -143,6 +146,7 @@ async fn connect(
         let opened = recognizer.open(id, ear.clone(), Rate::Hz8000);
         opened.inspect_err(|error| tracing::error!(call = %id, %error, "the call has no recogniser")).ok()
     });
+    let rate = plan.format.rate();
     let voices: Arc<dyn crate::call::Voices> = Arc::clone(&shared.services.voices) as _;
     let call = Call::new(CallParts {
         facts,
@@ -151,7 +155,7 @@ async fn connect(
         media_events,
         control,
         recognizer,
-        speaker: Speaker::new(voice, voices, Rate::Hz8000),
+        speaker: Speaker::new(voice, voices, rate),
         journal: Arc::clone(records) as _,
     });
     Ok((call, lease))

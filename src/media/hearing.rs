@@ -3,10 +3,12 @@
 
 use std::time::Duration;
 
+use super::playout::samples_per_tick;
+use crate::audio::codec::{Decoder, Format};
 use crate::audio::g711::Law;
+use crate::audio::resample::Down2;
 use crate::audio::ring::{EarItem, EarWriter};
 use crate::audio::{FRAME_SAMPLES, Frame, Rate};
-use crate::rtp::PayloadType;
 use crate::time::Moment;
 use crate::turn::{TurnSignal, TurnTaker};
 
@@ -17,8 +19,14 @@ pub(super) const PRE_ROLL: Duration = Duration::from_millis(300);
 /// Frames remembered: the pre-roll and the longest time that an onset may take to be noticed.
 const REMEMBERED: usize = 64;
 
-/// A frame as it came, in the law of the call: half the size, and nothing is lost.
-type Companded = [u8; FRAME_SAMPLES];
+/// Samples in 20 ms at the highest rate.
+const MOST_SAMPLES: usize = 2 * FRAME_SAMPLES;
+
+/// The longest packet of Opus: 120 ms.
+const LONGEST_PACKET: usize = 1_920;
+
+/// Bytes that are decoded at a time where a payload may be cut anywhere between samples.
+const PIECE: usize = 640;
 
 /// Lost audio is concealed for this many frames; what is longer is a hole.
 const CONCEALED: u32 = 5;
@@ -49,46 +57,90 @@ impl Signals {
     }
 }
 
-/// One call's way from payload to turn and ear.
+/// One call's way from payload to turn and ear. Works in pieces of 20 ms: the turn is taken at 8 kHz, the ear gets 8 kHz or
+/// what came.
 pub(super) struct Hearing {
     pub(super) turn: TurnTaker,
     ear: EarWriter,
     in_utterance: bool,
-    /// What frames are remembered in.
-    law: Law,
-    remembered: Box<[(Moment, Companded); REMEMBERED]>,
-    /// Frames ever remembered; the place of the next one, modulo [`REMEMBERED`].
-    next: usize,
-    /// Frames of `remembered` that are not in the ear.
+    decoder: Decoder,
+    /// The rate of what is decoded.
+    rate: Rate,
+    /// The rate that the ear wants; never above `rate`.
+    ear_rate: Rate,
+    down: Down2,
+    past: Past,
+    /// Frames of `past` that are not in the ear.
     fresh: usize,
-    partial: Frame,
+    partial: [i16; MOST_SAMPLES],
     filled: usize,
     /// Any of `partial` is made up.
     partly_lost: bool,
-    last: Frame,
+    last: [i16; MOST_SAMPLES],
     /// Ticks in a row without a frame.
     dry_ticks: u32,
     /// Frames that the turn was told are missing, not yet made good by lost ones.
     told_missing: u32,
+    /// Payloads that could not be decoded.
+    undecodable: u64,
+}
+
+/// What was heard last, companded: half the size, and of G.711 nothing is lost.
+struct Past {
+    law: Law,
+    /// Samples in a piece.
+    piece: usize,
+    at: Box<[Moment; REMEMBERED]>,
+    codes: Box<[u8]>,
+    /// Pieces ever remembered; the place of the next one, modulo [`REMEMBERED`].
+    next: usize,
+}
+
+impl Past {
+    fn new(law: Law, rate: Rate) -> Self {
+        let piece = samples_per_tick(rate);
+        let codes = vec![0; piece * REMEMBERED].into_boxed_slice();
+        Self { law, piece, at: Box::new([Moment::ZERO; REMEMBERED]), codes, next: 0 }
+    }
+
+    fn remember(&mut self, now: Moment, samples: &[i16]) {
+        let place = self.next % REMEMBERED;
+        self.at[place] = now;
+        self.law.encode_into(samples, &mut self.codes[place * self.piece..(place + 1) * self.piece]);
+        self.next = self.next.wrapping_add(1);
+    }
+
+    /// When the piece `back` pieces ago came (1 is the last one), and its samples.
+    fn recall(&self, back: usize, out: &mut [i16; MOST_SAMPLES]) -> Moment {
+        let place = self.next.wrapping_sub(back) % REMEMBERED;
+        self.law.decode_into(&self.codes[place * self.piece..(place + 1) * self.piece], &mut out[..self.piece]);
+        self.at[place]
+    }
 }
 
 impl Hearing {
-    pub(super) fn new(turn: TurnTaker, ear: EarWriter, law: Law) -> Self {
-        let silence = Frame::silence(Rate::Hz8000);
+    /// `ear_rate` is what the ear gets where the call has that much.
+    pub(super) fn new(turn: TurnTaker, ear: EarWriter, decoder: Decoder, ear_rate: Rate) -> Self {
+        let format = decoder.format();
+        let ear_rate = ear_rate.min(format.rate());
+        let law = if format == Format::Alaw { Law::A } else { Law::Mu };
         Self {
             turn,
             ear,
             in_utterance: false,
-            law,
-            remembered: Box::new([(Moment::ZERO, [0; FRAME_SAMPLES]); REMEMBERED]),
-            next: 0,
+            decoder,
+            rate: format.rate(),
+            ear_rate,
+            down: Down2::new(),
+            past: Past::new(law, ear_rate),
             fresh: 0,
-            partial: silence,
+            partial: [0; MOST_SAMPLES],
             filled: 0,
             partly_lost: false,
-            last: silence,
+            last: [0; MOST_SAMPLES],
             dry_ticks: 0,
             told_missing: 0,
+            undecodable: 0,
         }
     }
 
@@ -96,27 +148,72 @@ impl Hearing {
         self.ear.dropped()
     }
 
-    /// A packet's audio. Calls `heard` with every frame that it completes.
+    pub(super) const fn undecodable(&self) -> u64 {
+        self.undecodable
+    }
+
+    /// A payload in the call's format. Calls `heard` with every 20 ms that it completes, at 8 kHz.
     pub(super) fn audio(
         &mut self,
         now: Moment,
-        payload_type: PayloadType,
-        mut payload: &[u8],
+        payload: &[u8],
         signals: &mut Signals,
         heard: &mut dyn FnMut(&Frame),
     ) {
-        let law = if payload_type == PayloadType::PCMA { Law::A } else { Law::Mu };
         self.told_missing = 0;
-        while !payload.is_empty() {
-            let taken = law.decode_into(payload, &mut self.partial.samples[self.filled..]);
-            payload = &payload[taken..];
+        let mut samples = [0; LONGEST_PACKET];
+        // Opus has packets; everything else can be cut where one likes.
+        let piece = if self.decoder.format() == Format::Opus { payload.len().max(1) } else { PIECE };
+        for piece in payload.chunks(piece) {
+            match self.decoder.decode(piece, &mut samples) {
+                Ok(count) => self.samples(now, &samples[..count], signals, heard),
+                Err(_) => self.undecodable += 1,
+            }
+        }
+    }
+
+    /// A payload in a law that is not the call's format: a packet says what it is, whatever was agreed.
+    pub(super) fn other_law(
+        &mut self,
+        now: Moment,
+        law: Law,
+        payload: &[u8],
+        signals: &mut Signals,
+        heard: &mut dyn FnMut(&Frame),
+    ) {
+        self.told_missing = 0;
+        let mut samples = [0; PIECE];
+        for piece in payload.chunks(PIECE) {
+            let count = law.decode_into(piece, &mut samples);
+            if self.rate == Rate::Hz8000 {
+                self.samples(now, &samples[..count], signals, heard);
+            } else {
+                // Rare enough to be done without a filter: what is asked for comes, but from an old Asterisk.
+                for sample in &samples[..count] {
+                    self.samples(now, &[*sample; 2], signals, heard);
+                }
+            }
+        }
+    }
+
+    fn samples(
+        &mut self,
+        now: Moment,
+        mut samples: &[i16],
+        signals: &mut Signals,
+        heard: &mut dyn FnMut(&Frame),
+    ) {
+        while !samples.is_empty() {
+            let taken = samples.len().min(samples_per_tick(self.rate) - self.filled);
+            self.partial[self.filled..self.filled + taken].copy_from_slice(&samples[..taken]);
+            samples = &samples[taken..];
             self.filled += taken;
             self.complete(now, signals, heard);
         }
     }
 
-    /// Audio that is missing: `lost` packets are concealed by the last frame, fading; what was never sent is
-    /// silence.
+    /// Audio that is missing, in samples of 8 kHz: `lost` packets are concealed by the last frame, fading; what was
+    /// never sent is silence.
     pub(super) fn missing(
         &mut self,
         now: Moment,
@@ -126,17 +223,18 @@ impl Hearing {
         heard: &mut dyn FnMut(&Frame),
     ) {
         let most = if lost { CONCEALED } else { MADE_UP }.saturating_sub(self.told_missing);
-        let mut left = samples.min(most * FRAME_SAMPLES as u32) as usize;
+        let per_tick = samples_per_tick(self.rate);
+        let mut left = samples.min(most * FRAME_SAMPLES as u32) as usize * per_tick / FRAME_SAMPLES;
         let mut gain = 0.7_f32;
         while left > 0 {
-            let taken = left.min(FRAME_SAMPLES - self.filled);
+            let taken = left.min(per_tick - self.filled);
             for at in self.filled..self.filled + taken {
                 #[expect(
                     clippy::cast_possible_truncation,
                     reason = "a sample times less than one is a sample"
                 )]
-                let made_up = if lost { (f32::from(self.last.samples[at]) * gain) as i16 } else { 0 };
-                self.partial.samples[at] = made_up;
+                let made_up = if lost { (f32::from(self.last[at]) * gain) as i16 } else { 0 };
+                self.partial[at] = made_up;
             }
             self.partly_lost |= lost;
             self.filled += taken;
@@ -187,33 +285,47 @@ impl Hearing {
         self.in_utterance = true;
         self.ear.push(EarItem::Onset { at: onset });
         let from = onset - PRE_ROLL;
+        let mut samples = [0; MOST_SAMPLES];
         for back in (1..=self.fresh).rev() {
-            let (at, frame) = &self.remembered[self.next.wrapping_sub(back) % REMEMBERED];
-            if *at > from {
-                let mut audio = Frame::silence(Rate::Hz8000);
-                self.law.decode_into(frame, &mut audio.samples);
-                self.ear.push(EarItem::Audio(audio));
+            if self.past.recall(back, &mut samples) > from {
+                self.into_ear(&samples);
             }
         }
         self.fresh = 0;
     }
 
+    /// 20 ms at the ear's rate: one frame of 8 kHz or two of 16.
+    fn into_ear(&self, samples: &[i16; MOST_SAMPLES]) {
+        let (rate, per_tick) = (self.ear_rate, samples_per_tick(self.ear_rate));
+        for samples in samples[..per_tick].as_chunks::<FRAME_SAMPLES>().0 {
+            self.ear.push(EarItem::Audio(Frame { rate, samples: *samples }));
+        }
+    }
+
     /// Lets `partial` go when it is full.
     fn complete(&mut self, now: Moment, signals: &mut Signals, heard: &mut dyn FnMut(&Frame)) {
-        if self.filled < FRAME_SAMPLES {
+        let per_tick = samples_per_tick(self.rate);
+        if self.filled < per_tick {
             return;
         }
         self.filled = 0;
         self.dry_ticks = 0;
-        let frame = self.partial;
-        self.last = frame;
+        self.last = self.partial;
+        let mut frame = Frame::silence(Rate::Hz8000);
+        match self.rate {
+            Rate::Hz8000 => frame.samples.copy_from_slice(&self.partial[..FRAME_SAMPLES]),
+            Rate::Hz16000 => {
+                self.down.process(&self.partial, &mut frame.samples);
+            }
+        }
+        let mut for_ear = self.partial;
+        if self.ear_rate != self.rate {
+            for_ear[..FRAME_SAMPLES].copy_from_slice(&frame.samples);
+        }
         if self.in_utterance {
-            self.ear.push(EarItem::Audio(frame));
+            self.into_ear(&for_ear);
         } else {
-            let (at, place) = &mut self.remembered[self.next % REMEMBERED];
-            *at = now;
-            self.law.encode_into(&frame.samples, place);
-            self.next = self.next.wrapping_add(1);
+            self.past.remember(now, &for_ear[..samples_per_tick(self.ear_rate)]);
             self.fresh = (self.fresh + 1).min(REMEMBERED);
         }
         heard(&frame);

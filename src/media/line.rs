@@ -8,45 +8,52 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::hearing::{Hearing, Signals};
-use super::playout::{Notice, Playout};
+use super::playout::{Block, Notice, Outgoing, Playout};
 use super::stats::MediaStats;
+use super::tape::Tape;
+use super::transport::Transport;
+use super::transport::audiosocket::Said;
 use super::{CallShared, Command, MediaEvent};
+use crate::audio::Frame;
+use crate::audio::codec::{Encoder, Format};
 use crate::audio::g711::Law;
-use crate::audio::ring::{PlayId, TapeItem, TapeWriter};
-use crate::audio::{FRAME_SAMPLES, Frame, Rate};
+use crate::audio::ring::PlayId;
 use crate::id::CallId;
 use crate::rtp::PayloadType;
 use crate::rtp::event::{Key, KeyReader};
 use crate::rtp::packet::HEADER_LEN;
-use crate::rtp::sender::Sender;
-use crate::rtp::stream::{Piece, ReceiveStream};
+use crate::rtp::stream::Piece;
 use crate::time::Moment;
 use crate::turn::TurnSignal;
 
-/// Length of every packet that we send.
-pub(super) const PACKET_LEN: usize = HEADER_LEN + FRAME_SAMPLES;
+/// The longest payload of 20 ms: linear audio at 16 kHz.
+const LONGEST_PAYLOAD: usize = 640;
+
+/// The longest datagram that we send.
+pub(super) const LONGEST_PACKET: usize = HEADER_LEN + LONGEST_PAYLOAD;
 
 /// A call from which nothing came for this long is told to be quiet.
 const QUIET: Duration = Duration::from_secs(3);
 
-/// A skipped time longer than this is cut on the tape.
-const MAX_TAPE_GAP: u64 = 500;
+/// How long a key that came in the stream lasted, where the transport does not tell.
+const UNTOLD_KEY: Duration = Duration::from_millis(100);
 
 /// One call.
 pub(super) struct Line {
     pub(super) call: CallId,
     pub(super) key: u64,
+    /// Where its datagrams go; of no meaning for streams.
     pub(super) peer: SocketAddr,
     pub(super) shared: Arc<CallShared>,
-    law: Law,
-    stream: ReceiveStream,
-    sender: Sender,
+    transport: Transport,
     talk: Talk,
 }
 
-/// All of a call but its stream, so that the stream can hand its pieces over.
+/// All of a call but its transport, so that the transport can hand its pieces over.
 struct Talk {
-    law: Law,
+    encoder: Encoder,
+    /// The number of the frame that was taken last.
+    newest: u32,
     keys: KeyReader,
     hearing: Hearing,
     playout: Playout,
@@ -62,51 +69,35 @@ struct Outlet {
     dropped: u64,
 }
 
-/// The caller's frames wait here for the tick that takes them on tape.
-struct Tape {
-    writer: TapeWriter,
-    waiting: [Frame; WAITING],
-    count: usize,
-}
-
-const WAITING: usize = 3;
-
 /// What a line is made of.
 pub(super) struct LineParts {
     pub(super) call: CallId,
     pub(super) key: u64,
     pub(super) peer: SocketAddr,
-    pub(super) law: Law,
-    pub(super) key_events: PayloadType,
+    pub(super) transport: Transport,
+    pub(super) encoder: Encoder,
     pub(super) hearing: Hearing,
     pub(super) playout: Playout,
-    pub(super) tape: Option<TapeWriter>,
+    pub(super) tape: Option<Tape>,
     pub(super) events: mpsc::Sender<MediaEvent>,
     pub(super) shared: Arc<CallShared>,
 }
 
 impl Line {
     pub(super) fn new(now: Moment, parts: LineParts) -> Self {
-        let payload_type = match parts.law {
-            Law::Mu => PayloadType::PCMU,
-            Law::A => PayloadType::PCMA,
-        };
-        let silence = Frame::silence(Rate::Hz8000);
-        let tape = parts.tape.map(|writer| Tape { writer, waiting: [silence; WAITING], count: 0 });
         Self {
             call: parts.call,
             key: parts.key,
             peer: parts.peer,
             shared: parts.shared,
-            law: parts.law,
-            stream: ReceiveStream::new(parts.key_events),
-            sender: Sender::new(payload_type),
+            transport: parts.transport,
             talk: Talk {
-                law: parts.law,
+                encoder: parts.encoder,
+                newest: 0,
                 keys: KeyReader::default(),
                 hearing: parts.hearing,
                 playout: parts.playout,
-                tape,
+                tape: parts.tape,
                 events: Outlet { events: parts.events, dropped: 0 },
                 heard_at: now,
                 quiet: false,
@@ -117,18 +108,63 @@ impl Line {
 
     /// A datagram came from this call's peer.
     pub(super) fn packet(&mut self, now: Moment, datagram: &[u8]) {
-        self.talk.alive(now);
-        self.stream.receive(now, datagram, &mut |piece| self.talk.piece(now, piece));
+        let Self { transport, talk, .. } = self;
+        if let Transport::Rtp(rtp) = transport {
+            talk.alive(now);
+            rtp.stream.receive(now, datagram, &mut |piece| talk.piece(now, piece));
+        }
+    }
+
+    /// Bytes came on this call's stream; whether it may go on.
+    pub(super) fn bytes(&mut self, now: Moment, bytes: &[u8]) -> bool {
+        let Self { transport, talk, .. } = self;
+        talk.alive(now);
+        match transport {
+            Transport::Rtp(_) => false,
+            Transport::AudioSocket(socket) => socket.reader.read(bytes, &mut |said| match said {
+                Said::Audio(payload) => talk.audio(now, payload),
+                Said::Key(key) => talk.key(now, key),
+                Said::Broken => talk.stats.stream.malformed += 1,
+                Said::Uuid(_) | Said::HangUp => {}
+            }),
+        }
+    }
+
+    /// What is to be written to this call's stream, in one go.
+    pub(super) fn pending(&self) -> &[u8] {
+        match &self.transport {
+            Transport::Rtp(_) => &[],
+            Transport::AudioSocket(socket) => socket.outbox.pending(),
+        }
+    }
+
+    /// So many of the pending bytes have been written.
+    pub(super) fn written(&mut self, count: usize) {
+        match &mut self.transport {
+            Transport::Rtp(_) => {}
+            Transport::AudioSocket(socket) => socket.outbox.written(count),
+        }
+    }
+
+    /// Puts the last words to the far end into [`pending`](Self::pending).
+    pub(super) fn farewell(&mut self) {
+        match &mut self.transport {
+            Transport::Rtp(_) => {}
+            Transport::AudioSocket(socket) => socket.farewell(),
+        }
     }
 
     /// When [`wait_over`](Self::wait_over) should be called; [`None`] while no packet is waited for.
     pub(super) fn due(&self, now: Moment) -> Option<Moment> {
-        self.stream.due(now)
+        if let Transport::Rtp(rtp) = &self.transport { rtp.stream.due(now) } else { None }
     }
 
     /// A packet may have been waited for long enough.
     pub(super) fn wait_over(&mut self, now: Moment) {
-        self.stream.poll(now, &mut |piece| self.talk.piece(now, piece));
+        let Self { transport, talk, .. } = self;
+        if let Transport::Rtp(rtp) = transport {
+            rtp.stream.poll(now, &mut |piece| talk.piece(now, piece));
+        }
     }
 
     /// The bot wants something.
@@ -145,38 +181,62 @@ impl Line {
             Command::Announce(play, how) => self.talk.playout.announce(play, how),
             Command::Flush(play) => self.talk.flush(now, play),
             Command::Key(at) => {
-                self.stream.key_reported(at);
-                let mut signals = Signals::default();
-                self.talk.hearing.turn.key(at, &mut |signal| signals.push(signal));
-                self.talk.act(now, &signals);
+                if let Transport::Rtp(rtp) = &mut self.transport {
+                    rtp.stream.key_reported(at);
+                }
+                self.talk.key_down(now, at);
             }
         }
     }
 
-    /// Every 20 ms: the packet to send. `skipped` ticks before this one were missed; they are gone.
-    pub(super) fn tick(&mut self, now: Moment, skipped: u64, packet: &mut [u8; PACKET_LEN]) {
+    /// Every 20 ms. `skipped` ticks before this one were missed; they are gone. Gives the length of the datagram that it
+    /// wrote into `packet`, 0 where [`pending`](Self::pending) is to be written instead.
+    pub(super) fn tick(&mut self, now: Moment, skipped: u64, packet: &mut [u8; LONGEST_PACKET]) -> usize {
         self.talk.skip(skipped);
-        self.sender.skip(skipped, FRAME_SAMPLES as u32);
         self.wait_over(now);
-        let frame = self.talk.tick(now);
-        let header = self.sender.next(FRAME_SAMPLES as u32);
-        packet[..HEADER_LEN].copy_from_slice(&header.to_bytes());
-        self.law.encode_into(&frame.samples, &mut packet[HEADER_LEN..]);
+        self.talk.tick(now);
+        let Self { transport, talk, .. } = self;
+        match transport {
+            Transport::Rtp(rtp) => {
+                let out = talk.next(now);
+                let header = rtp.header(skipped);
+                packet[..HEADER_LEN].copy_from_slice(&header);
+                HEADER_LEN + talk.encode(&out.block, &mut packet[HEADER_LEN..])
+            }
+            Transport::AudioSocket(socket) => {
+                let out = talk.next(now);
+                let mut payload = [0; LONGEST_PAYLOAD];
+                let len = talk.encode(&out.block, &mut payload);
+                let left = socket.audio(&payload[..len]);
+                talk.left(now, left);
+                0
+            }
+        }
     }
 
-    /// The packet of this tick left at `now`, or the system refused it.
-    pub(super) fn sent(&mut self, now: Moment, left: bool) {
-        self.talk.sent(now, left);
+    /// The tick is over; its datagram, if there was one, left at `now` or the system refused it.
+    pub(super) fn ticked(&mut self, now: Moment, datagram_left: Option<bool>) {
+        if let Some(left) = datagram_left {
+            self.talk.left(now, left);
+        }
+        if let Some(tape) = &mut self.talk.tape {
+            tape.tick();
+        }
         self.shared.stats.publish(&self.stats());
     }
 
     pub(super) fn stats(&self) -> MediaStats {
         let talk = &self.talk;
+        let stream = match &self.transport {
+            Transport::Rtp(rtp) => rtp.stream.stats(),
+            Transport::AudioSocket(_) => talk.stats.stream,
+        };
         MediaStats {
-            stream: self.stream.stats(),
+            stream,
+            undecodable: talk.hearing.undecodable(),
             underruns: talk.playout.underruns(),
             ear_dropped: talk.hearing.ear_dropped(),
-            tape_dropped: talk.tape.as_ref().map_or(0, |tape| tape.writer.dropped()),
+            tape_dropped: talk.tape.as_ref().map_or(0, Tape::dropped),
             events_dropped: talk.events.dropped,
             ..talk.stats
         }
@@ -197,8 +257,9 @@ impl Talk {
         }
     }
 
+    /// A piece of RTP.
     fn piece(&mut self, now: Moment, piece: Piece<'_>) {
-        let Self { hearing, tape, keys, events, stats, .. } = self;
+        let Self { hearing, tape, keys, events, stats, encoder, .. } = self;
         let mut signals = Signals::default();
         let mut on_tape = |frame: &Frame| {
             if let Some(tape) = tape {
@@ -207,8 +268,18 @@ impl Talk {
         };
         match piece {
             Piece::Audio { payload_type, payload } => {
-                stats.other_law += u64::from((payload_type == PayloadType::PCMA) != (self.law == Law::A));
-                hearing.audio(now, payload_type, payload, &mut signals, &mut on_tape);
+                let other = match payload_type {
+                    PayloadType::PCMU if encoder.format() != Format::Ulaw => Some(Law::Mu),
+                    PayloadType::PCMA if encoder.format() != Format::Alaw => Some(Law::A),
+                    _ => None,
+                };
+                match other {
+                    None => hearing.audio(now, payload, &mut signals, &mut on_tape),
+                    Some(law) => {
+                        stats.other_law += 1;
+                        hearing.other_law(now, law, payload, &mut signals, &mut on_tape);
+                    }
+                }
             }
             Piece::Lost { samples } => hearing.missing(now, samples, true, &mut signals, &mut on_tape),
             Piece::Silence { samples } => hearing.missing(now, samples, false, &mut signals, &mut |_| ()),
@@ -225,13 +296,41 @@ impl Talk {
         self.act(now, &signals);
     }
 
+    /// Audio of a stream, which is in order and whole.
+    fn audio(&mut self, now: Moment, payload: &[u8]) {
+        let Self { hearing, tape, stats, .. } = self;
+        let mut signals = Signals::default();
+        stats.stream.received += 1;
+        hearing.audio(now, payload, &mut signals, &mut |frame| {
+            if let Some(tape) = tape {
+                tape.caller(frame);
+            }
+        });
+        self.act(now, &signals);
+    }
+
+    /// A key that a stream told of when it was let go.
+    fn key(&mut self, now: Moment, digit: char) {
+        if matches!(digit, '0'..='9' | '*' | '#' | 'A'..='D') {
+            self.key_down(now, now);
+            self.events.tell(MediaEvent::Digit { digit, duration: UNTOLD_KEY, at: now });
+        }
+    }
+
+    /// A key went down at `at`.
+    fn key_down(&mut self, now: Moment, at: Moment) {
+        let mut signals = Signals::default();
+        self.hearing.turn.key(at, &mut |signal| signals.push(signal));
+        self.act(now, &signals);
+    }
+
     fn act(&mut self, now: Moment, signals: &Signals) {
         for signal in signals.iter() {
             self.hearing.mark(signal);
             self.events.tell(MediaEvent::Turn(signal));
             if matches!(signal, TurnSignal::BargeIn { .. }) && self.playout.interruptible() {
                 let Self { playout, events, .. } = self;
-                playout.barge_in(&mut |notice| events.notice(now, notice));
+                playout.barge_in(now, &mut |notice| events.notice(now, notice));
                 self.hearing.turn.playing(now, None);
             }
         }
@@ -240,7 +339,7 @@ impl Talk {
     fn flush(&mut self, now: Moment, play: PlayId) {
         let was_playing = self.playout.is_playing();
         let Self { playout, events, .. } = self;
-        playout.flush(play, super::PlayEnd::Flushed, &mut |notice| events.notice(now, notice));
+        playout.flush(now, play, super::PlayEnd::Flushed, &mut |notice| events.notice(now, notice));
         if was_playing && !self.playout.is_playing() {
             self.hearing.turn.playing(now, None);
         }
@@ -249,13 +348,12 @@ impl Talk {
     fn skip(&mut self, ticks: u64) {
         self.stats.skipped_ticks += ticks;
         if let Some(tape) = &mut self.tape {
-            for _ in 0..ticks.min(MAX_TAPE_GAP) {
-                tape.tick(&Frame::silence(Rate::Hz8000));
-            }
+            tape.skip(ticks);
         }
     }
 
-    fn tick(&mut self, now: Moment) -> Frame {
+    /// What is due every 20 ms, before anything goes out.
+    fn tick(&mut self, now: Moment) {
         let mut signals = Signals::default();
         let Self { keys, events, .. } = self;
         keys.poll(now, &mut |key| {
@@ -269,30 +367,41 @@ impl Talk {
             self.quiet = true;
             self.events.tell(MediaEvent::Quiet { since: self.heard_at });
         }
+    }
+
+    /// The next 20 ms of the bot's side.
+    fn next(&mut self, now: Moment) -> Outgoing {
         let Self { playout, events, hearing, .. } = self;
         let was_playing = playout.is_playing();
-        let frame = playout.tick(&mut |notice| match notice {
+        let out = playout.next(now, &mut |notice| match notice {
             Notice::Began(how) => hearing.turn.playing(now, Some(how)),
-            Notice::Ended { .. } => events.notice(now, notice),
+            told => events.notice(now, told),
         });
         if was_playing && !playout.is_playing() {
             hearing.turn.playing(now, None);
         }
         if let Some(tape) = &mut self.tape {
-            tape.tick(&frame);
+            tape.bot(out.block.samples());
         }
-        frame
+        self.newest = out.number;
+        out
     }
 
-    fn sent(&mut self, now: Moment, left: bool) {
+    /// Encodes 20 ms; the number of bytes.
+    fn encode(&mut self, block: &Block, out: &mut [u8]) -> usize {
+        self.encoder.encode(block.samples(), out).unwrap_or_default()
+    }
+
+    /// The frame that was taken last left at `now`, as good as heard, or it did not.
+    fn left(&mut self, now: Moment, left: bool) {
         if !left {
             self.stats.send_errors += 1;
+            self.playout.refused();
             return;
         }
         self.stats.sent += 1;
-        if let Some(play) = self.playout.sent() {
-            self.events.tell(MediaEvent::PlayStarted { play, at: now });
-        }
+        let Self { playout, events, newest, .. } = self;
+        playout.reached(now, *newest, &mut |notice| events.notice(now, notice));
     }
 }
 
@@ -303,31 +412,12 @@ impl Outlet {
     }
 
     fn notice(&mut self, now: Moment, notice: Notice) {
-        if let Notice::Ended { play, heard, end } = notice {
-            self.tell(MediaEvent::PlayEnded { play, at: now, heard, end });
+        match notice {
+            Notice::Began(_) => {}
+            Notice::Started { play } => self.tell(MediaEvent::PlayStarted { play, at: now }),
+            Notice::Ended { play, heard, end } => {
+                self.tell(MediaEvent::PlayEnded { play, at: now, heard, end });
+            }
         }
-    }
-}
-
-impl Tape {
-    fn caller(&mut self, frame: &Frame) {
-        if self.count == WAITING {
-            self.waiting.rotate_left(1);
-            self.count -= 1;
-        }
-        self.waiting[self.count] = *frame;
-        self.count += 1;
-    }
-
-    fn tick(&mut self, bot: &Frame) {
-        let caller = if self.count == 0 {
-            Frame::silence(Rate::Hz8000)
-        } else {
-            let first = self.waiting[0];
-            self.waiting.rotate_left(1);
-            self.count -= 1;
-            first
-        };
-        self.writer.push(TapeItem { caller, bot: *bot });
     }
 }

@@ -1,29 +1,34 @@
 //! Media threads: the only place that touches media sockets.
 //!
-//! A media thread is a plain thread that owns one UDP socket and the calls on it. It wakes when a packet comes, when
-//! a bot wants something, and every 5 ms by an absolute clock; each of its calls is served once per 20 ms, in one of
-//! four phases, so that the work is spread. All calls of a thread share its port: every call's packets come from
-//! Asterisk's own port for that call, so the source address names the call, and what comes from elsewhere is dropped
-//! and counted.
+//! A media thread is a plain thread that owns one UDP socket, the streams and ports of its calls, and the calls. It wakes
+//! when something comes, when a bot wants something, and every 5 ms by an absolute clock; each of its calls is served
+//! once per 20 ms, in one of four phases, so that the work is spread. All calls over RTP share its port: every call's
+//! packets come from Asterisk's own port for that call, so the source address names the call, and what comes from
+//! elsewhere is dropped and counted. Behind a NAT that rewrites addresses each call has a port of its own instead; over
+//! AudioSocket and WebSocket each has a TCP connection.
 //!
 //! # Parts
 //!
-//! - this file: [`Media`] starts the threads; [`Media::reserve`] picks one, [`Media::attach`] puts a call on it and
-//!   gives the bot's side a [`MediaSession`].
-//! - `thread`: the loop. Sockets and clocks are here and nowhere else.
+//! - this file: [`Media`] starts the threads; [`Media::reserve`] picks one and a [`TransportKind`], [`Media::attach`] puts
+//!   a call on it and gives the bot's side a [`MediaSession`].
+//! - `thread`: the loop. Sockets and clocks of calls that are up are here and nowhere else.
+//! - `door`: the listeners, where connections say which call they are for before they get to a thread.
+//! - [`link`]: how a call that is being set up comes by its audio.
 //! - `line`: one call as a pure state: packets and ticks in, packets and events out. Runs in virtual time.
+//! - `transport`: RTP, AudioSocket and WebSocket as bytes in and bytes out.
 //! - `hearing`: payload to frames to turn taking to the ear.
-//! - `playout`: the voice ring to one frame per tick; what was heard; flushing.
-//! - `stats`: the numbers of a call.
+//! - `playout`: the voice ring to one frame per tick; flushing. `flight`: what was heard of it.
+//! - `tape`: both sides for a recording; `stats`: the numbers of a call.
 //!
 //! # What it never does
 //!
 //! It waits for nobody: a bot that does not read its ear loses the oldest audio, one that writes too little is heard
-//! as silence. It allocates nothing per frame. It never makes up for lost time: a tick that was missed is skipped,
-//! and the RTP timestamp goes on without it. It interrupts a play by itself, in the wake in which the caller is
-//! found to speak, without asking the bot.
+//! as silence, a peer that does not read its stream is sent no more until it does. It allocates nothing per frame. It
+//! never makes up for lost time: a tick that was missed is skipped, and the RTP timestamp goes on without it. It
+//! interrupts a play by itself, in the wake in which the caller is found to speak, without asking the bot.
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Poll;
@@ -32,7 +37,8 @@ use std::time::Duration;
 use futures_util::task::AtomicWaker;
 use tokio::sync::mpsc;
 
-use crate::audio::g711::Law;
+use crate::audio::Rate;
+use crate::audio::codec::{ByteOrder, CodecError, Decoder, Encoder, Format};
 use crate::audio::ring::{self, EarReader, PlayId, TapeReader, VoiceWriter};
 use crate::id::CallId;
 use crate::rtp::PayloadType;
@@ -40,14 +46,21 @@ use crate::time::Moment;
 use crate::turn::vad::Vad;
 use crate::turn::{BargeIn, Listening, TurnSignal, TurnTaker};
 
+pub use link::{Invitation, Link, Seat};
 pub use playout::PlayEnd;
 pub use stats::MediaStats;
+pub use transport::TransportKind;
 
+mod door;
+mod flight;
 mod hearing;
 mod line;
+pub mod link;
 mod playout;
 mod stats;
+mod tape;
 mod thread;
+mod transport;
 
 #[cfg(test)]
 mod tests;
@@ -63,6 +76,28 @@ pub struct MediaConfig {
     pub port: u16,
     /// The address that Asterisk shall send to, where it is not the one bound to (behind NAT, or bound to all).
     pub advertise: Option<IpAddr>,
+    /// A UDP port of its own for every RTP call, out of this range, instead of the thread's.
+    pub rtp_ports: Option<RangeInclusive<u16>>,
+    /// The TCP port that AudioSocket connections come to, if any shall; 0: any free one.
+    pub audiosocket: Option<u16>,
+    /// The TCP port that WebSocket connections come to, if any shall; 0: any free one.
+    pub websocket: Option<u16>,
+}
+
+impl MediaConfig {
+    /// One thread on any free port of `bind`, for RTP alone.
+    #[must_use]
+    pub const fn new(bind: IpAddr) -> Self {
+        Self {
+            threads: 1,
+            bind,
+            port: 0,
+            advertise: None,
+            rtp_ports: None,
+            audiosocket: None,
+            websocket: None,
+        }
+    }
 }
 
 /// Why media could not be had.
@@ -78,6 +113,52 @@ pub enum MediaError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A listener could not be bound.
+    #[error(
+        "cannot listen on {address}/tcp for {what}: {source}; choose another port under [media] or end the program that has it"
+    )]
+    Listen {
+        /// What for.
+        what: TransportKind,
+        /// What was to be bound.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Every port of the range is taken.
+    #[error(
+        "no UDP port from {first} to {last} is free: make `ports` under [media] wider, or lower `max_calls`"
+    )]
+    NoPort {
+        /// The first of the range.
+        first: u16,
+        /// The last one.
+        last: u16,
+    },
+    /// The transport was not switched on at the start.
+    #[error("there is no listener for {0}: set `transport` under [media], or of the bot, and start again")]
+    NoListener(TransportKind),
+    /// Asterisk did not connect.
+    #[error(
+        "Asterisk did not connect to {address} within {patience:?}: let it through there, or set `advertise` under [media]"
+    )]
+    NotConnected {
+        /// Where it was told to.
+        address: SocketAddr,
+        /// How long was waited.
+        patience: Duration,
+    },
+    /// Asterisk's web server could not be connected to for media.
+    #[error("no media connection to {peer}: {reason}")]
+    NotDialled {
+        /// Who was dialled.
+        peer: String,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// The format cannot be had.
+    #[error("the call's format: {0}")]
+    Format(#[from] CodecError),
     /// Bound to every address, and not told which one is ours.
     #[error(
         "media is bound to all addresses ({0}): set `media.advertise` to the one that Asterisk can reach"
@@ -108,21 +189,21 @@ pub enum MediaError {
 pub struct Media {
     threads: Vec<thread::Thread>,
     next_key: AtomicU64,
-}
-
-/// A place on a media thread, kept for a call that is being set up.
-pub struct Seat {
-    shared: Arc<thread::Shared>,
+    ports: Option<link::Ports>,
+    audiosocket: Option<door::Door>,
+    websocket: Option<door::Door>,
 }
 
 /// Who shall be attached, and how.
 pub struct Attach {
     /// The call, for messages.
     pub call: CallId,
-    /// Where its packets come from and go to: what Asterisk tells as `UNICASTRTP_LOCAL_ADDRESS` and `_PORT`.
-    pub peer: SocketAddr,
-    /// The law that we send, and expect to get.
-    pub law: Law,
+    /// What its audio comes by: for RTP the address that Asterisk tells as `UNICASTRTP_LOCAL_ADDRESS` and `_PORT`.
+    pub link: Link,
+    /// The format that Asterisk was asked for.
+    pub format: Format,
+    /// The rate that the ear wants, where the format has that much.
+    pub ear_rate: Rate,
     /// The payload type of telephone events.
     pub key_events: PayloadType,
     /// Tells speech from the rest.
@@ -136,13 +217,15 @@ pub struct Attach {
 }
 
 impl Attach {
-    /// The usual: µ-law, events on 101, no tape, two and a half seconds of ear and half a second of voice.
+    /// The usual: µ-law, an ear of 8 kHz, events on 101, no tape, two and a half seconds of ear and half a second of
+    /// voice.
     #[must_use]
-    pub fn new(call: CallId, peer: SocketAddr, vad: Box<dyn Vad>) -> Self {
+    pub fn new(call: CallId, link: impl Into<Link>, vad: Box<dyn Vad>) -> Self {
         Self {
             call,
-            peer,
-            law: Law::Mu,
+            link: link.into(),
+            format: Format::Ulaw,
+            ear_rate: Rate::Hz8000,
             key_events: PayloadType::EVENTS,
             vad,
             tape: false,
@@ -156,7 +239,7 @@ impl Attach {
 pub struct MediaSession {
     /// What happens on the call. Bounded: who does not read it loses the newest events, counted.
     pub events: mpsc::Receiver<MediaEvent>,
-    /// What the caller says, utterance by utterance, 8 kHz.
+    /// What the caller says, utterance by utterance, at 8 kHz unless [`Attach::ear_rate`] says otherwise.
     pub ear: EarReader,
     /// What the bot says: frames of 8 kHz, or of 16 kHz two per tick.
     pub voice: VoiceWriter,
@@ -302,7 +385,7 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.control.shared.gone.store(true, Ordering::Release);
-        self.seat.shared.ring();
+        self.seat.thread().ring();
     }
 }
 
@@ -310,20 +393,6 @@ impl MediaSession {
     /// Takes the call off its thread and gives back its final numbers, at most 20 ms later.
     pub async fn detach(self) -> MediaStats {
         self.lease.detach().await
-    }
-}
-
-impl Seat {
-    /// The address that Asterisk shall send this call's audio to: what ARI's `external_host` gets.
-    #[must_use]
-    pub fn advertised(&self) -> SocketAddr {
-        self.shared.advertised
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.shared.load.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -349,47 +418,107 @@ impl Media {
             };
             threads.push(thread::Thread::start(i, SocketAddr::new(config.bind, port), advertise)?);
         }
-        Ok(Self { threads, next_key: AtomicU64::new(1) })
+        let listen = |what, port: Option<u16>| {
+            port.map(|port| door::Door::open(what, SocketAddr::new(config.bind, port), advertise)).transpose()
+        };
+        Ok(Self {
+            threads,
+            next_key: AtomicU64::new(1),
+            ports: config.rtp_ports.clone().map(|range| link::Ports::new(config.bind, advertise, range)),
+            audiosocket: listen(TransportKind::Audiosocket, config.audiosocket)?,
+            websocket: listen(TransportKind::WebsocketServer, config.websocket)?,
+        })
     }
 
-    /// Keeps a place on the thread with the fewest calls. Any thread.
+    /// Keeps a place on the thread with the fewest calls, for a call over RTP on the thread's own port. Any thread.
     #[must_use]
     pub fn reserve(&self) -> Seat {
+        Seat::new(self.least_busy(), link::Way::Shared)
+    }
+
+    /// Keeps a place for a call over `kind` in `format`, and what Asterisk is to be told: a port, or a secret by which its
+    /// connection will be known. Any thread.
+    ///
+    /// # Errors
+    /// [`MediaError::NoPort`], [`MediaError::NoListener`].
+    pub fn reserve_for(&self, kind: TransportKind, format: Format) -> Result<Seat, MediaError> {
+        let door = |door: &Option<door::Door>| {
+            let door = door.as_ref().ok_or(MediaError::NoListener(kind))?;
+            Ok::<_, MediaError>(link::Way::Door(door.expect(format)))
+        };
+        let way = match kind {
+            TransportKind::Rtp => match &self.ports {
+                Some(ports) => ports.next()?,
+                None => link::Way::Shared,
+            },
+            TransportKind::Audiosocket => door(&self.audiosocket)?,
+            TransportKind::Websocket => link::Way::Dial,
+            TransportKind::WebsocketServer => door(&self.websocket)?,
+        };
+        Ok(Seat::new(self.least_busy(), way))
+    }
+
+    /// Where Asterisk finds the listener of a transport, if there is one.
+    #[must_use]
+    pub fn listens_for(&self, kind: TransportKind) -> Option<SocketAddr> {
+        match kind {
+            TransportKind::Audiosocket => self.audiosocket.as_ref().map(door::Door::advertised),
+            TransportKind::WebsocketServer => self.websocket.as_ref().map(door::Door::advertised),
+            TransportKind::Rtp | TransportKind::Websocket => None,
+        }
+    }
+
+    fn least_busy(&self) -> Arc<thread::Shared> {
         let least = self.threads.iter().min_by_key(|thread| thread.shared.load.load(Ordering::Relaxed));
-        let shared = Arc::clone(&least.expect("at least one thread was started").shared);
-        shared.load.fetch_add(1, Ordering::Relaxed);
-        Seat { shared }
+        Arc::clone(&least.expect("at least one thread was started").shared)
     }
 
     /// Puts a call on its thread: from the next tick on silence is sent, and what comes from its peer is heard. A
-    /// call that still has the same peer is put off: Asterisk gave its port to this one. Any thread; does not wait.
+    /// call on a shared port that still has the same peer is put off: Asterisk gave its port to this one. Any thread;
+    /// does not wait.
     ///
     /// # Errors
-    /// [`MediaError::Ended`] after a shut-down, [`MediaError::Overloaded`].
+    /// [`MediaError::Ended`] after a shut-down, [`MediaError::Overloaded`], [`MediaError::Format`].
     pub fn attach(&self, seat: Seat, attach: Attach) -> Result<MediaSession, MediaError> {
-        let (ear_writer, ear) = ring::ear(attach.ear_capacity.max(1));
+        let Attach { call, format, .. } = attach;
+        let parts = attach.link.open(format, attach.key_events);
+        let order = if parts.is_rtp() { ByteOrder::Big } else { ByteOrder::Little };
+        let (decoder, encoder) = (Decoder::new(format, order)?, Encoder::new(format, order)?);
+        // Wideband comes in frames of 10 ms.
+        let frames = if attach.ear_rate.min(format.rate()) == Rate::Hz16000 { 2 } else { 1 };
+        let (ear_writer, ear) = ring::ear(attach.ear_capacity.max(1) * frames);
         let (voice, voice_reader) = ring::voice(attach.voice_capacity.max(1));
         let (tape_writer, tape) = attach.tape.then(|| ring::tape(TAPE)).unzip();
         let (events_out, events) = mpsc::channel(EVENTS);
         let shared = Arc::new(CallShared::default());
         let key = self.next_key.fetch_add(1, Ordering::Relaxed);
-        let control =
-            Control { call: attach.call, key, shared: Arc::clone(&shared), thread: Arc::clone(&seat.shared) };
-        let parts = line::LineParts {
-            call: attach.call,
+        let thread = Arc::clone(seat.thread());
+        let control = Control { call, key, shared: Arc::clone(&shared), thread: Arc::clone(&thread) };
+        let playout = playout::Playout::new(voice_reader, format.rate(), parts.transport.is_deferred());
+        let line = line::LineParts {
+            call,
             key,
-            peer: SocketAddr::new(attach.peer.ip().to_canonical(), attach.peer.port()),
-            law: attach.law,
-            key_events: attach.key_events,
-            hearing: hearing::Hearing::new(TurnTaker::new(attach.vad), ear_writer, attach.law),
-            playout: playout::Playout::new(voice_reader),
-            tape: tape_writer,
+            peer: parts.peer,
+            transport: parts.transport,
+            encoder,
+            hearing: hearing::Hearing::new(
+                TurnTaker::new(attach.vad),
+                ear_writer,
+                decoder,
+                attach.ear_rate,
+            ),
+            playout,
+            tape: tape_writer.map(tape::Tape::new),
             events: events_out,
             shared,
         };
         // Made here, on the caller's thread, so that the media thread only takes a pointer.
-        let line = Box::new(line::Line::new(Moment::now(), parts));
-        seat.shared.send(attach.call, thread::Order::Attach(line))?;
+        let arrival = Box::new(thread::Arrival {
+            line: line::Line::new(Moment::now(), line),
+            wire: parts.wire,
+            early: parts.early,
+        });
+        thread.send(call, thread::Order::Attach(arrival))?;
         let lease = Lease { control: control.clone(), seat };
         Ok(MediaSession { events, ear, voice, control, tape, lease })
     }
@@ -397,9 +526,12 @@ impl Media {
     /// What is true of all calls together.
     #[must_use]
     pub fn totals(&self) -> MediaTotals {
-        self.threads.iter().fold(MediaTotals::default(), |sum, thread| {
+        let doors = self.audiosocket.iter().chain(&self.websocket);
+        let refused = doors.map(door::Door::refused).sum();
+        self.threads.iter().fold(MediaTotals { refused, ..MediaTotals::default() }, |sum, thread| {
             let shared = &thread.shared;
             MediaTotals {
+                refused: sum.refused,
                 calls: sum.calls + shared.load.load(Ordering::Relaxed),
                 unknown_source: sum.unknown_source + shared.unknown_source.load(Ordering::Relaxed),
                 receive_errors: sum.receive_errors + shared.receive_errors.load(Ordering::Relaxed),
@@ -423,6 +555,8 @@ pub struct MediaTotals {
     pub calls: usize,
     /// Datagrams from an address that no call has.
     pub unknown_source: u64,
+    /// Connections to the listeners that named no call, or one that was not awaited any more.
+    pub refused: u64,
     /// Errors of the sockets while receiving.
     pub receive_errors: u64,
     /// The longest that a tick was late.

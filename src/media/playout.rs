@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use crate::audio::resample::Down2;
+use super::flight::Flight;
+use crate::audio::resample::{Down2, Up2};
 use crate::audio::ring::{PlayId, VoiceItem, VoiceReader};
-use crate::audio::{FRAME_SAMPLES, Frame, PTIME, Rate};
+use crate::audio::{FRAME_SAMPLES, Frame, Rate};
+use crate::time::Moment;
 use crate::turn::BargeIn;
 
 /// How a play ended.
@@ -23,12 +25,63 @@ pub enum PlayEnd {
 pub(super) enum Notice {
     /// Its first frame is the one of this tick.
     Began(BargeIn),
+    /// Its first frame begins to be heard.
+    Started { play: PlayId },
     /// It is over; told once per play.
     Ended { play: PlayId, heard: Duration, end: PlayEnd },
 }
 
+/// 20 ms that go out, at the rate of the call's format.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Block {
+    rate: Rate,
+    samples: [i16; 2 * FRAME_SAMPLES],
+}
+
+impl Block {
+    pub(super) const fn silence(rate: Rate) -> Self {
+        Self { rate, samples: [0; 2 * FRAME_SAMPLES] }
+    }
+
+    /// 160 samples at 8 kHz, 320 at 16.
+    pub(super) fn samples(&self) -> &[i16] {
+        &self.samples[..samples_per_tick(self.rate)]
+    }
+
+    fn samples_mut(&mut self) -> &mut [i16] {
+        &mut self.samples[..samples_per_tick(self.rate)]
+    }
+}
+
+/// What goes out at a tick.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outgoing {
+    pub(super) block: Block,
+    /// What it is acknowledged by.
+    pub(super) number: u32,
+    /// It is part of a play.
+    pub(super) speech: bool,
+    /// It is, and all that was on its way before it is silence.
+    pub(super) fresh: bool,
+}
+
+/// Samples in 20 ms.
+pub(super) const fn samples_per_tick(rate: Rate) -> usize {
+    match rate {
+        Rate::Hz8000 => FRAME_SAMPLES,
+        Rate::Hz16000 => 2 * FRAME_SAMPLES,
+    }
+}
+
 /// Turns the voice ring into one frame per tick.
 pub(super) struct Playout {
+    /// The rate of what goes out.
+    rate: Rate,
+    /// What left and has not been heard yet.
+    flight: Flight,
+    deferred: bool,
+    /// What is queued at the far end is to be thrown away there, and that is acknowledged by this number.
+    fence: Option<u32>,
     voice: VoiceReader,
     /// Taken from the ring, but of a time to come.
     put_back: Option<VoiceItem>,
@@ -40,31 +93,34 @@ pub(super) struct Playout {
     ended: Option<PlayId>,
     /// A play whose announcement was given a tick to come.
     awaited: Option<PlayId>,
-    /// For plays of 16 kHz.
+    /// For plays of 16 kHz on a format of 8.
     down: Down2,
+    /// For plays of 8 kHz on a format of 16.
+    up: Up2,
     /// The last sample that went out, so that a stop does not click.
     last_sample: i16,
-    /// The frame of the last tick was part of the current play.
-    saying: bool,
     underruns: u64,
 }
 
 struct Play {
     id: PlayId,
-    heard: Duration,
-    started: bool,
     interruptible: bool,
 }
 
 /// Plays that may be announced before they begin.
 const ANNOUNCED: usize = 16;
 
-/// A stop fades from the last sample to nothing in 5 ms.
+/// A stop fades from the last sample to nothing in 5 ms at 8 kHz.
 const RAMP: usize = 40;
 
 impl Playout {
-    pub(super) fn new(voice: VoiceReader) -> Self {
+    /// `deferred` where what leaves is heard only when the far end says so.
+    pub(super) fn new(voice: VoiceReader, rate: Rate, deferred: bool) -> Self {
         Self {
+            rate,
+            flight: Flight::new(deferred),
+            deferred,
+            fence: None,
             voice,
             put_back: None,
             announced: [None; ANNOUNCED],
@@ -73,8 +129,8 @@ impl Playout {
             ended: None,
             awaited: None,
             down: Down2::new(),
+            up: Up2::new(),
             last_sample: 0,
-            saying: false,
             underruns: 0,
         }
     }
@@ -105,9 +161,16 @@ impl Playout {
         self.sort_announced();
     }
 
-    /// The frame of this tick. It counts as heard when [`sent`](Self::sent) says that it left.
-    pub(super) fn tick(&mut self, notice: &mut dyn FnMut(Notice)) -> Frame {
-        self.saying = false;
+    /// The next 20 ms, and the number that they are acknowledged by ([`reached`](Self::reached), or
+    /// [`refused`](Self::refused) at once).
+    pub(super) fn next(&mut self, now: Moment, notice: &mut dyn FnMut(Notice)) -> Outgoing {
+        let (block, play) = self.take(now, notice);
+        let fresh = play.is_some() && self.flight.is_silent();
+        Outgoing { block, number: self.flight.frame(play, notice), speech: play.is_some(), fresh }
+    }
+
+    fn take(&mut self, now: Moment, notice: &mut dyn FnMut(Notice)) -> (Block, Option<PlayId>) {
+        self.flight.settle(now, notice);
         // Asked before the ring is emptied: what is written before the end is played before the end.
         let closed = self.voice.is_closed();
         loop {
@@ -115,43 +178,53 @@ impl Playout {
                 Some(VoiceItem::Audio(play, frame)) => {
                     if self.awaits_rules(play) {
                         self.put_back = Some(VoiceItem::Audio(play, frame));
-                        return self.silence();
+                        return (self.silence(), None);
                     }
-                    self.become_current(play, notice);
-                    self.saying = true;
-                    let frame = if frame.rate == Rate::Hz8000 { frame } else { self.narrow(play, &frame) };
-                    self.last_sample = frame.samples[FRAME_SAMPLES - 1];
-                    return frame;
+                    self.become_current(now, play, notice);
+                    let block = self.block(play, &frame);
+                    self.last_sample = block.samples().last().copied().unwrap_or(0);
+                    return (block, Some(play));
                 }
                 Some(VoiceItem::End(play)) => {
                     if self.current.as_ref().is_some_and(|current| current.id == play) {
-                        self.end_current(PlayEnd::Finished, notice);
+                        self.end_current(now, PlayEnd::Finished, notice);
                     } else {
                         self.take_rules(play);
-                        self.tell_end(play, Duration::ZERO, PlayEnd::Finished, notice);
+                        self.tell_end(now, play, PlayEnd::Finished, notice);
                     }
                 }
                 None if self.current.is_some() && !closed => {
                     self.underruns += 1;
-                    return self.silence();
+                    return (self.silence(), None);
                 }
                 None => {
                     // The writer is gone: what it left unfinished is as finished as it will ever be.
-                    self.end_current(PlayEnd::Finished, notice);
-                    return self.silence();
+                    self.end_current(now, PlayEnd::Finished, notice);
+                    return (self.silence(), None);
                 }
             }
         }
     }
 
-    /// The frame of the last [`tick`](Self::tick) left. Tells which play it was the first frame of, if it was one.
-    pub(super) fn sent(&mut self) -> Option<PlayId> {
-        if !std::mem::take(&mut self.saying) {
-            return None;
-        }
-        let current = self.current.as_mut()?;
-        current.heard += PTIME;
-        (!std::mem::replace(&mut current.started, true)).then_some(current.id)
+    /// The frame or fence of this number begins to be heard.
+    pub(super) fn reached(&mut self, now: Moment, number: u32, notice: &mut dyn FnMut(Notice)) {
+        self.flight.reached(now, number, notice);
+    }
+
+    /// The last frame did not leave after all.
+    pub(super) fn refused(&mut self) {
+        self.flight.refused();
+    }
+
+    /// What left will not be acknowledged any more.
+    pub(super) fn give_up(&mut self, notice: &mut dyn FnMut(Notice)) {
+        self.flight.give_up(notice);
+    }
+
+    /// Whether what is queued at the far end is to be thrown away, and the number that it is acknowledged by. Asked after
+    /// whatever may have stopped a play.
+    pub(super) const fn take_flush(&mut self) -> Option<u32> {
+        self.fence.take()
     }
 
     /// Whether a play is under way.
@@ -160,15 +233,18 @@ impl Playout {
     }
 
     /// Throws away every play up to `play`: from the next tick on nothing of them goes out.
-    pub(super) fn flush(&mut self, play: PlayId, end: PlayEnd, notice: &mut dyn FnMut(Notice)) {
+    pub(super) fn flush(&mut self, now: Moment, play: PlayId, end: PlayEnd, notice: &mut dyn FnMut(Notice)) {
         self.flushed = self.flushed.max(Some(play));
         if self.current.as_ref().is_some_and(|current| current.id <= play) {
-            self.end_current(end, notice);
+            if self.deferred && self.flight.holds_only(play) {
+                self.fence = Some(self.flight.fence(notice));
+            }
+            self.end_current(now, end, notice);
         }
         for i in 0..ANNOUNCED {
             if let Some((id, _)) = self.announced[i].filter(|(id, _)| *id <= play) {
                 self.announced[i] = None;
-                self.tell_end(id, Duration::ZERO, end, notice);
+                self.tell_end(now, id, end, notice);
             }
         }
         self.sort_announced();
@@ -177,12 +253,12 @@ impl Playout {
 
     /// The caller interrupts: ends the play under way and those announced after it, up to the first one that must
     /// not be interrupted.
-    pub(super) fn barge_in(&mut self, notice: &mut dyn FnMut(Notice)) {
+    pub(super) fn barge_in(&mut self, now: Moment, notice: &mut dyn FnMut(Notice)) {
         let Some(current) = &self.current else { return };
         let open = |how: &BargeIn| (how.voice || how.keys) && how.protect.is_zero();
         let behind = self.announced.iter().flatten().take_while(|(_, how)| open(how)).map(|(id, _)| *id);
         let last = behind.fold(current.id, PlayId::max);
-        self.flush(last, PlayEnd::BargedIn, notice);
+        self.flush(now, last, PlayEnd::BargedIn, notice);
     }
 
     /// The next item that is not of a flushed play.
@@ -204,45 +280,58 @@ impl Playout {
         !known && self.awaited.replace(play) != Some(play)
     }
 
-    fn become_current(&mut self, play: PlayId, notice: &mut dyn FnMut(Notice)) {
+    fn become_current(&mut self, now: Moment, play: PlayId, notice: &mut dyn FnMut(Notice)) {
         if self.current.as_ref().is_some_and(|current| current.id == play) {
             return;
         }
-        self.end_current(PlayEnd::Finished, notice);
+        self.end_current(now, PlayEnd::Finished, notice);
         let how = self.take_rules(play).unwrap_or(BargeIn::FORBIDDEN);
         let interruptible = how.voice || how.keys;
-        self.current = Some(Play { id: play, heard: Duration::ZERO, started: false, interruptible });
+        self.current = Some(Play { id: play, interruptible });
         notice(Notice::Began(how));
     }
 
-    fn end_current(&mut self, end: PlayEnd, notice: &mut dyn FnMut(Notice)) {
+    fn end_current(&mut self, now: Moment, end: PlayEnd, notice: &mut dyn FnMut(Notice)) {
         if let Some(play) = self.current.take() {
-            self.tell_end(play.id, play.heard, end, notice);
+            self.tell_end(now, play.id, end, notice);
         }
     }
 
-    fn tell_end(&mut self, play: PlayId, heard: Duration, end: PlayEnd, notice: &mut dyn FnMut(Notice)) {
+    fn tell_end(&mut self, now: Moment, play: PlayId, end: PlayEnd, notice: &mut dyn FnMut(Notice)) {
         if Some(play) > self.ended {
             self.ended = Some(play);
-            notice(Notice::Ended { play, heard, end });
+            self.flight.end(now, play, end, notice);
         }
     }
 
-    /// Two frames of 16 kHz as one of 8 kHz. A play that ends in the middle of it ends in silence.
-    fn narrow(&mut self, play: PlayId, first: &Frame) -> Frame {
-        let mut frame = Frame::silence(Rate::Hz8000);
-        let (front, back) = frame.samples.split_at_mut(FRAME_SAMPLES / 2);
-        self.down.process(&first.samples, front);
+    /// 20 ms that begin with `first`, at the rate of the call. Frames of 16 kHz go in by twos; a play that ends in the
+    /// middle of a block ends in silence.
+    fn block(&mut self, play: PlayId, first: &Frame) -> Block {
+        let mut block = Block::silence(self.rate);
+        if first.rate == Rate::Hz8000 {
+            match self.rate {
+                Rate::Hz8000 => block.samples_mut().copy_from_slice(&first.samples),
+                Rate::Hz16000 => {
+                    self.up.process(&first.samples, block.samples_mut());
+                }
+            }
+            return block;
+        }
+        let mut wide = [0; 2 * FRAME_SAMPLES];
+        wide[..FRAME_SAMPLES].copy_from_slice(&first.samples);
         match self.next_item() {
             Some(VoiceItem::Audio(id, second)) if id == play && second.rate == Rate::Hz16000 => {
-                self.down.process(&second.samples, back);
+                wide[FRAME_SAMPLES..].copy_from_slice(&second.samples);
             }
-            other => {
-                self.put_back = other;
-                self.down.process(&[0; FRAME_SAMPLES], back);
-            }
+            other => self.put_back = other,
         }
-        frame
+        match self.rate {
+            Rate::Hz8000 => {
+                self.down.process(&wide, block.samples_mut());
+            }
+            Rate::Hz16000 => block.samples_mut().copy_from_slice(&wide),
+        }
+        block
     }
 
     /// In the order of their numbers, empty places last.
@@ -257,20 +346,21 @@ impl Playout {
         rules
     }
 
-    /// A frame of silence that begins where the last sample was.
-    fn silence(&mut self) -> Frame {
-        let mut frame = Frame::silence(Rate::Hz8000);
+    /// 20 ms of silence that begin where the last sample was.
+    fn silence(&mut self) -> Block {
+        let mut block = Block::silence(self.rate);
         let from = i32::from(std::mem::take(&mut self.last_sample));
-        for (i, sample) in frame.samples.iter_mut().take(RAMP).enumerate() {
+        let ramp = RAMP * samples_per_tick(self.rate) / FRAME_SAMPLES;
+        for (i, sample) in block.samples.iter_mut().take(ramp).enumerate() {
             #[expect(
                 clippy::cast_possible_truncation,
                 clippy::cast_possible_wrap,
                 reason = "no more than `from`"
             )]
             {
-                *sample = (from * (RAMP - 1 - i) as i32 / RAMP as i32) as i16;
+                *sample = (from * (ramp - 1 - i) as i32 / ramp as i32) as i16;
             }
         }
-        frame
+        block
     }
 }

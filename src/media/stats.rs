@@ -14,9 +14,11 @@ pub struct MediaStats {
     pub stream: StreamStats,
     /// Packets of the other law than the one that was agreed; they were decoded all the same.
     pub other_law: u64,
-    /// Packets sent.
+    /// Payloads that are none of the call's format.
+    pub undecodable: u64,
+    /// Packets or messages of audio sent.
     pub sent: u64,
-    /// Packets that the system refused to send.
+    /// Packets that the system refused to send; messages that a stalled peer had no room for.
     pub send_errors: u64,
     /// Ticks of 20 ms that passed without a packet because the thread woke too late.
     pub skipped_ticks: u64,
@@ -71,6 +73,7 @@ counters!(
     stream.other_payload,
     stream.malformed,
     other_law,
+    undecodable,
     sent,
     send_errors,
     skipped_ticks,

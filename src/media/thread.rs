@@ -4,17 +4,20 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::num::NonZeroU64;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::buffer::spare_capacity;
+use rustix::event::{EventfdFlags, epoll, eventfd};
+use rustix::io::Errno;
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
 
-use super::line::{Line, PACKET_LEN};
+use super::line::{LONGEST_PACKET, Line};
+use super::transport::nat::Latch;
 use super::{Command, MediaError};
 use crate::id::CallId;
 use crate::time::Moment;
@@ -22,9 +25,29 @@ use crate::time::Moment;
 /// What others want of the thread.
 pub(super) enum Order {
     /// Serve a new call.
-    Attach(Box<Line>),
+    Attach(Box<Arrival>),
     /// A command for the call with this key.
     Call(u64, Command),
+}
+
+/// A new call, and what its audio comes by.
+pub(super) struct Arrival {
+    pub(super) line: Line,
+    pub(super) wire: Wire,
+    /// What came on its stream before.
+    pub(super) early: Vec<u8>,
+}
+
+/// What a call's audio comes by.
+pub(super) enum Wire {
+    /// The thread's own UDP port, where the source address tells the calls apart.
+    Shared,
+    /// A UDP port of its own, and the rule that tells whom to believe.
+    Port(UdpSocket, Latch),
+    /// A stream.
+    Stream(OwnedFd),
+    /// A stream that has ended.
+    Closed,
 }
 
 /// What a thread shares with everybody else.
@@ -57,6 +80,17 @@ const PHASES: u64 = 4;
 
 /// Packets read before the clock is looked at again.
 const BATCH: usize = 64;
+
+/// Sockets with news that one wake looks at; the others wait for the next one, which comes at once.
+const NEWS: usize = 256;
+
+/// Bytes read of a stream at a time: more than half a second of the widest format.
+const CHUNK: usize = 16_384;
+
+/// What an event says who it is about, where it is not a call's key.
+const SOCKET: u64 = u64::MAX;
+const TIMER: u64 = u64::MAX - 1;
+const BELL: u64 = u64::MAX - 2;
 
 /// Orders that can wait. The thread takes them all in every wake.
 const ORDERS: usize = 4_096;
@@ -105,9 +139,7 @@ impl Thread {
         let port = socket.local_addr().map_err(bind_error)?.port();
         // Both make things better and neither is needed: containers may refuse them.
         let _ = rustix::net::sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER);
-        if bind.is_ipv4() {
-            let _ = rustix::net::sockopt::set_ip_tos(&socket, EXPEDITED);
-        }
+        mark_as_voice(&socket);
         let start = |error: rustix::io::Errno| MediaError::Start(error.into());
         let shared = Arc::new(Shared {
             advertised: SocketAddr::new(advertise, port),
@@ -124,9 +156,15 @@ impl Thread {
             TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
         )
         .map_err(start)?;
+        let poll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(start)?;
+        for (fd, name) in [(socket.as_fd(), SOCKET), (timer.as_fd(), TIMER), (shared.bell.as_fd(), BELL)] {
+            epoll::add(&poll, fd, epoll::EventData::new_u64(name), epoll::EventFlags::IN).map_err(start)?;
+        }
         let worker = Worker {
             socket,
             timer,
+            poll,
+            chunk: vec![0; CHUNK].into_boxed_slice(),
             ticking: false,
             shared: Arc::clone(&shared),
             seated: Vec::with_capacity(ROOM),
@@ -159,6 +197,10 @@ impl Drop for Thread {
 struct Worker {
     socket: UdpSocket,
     timer: OwnedFd,
+    /// Waits for all of them, and for the calls' own sockets.
+    poll: OwnedFd,
+    /// What is read of streams.
+    chunk: Box<[u8]>,
     /// The timer runs: there are calls.
     ticking: bool,
     shared: Arc<Shared>,
@@ -175,7 +217,9 @@ struct Worker {
 }
 
 struct Seated {
-    line: Box<Line>,
+    line: Box<Arrival>,
+    /// The stream has no room: we are told when it has.
+    awaits_room: bool,
     phase: usize,
     /// The slot in which it will be served next.
     due: u64,
@@ -193,31 +237,58 @@ impl Worker {
         if let Err(refused) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE) {
             tracing::debug!(%refused, "a media thread runs at the usual priority");
         }
+        let mut news = Vec::with_capacity(NEWS);
         while !self.shared.stop.load(Ordering::Acquire) {
-            self.sleep();
+            self.sleep(&mut news);
             self.take_orders();
             self.serve(Moment::now());
-            self.read();
+            for event in &news {
+                self.look(*event);
+            }
         }
         self.shared.discard_orders();
     }
 
     /// Until something happens.
-    fn sleep(&self) {
-        let mut awaited = [
-            PollFd::new(&self.socket, PollFlags::IN),
-            PollFd::new(&self.timer, PollFlags::IN),
-            PollFd::new(&self.shared.bell, PollFlags::IN),
-        ];
-        // An interrupted call is as good as one that returned: everything is looked at anyway.
-        let _ = poll(&mut awaited, None);
-        let [_, timer, bell] = awaited.map(|fd| !fd.revents().is_empty());
+    fn sleep(&self, news: &mut Vec<epoll::Event>) {
+        news.clear();
+        // An interrupted call is as good as one that returned: orders and the clock are looked at anyway.
+        let _ = epoll::wait(&self.poll, spare_capacity(news), None);
         let mut count = [0_u8; 8];
-        if timer {
-            let _ = rustix::io::read(&self.timer, &mut count);
+        for event in news {
+            match event.data.u64() {
+                TIMER => {
+                    let _ = rustix::io::read(&self.timer, &mut count);
+                }
+                BELL => {
+                    let _ = rustix::io::read(&self.shared.bell, &mut count);
+                }
+                _ => {}
+            }
         }
-        if bell {
-            let _ = rustix::io::read(&self.shared.bell, &mut count);
+    }
+
+    /// Reads what came.
+    fn look(&mut self, event: epoll::Event) {
+        match event.data.u64() {
+            SOCKET => self.read(),
+            TIMER | BELL => {}
+            key => {
+                let Some(at) = self.by_key.get(&key).copied() else { return };
+                let Some(seated) = &mut self.seated[at] else { return };
+                match seated.line.wire {
+                    Wire::Port(..) => self.read_port(at, Moment::now()),
+                    Wire::Stream(_) => {
+                        // Room for what we send is no news of what we get.
+                        let flags = event.flags;
+                        if flags != epoll::EventFlags::OUT {
+                            seated.read(Moment::now(), &mut self.chunk);
+                        }
+                        seated.flush(&self.poll);
+                    }
+                    Wire::Shared | Wire::Closed => {}
+                }
+            }
         }
     }
 
@@ -225,10 +296,11 @@ impl Worker {
         // No more than the queue holds, lest somebody who sends all the time keep us here.
         for _ in 0..ORDERS {
             match self.shared.orders.pop() {
-                Some(Order::Attach(line)) => self.attach(line),
+                Some(Order::Attach(arrival)) => self.attach(arrival),
                 Some(Order::Call(key, command)) => {
                     if let Some(seated) = self.by_key.get(&key).and_then(|at| self.seated[*at].as_mut()) {
-                        seated.line.command(Moment::now(), command);
+                        seated.line.line.command(Moment::now(), command);
+                        seated.flush(&self.poll);
                     }
                 }
                 None => return,
@@ -252,11 +324,11 @@ impl Worker {
 
     fn serve_slot(&mut self, slot: u64) {
         let phase = (slot % PHASES) as usize;
-        let mut packet = [0; PACKET_LEN];
+        let mut packet = [0; LONGEST_PACKET];
         let mut i = 0;
         while let Some(at) = self.phases[phase].get(i).copied() {
             let Some(seated) =
-                self.seated[at].as_mut().filter(|s| !s.line.shared.gone.load(Ordering::Acquire))
+                self.seated[at].as_mut().filter(|s| !s.line.line.shared.gone.load(Ordering::Acquire))
             else {
                 // Its place in this phase is taken by the next one.
                 self.unseat(at, phase);
@@ -265,9 +337,15 @@ impl Worker {
             i += 1;
             let skipped = slot.saturating_sub(seated.due) / PHASES;
             seated.due = slot + PHASES;
-            seated.line.tick(Moment::now(), skipped, &mut packet);
-            let left = send(&self.socket, &packet, seated.line.peer);
-            seated.line.sent(Moment::now(), left);
+            let Arrival { line, wire, .. } = &mut *seated.line;
+            let len = line.tick(Moment::now(), skipped, &mut packet);
+            let left = match wire {
+                Wire::Shared => Some(send(&self.socket, &packet[..len], line.peer)),
+                Wire::Port(socket, latch) => Some(send(socket, &packet[..len], latch.peer())),
+                Wire::Stream(_) | Wire::Closed => None,
+            };
+            seated.line.line.ticked(Moment::now(), left);
+            seated.flush(&self.poll);
         }
     }
 
@@ -293,11 +371,40 @@ impl Worker {
                 self.shared.unknown_source.fetch_add(1, Ordering::Relaxed);
                 continue;
             };
-            seated.line.packet(now, &datagram[..len]);
-            if !seated.waits && seated.line.due(now).is_some() {
+            seated.line.line.packet(now, &datagram[..len]);
+            if !seated.waits && seated.line.line.due(now).is_some() {
                 seated.waits = true;
                 self.waiting.push(at);
             }
+        }
+    }
+
+    /// Datagrams on a call's own port.
+    fn read_port(&mut self, at: usize, now: Moment) {
+        let mut datagram = [0; 2_048];
+        let Some(seated) = self.seated[at].as_mut() else { return };
+        let Arrival { line, wire: Wire::Port(socket, latch), .. } = &mut *seated.line else { return };
+        for _ in 0..BATCH {
+            let (len, from) = match socket.recv_from(&mut datagram) {
+                Ok(received) => received,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => {
+                    if error.kind() != io::ErrorKind::Interrupted {
+                        self.shared.receive_errors.fetch_add(1, Ordering::Relaxed);
+                    }
+                    continue;
+                }
+            };
+            let from = SocketAddr::new(from.ip().to_canonical(), from.port());
+            if latch.admits(from, &datagram[..len]) {
+                line.packet(now, &datagram[..len]);
+            } else {
+                self.shared.unknown_source.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        if !seated.waits && line.due(now).is_some() {
+            seated.waits = true;
+            self.waiting.push(at);
         }
     }
 
@@ -305,20 +412,29 @@ impl Worker {
         let seated = &mut self.seated;
         self.waiting.retain(|at| {
             let Some(seated) = seated[*at].as_mut() else { return false };
-            seated.line.wait_over(now);
-            seated.waits = seated.line.due(now).is_some();
+            seated.line.line.wait_over(now);
+            seated.waits = seated.line.line.due(now).is_some();
             seated.waits
         });
     }
 
-    fn attach(&mut self, line: Box<Line>) {
-        if let Some(old) = self.by_peer.get(&line.peer).copied() {
-            if let Some(old) = &self.seated[old] {
-                tracing::warn!(old = %old.line.call, new = %line.call, "a new call has the old one's media port");
-            }
-            if let Some(phase) = self.seated[old].as_ref().map(|seated| seated.phase) {
-                self.unseat(old, phase);
-            }
+    fn attach(&mut self, arrival: Box<Arrival>) {
+        let (key, call) = (arrival.line.key, arrival.line.call);
+        if matches!(arrival.wire, Wire::Shared)
+            && let Some(old) = self.by_peer.get(&arrival.line.peer).copied()
+            && let Some(seated) = &self.seated[old]
+        {
+            tracing::warn!(old = %seated.line.line.call, new = %call, "a new call has the old one's media port");
+            let phase = seated.phase;
+            self.unseat(old, phase);
+        }
+        if let Some(fd) = arrival.wire.own()
+            && let Err(error) =
+                epoll::add(&self.poll, fd, epoll::EventData::new_u64(key), epoll::EventFlags::IN)
+        {
+            // Its line is dropped, which tells the call that its media has ended.
+            tracing::error!(%call, %error, "a call's socket cannot be waited for: the limit of open files may be too low");
+            return;
         }
         let phase = (0..self.phases.len()).min_by_key(|phase| self.phases[*phase].len()).unwrap_or(0);
         let at = self.seated.iter().position(Option::is_none).unwrap_or_else(|| {
@@ -329,18 +445,28 @@ impl Worker {
             self.start_clock();
         }
         let ahead = (phase as u64 + PHASES - self.next_slot % PHASES) % PHASES;
-        self.by_peer.insert(line.peer, at);
-        self.by_key.insert(line.key, at);
+        if matches!(arrival.wire, Wire::Shared) {
+            self.by_peer.insert(arrival.line.peer, at);
+        }
+        self.by_key.insert(key, at);
         self.phases[phase].push(at);
-        self.seated[at] = Some(Seated { line, phase, due: self.next_slot + ahead, waits: false });
+        let due = self.next_slot + ahead;
+        let mut seated = Seated { line: arrival, awaits_room: false, phase, due, waits: false };
+        seated.early(Moment::now());
+        seated.flush(&self.poll);
+        self.seated[at] = Some(seated);
     }
 
     fn unseat(&mut self, at: usize, phase: usize) {
         self.phases[phase].retain(|other| *other != at);
         self.waiting.retain(|other| *other != at);
-        if let Some(seated) = self.seated[at].take() {
-            self.by_key.remove(&seated.line.key);
-            self.by_peer.remove(&seated.line.peer);
+        if let Some(mut seated) = self.seated[at].take() {
+            self.by_key.remove(&seated.line.line.key);
+            if matches!(seated.line.wire, Wire::Shared) {
+                self.by_peer.remove(&seated.line.line.peer);
+            }
+            seated.line.line.farewell();
+            seated.flush(&self.poll);
         }
         if self.by_key.is_empty() {
             self.stop_clock();
@@ -369,6 +495,74 @@ impl Worker {
             tracing::error!(%error, "the media clock cannot be set: no call will hear anything");
         }
     }
+}
+
+impl Seated {
+    /// What came on its stream before the call was here.
+    fn early(&mut self, now: Moment) {
+        let Arrival { line, wire, early } = &mut *self.line;
+        if !early.is_empty() && !line.bytes(now, early) {
+            *wire = Wire::Closed;
+        }
+        *early = Vec::new();
+    }
+
+    /// Reads a piece of the stream, which ends when the far end says so, breaks, or says what nobody understands.
+    fn read(&mut self, now: Moment, chunk: &mut [u8]) {
+        let Arrival { line, wire, .. } = &mut *self.line;
+        let Wire::Stream(stream) = wire else { return };
+        let goes_on = match rustix::io::read(stream, &mut *chunk) {
+            Ok(0) => false,
+            Ok(len) => line.bytes(now, &chunk[..len]),
+            Err(Errno::AGAIN | Errno::INTR) => true,
+            Err(_) => false,
+        };
+        if !goes_on {
+            *wire = Wire::Closed;
+        }
+    }
+
+    /// Writes what waits for the stream, as far as there is room.
+    fn flush(&mut self, poll: &OwnedFd) {
+        let Arrival { line, wire, .. } = &mut *self.line;
+        let Wire::Stream(stream) = wire else { return };
+        // Looked at once: what is written is always less than what a stream that flows has room for.
+        let pending = line.pending();
+        if !pending.is_empty() {
+            match rustix::io::write(&*stream, pending) {
+                Ok(count) => line.written(count),
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                Err(_) => {
+                    *wire = Wire::Closed;
+                    return;
+                }
+            }
+        }
+        let awaits_room = !line.pending().is_empty();
+        if std::mem::replace(&mut self.awaits_room, awaits_room) != awaits_room {
+            let mut flags = epoll::EventFlags::IN;
+            flags.set(epoll::EventFlags::OUT, awaits_room);
+            // Cannot fail for a socket that was added; without it the next tick writes.
+            let _ = epoll::modify(poll, &*stream, epoll::EventData::new_u64(line.key), flags);
+        }
+    }
+}
+
+impl Wire {
+    /// The socket that is this call's alone.
+    fn own(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Port(socket, _) => Some(socket.as_fd()),
+            Self::Stream(stream) => Some(stream.as_fd()),
+            Self::Shared | Self::Closed => None,
+        }
+    }
+}
+
+/// Asks the network to treat what this socket sends as voice, where the network listens and the system lets us.
+pub(super) fn mark_as_voice(socket: &impl AsFd) {
+    // Fails for IPv6, which has an option of its own; needed by nobody.
+    let _ = rustix::net::sockopt::set_ip_tos(socket, EXPEDITED);
 }
 
 /// Sends once, and once more when the first try reports what became of an earlier packet, perhaps another call's.

@@ -51,7 +51,7 @@ impl Peer {
 
 fn media(threads: usize) -> Media {
     let bind = Ipv4Addr::LOCALHOST.into();
-    Media::start(&MediaConfig { threads, bind, port: 0, advertise: None })
+    Media::start(&MediaConfig { threads, ..MediaConfig::new(bind) })
         .expect("the loopback has free ports")
 }
 
@@ -185,14 +185,14 @@ async fn a_port_that_asterisk_gives_to_a_new_call_is_taken_from_the_old_one() {
 #[test]
 fn a_configuration_that_cannot_work_says_what_to_do() {
     let any = Ipv4Addr::UNSPECIFIED.into();
-    let refused = Media::start(&MediaConfig { threads: 1, bind: any, port: 0, advertise: None }).err();
+    let refused = Media::start(&MediaConfig::new(any)).err();
     assert!(refused.is_some_and(|error| error.to_string().contains("`media.advertise`")));
     let local = Ipv4Addr::LOCALHOST.into();
-    let refused = Media::start(&MediaConfig { threads: 3, bind: local, port: 65_534, advertise: None }).err();
+    let refused = Media::start(&MediaConfig { threads: 3, port: 65_534, ..MediaConfig::new(local) }).err();
     assert!(refused.is_some_and(|error| error.to_string().contains("65535")));
     let taken = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))
         .and_then(|socket| Ok((socket.local_addr()?.port(), socket)));
     let (port, _socket) = taken.expect("a free port");
-    let refused = Media::start(&MediaConfig { threads: 1, bind: local, port, advertise: None }).err();
+    let refused = Media::start(&MediaConfig { port, ..MediaConfig::new(local) }).err();
     assert!(matches!(refused, Some(MediaError::Bind { .. })));
 }

@@ -7,14 +7,18 @@ use futures_util::FutureExt;
 use tokio::sync::mpsc;
 
 use super::Loud;
+use crate::audio::codec::{ByteOrder, Decoder, Encoder, Format};
 use crate::audio::g711::Law;
 use crate::audio::ring::{self, EarItem, EarReader, PlayId, TapeReader, VoiceItem, VoiceWriter};
 use crate::audio::tone::Tone;
 use crate::audio::{FRAME_SAMPLES, Frame, Rate};
 use crate::id::CallId;
 use crate::media::hearing::Hearing;
-use crate::media::line::{Line, LineParts, PACKET_LEN};
+use crate::media::line::{LONGEST_PACKET, Line, LineParts};
 use crate::media::playout::Playout;
+use crate::media::tape::Tape;
+use crate::media::transport::Transport;
+use crate::media::transport::rtp::Rtp;
 use crate::media::{CallShared, Command, MediaEvent, PlayEnd};
 use crate::rtp::packet::{HEADER_LEN, Header, Packet};
 use crate::rtp::{PayloadType, Seq, Ssrc, Timestamp};
@@ -50,15 +54,16 @@ impl Booth {
         let (tape_writer, tape) = ring::tape(1_000);
         let (events_out, events) = mpsc::channel(64);
         let now = Moment::from_millis(1_000);
+        let decoder = Decoder::new(Format::Ulaw, ByteOrder::Big).expect("it is built in");
         let parts = LineParts {
             call: CallId::new(WallTime(0)),
             key: 1,
             peer: ([127, 0, 0, 1], 9).into(),
-            law: Law::Mu,
-            key_events: PayloadType::EVENTS,
-            hearing: Hearing::new(TurnTaker::new(Box::new(Loud)), ear_writer, Law::Mu),
-            playout: Playout::new(voice_reader),
-            tape: Some(tape_writer),
+            transport: Transport::Rtp(Rtp::new(Format::Ulaw, PayloadType::EVENTS)),
+            encoder: Encoder::new(Format::Ulaw, ByteOrder::Big).expect("it is built in"),
+            hearing: Hearing::new(TurnTaker::new(Box::new(Loud)), ear_writer, decoder, Rate::Hz8000),
+            playout: Playout::new(voice_reader, Rate::Hz8000, false),
+            tape: Some(Tape::new(tape_writer)),
             events: events_out,
             shared: Arc::new(CallShared::default()),
         };
@@ -106,12 +111,12 @@ impl Booth {
         self.tick_into(0);
     }
 
-    fn tick_into(&mut self, skipped: u64) -> [u8; PACKET_LEN] {
+    fn tick_into(&mut self, skipped: u64) -> [u8; HEADER_LEN + FRAME_SAMPLES] {
         self.now = self.now + Duration::from_millis(20 * (skipped + 1));
-        let mut packet = [0; PACKET_LEN];
-        self.line.tick(self.now, skipped, &mut packet);
-        self.line.sent(self.now + Duration::from_micros(3), true);
-        packet
+        let mut packet = [0; LONGEST_PACKET];
+        let len = self.line.tick(self.now, skipped, &mut packet);
+        self.line.ticked(self.now + Duration::from_micros(3), Some(true));
+        packet[..len].try_into().expect("a packet of 20 ms")
     }
 
     pub(super) fn listen(&mut self) {

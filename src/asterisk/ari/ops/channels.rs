@@ -196,6 +196,64 @@ impl ExternalMedia {
             ..Self::default()
         }
     }
+
+    /// AudioSocket: Asterisk connects to `host` and introduces itself with `uuid` (18 and later).
+    #[must_use]
+    pub fn audiosocket(
+        id: ChannelId,
+        app: impl Into<String>,
+        host: std::net::SocketAddr,
+        uuid: impl Into<String>,
+        format: impl Into<String>,
+    ) -> Self {
+        Self {
+            encapsulation: Some("audiosocket".into()),
+            transport: Some("tcp".into()),
+            data: Some(uuid.into()),
+            ..Self::rtp(id, app, host, format)
+        }
+    }
+
+    /// WebSocket with Asterisk as the server: the reply tells the connection's id ([`Channel::websocket_connection`]), and
+    /// `/media/ID` beside `/ari` is where to connect (20.16, 21.11, 22.6 and later).
+    #[must_use]
+    pub fn websocket_served(id: ChannelId, app: impl Into<String>, format: impl Into<String>) -> Self {
+        Self {
+            external_host: Some("INCOMING".into()),
+            connection_type: Some("server".into()),
+            ..Self::websocket(id, app, format)
+        }
+    }
+
+    /// WebSocket with Asterisk as the client: it connects by the section `client` of websocket_client.conf, with
+    /// `NAME=VALUE` of `parameter` added to the URI (the same versions).
+    #[must_use]
+    pub fn websocket_dialled(
+        id: ChannelId,
+        app: impl Into<String>,
+        client: impl Into<String>,
+        parameter: (&str, &str),
+        format: impl Into<String>,
+    ) -> Self {
+        let (name, value) = parameter;
+        Self {
+            external_host: Some(client.into()),
+            connection_type: Some("client".into()),
+            transport_data: Some(format!("v({name}={value})")),
+            ..Self::websocket(id, app, format)
+        }
+    }
+
+    fn websocket(id: ChannelId, app: impl Into<String>, format: impl Into<String>) -> Self {
+        Self {
+            channel_id: Some(id),
+            app: app.into(),
+            encapsulation: Some("none".into()),
+            transport: Some("websocket".into()),
+            format: format.into(),
+            ..Self::default()
+        }
+    }
 }
 
 words! {

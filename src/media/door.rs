@@ -1,0 +1,295 @@
+//! The listeners: a connection says here which call it is for, before it gets to a media thread.
+//!
+//! The secret that it says was made by us for one call before Asterisk was asked to connect. It is good once and for a
+//! short time; who says none in time, or one that is unknown, used or too old, is sent away and counted. Few connections
+//! of one address may be undecided at the same moment, so that nobody can fill the room in front of the door.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::io::Read as _;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::link::{Inner, Link, Stream};
+use super::transport::TransportKind;
+use super::transport::audiosocket::{self, HEADER, kind};
+use super::{MediaError, playout};
+use crate::audio::codec::{ByteOrder, Encoder, Format};
+use crate::time::Moment;
+
+/// How long a connection may take to say which call it is for. Asterisk says it at once.
+const INTRODUCTION: Duration = Duration::from_secs(2);
+
+/// How long a call that has been announced is awaited.
+const GOOD_FOR: Duration = Duration::from_secs(10);
+
+/// Undecided connections of one address.
+const UNDECIDED: u32 = 64;
+
+/// After an error of the listener itself: the limit of open files, usually.
+const BREATH: Duration = Duration::from_millis(50);
+
+/// What the kernel may hold of what we send: it is old when it is heard.
+const SEND_BUFFER: usize = 8_192;
+
+/// A listener. Dropping it closes it.
+pub(super) struct Door {
+    hall: Arc<Hall>,
+    _listening: AbortOnDropHandle<()>,
+}
+
+/// What the listener, its connections and the awaited calls share.
+struct Hall {
+    kind: TransportKind,
+    advertised: SocketAddr,
+    awaited: Mutex<HashMap<Secret, Expected>>,
+    undecided: Mutex<HashMap<IpAddr, u32>>,
+    refused: AtomicU64,
+}
+
+/// Sixteen bytes that nobody can guess.
+type Secret = [u8; 16];
+
+struct Expected {
+    until: Moment,
+    /// What is sent to it at once.
+    greeting: Vec<u8>,
+    arrives: oneshot::Sender<Link>,
+}
+
+/// A call whose connection has not come. Dropping it withdraws the secret.
+pub(super) struct Awaited {
+    hall: Arc<Hall>,
+    secret: Secret,
+    arrives: oneshot::Receiver<Link>,
+}
+
+/// Why a connection was sent away.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+enum Refusal {
+    #[error("too many undecided connections from there")]
+    Crowd,
+    #[error("it did not say in time which call it is for")]
+    Silent,
+    #[error("it speaks another protocol")]
+    Stranger,
+    #[error("its call is unknown, has been served, or is not awaited any more")]
+    Unknown,
+}
+
+impl Door {
+    /// Listens on `bind`; `advertise` is our address as Asterisk sees it.
+    pub(super) fn open(kind: TransportKind, bind: SocketAddr, advertise: IpAddr) -> Result<Self, MediaError> {
+        let failed = |source| MediaError::Listen { what: kind, address: bind, source };
+        let runtime = tokio::runtime::Handle::try_current().map_err(|error| failed(std::io::Error::other(error)))?;
+        let listener = TcpListener::bind(bind).map_err(failed)?;
+        listener.set_nonblocking(true).map_err(failed)?;
+        let port = listener.local_addr().map_err(failed)?.port();
+        let _inside = runtime.enter();
+        let listener = tokio::net::TcpListener::from_std(listener).map_err(failed)?;
+        let hall = Arc::new(Hall {
+            kind,
+            advertised: SocketAddr::new(advertise, port),
+            awaited: Mutex::default(),
+            undecided: Mutex::default(),
+            refused: AtomicU64::new(0),
+        });
+        let task = runtime.spawn(listen(listener, Arc::clone(&hall)));
+        Ok(Self { hall, _listening: AbortOnDropHandle::new(task) })
+    }
+
+    pub(super) fn advertised(&self) -> SocketAddr {
+        self.hall.advertised
+    }
+
+    pub(super) fn refused(&self) -> u64 {
+        self.hall.refused.load(Ordering::Relaxed)
+    }
+
+    /// Makes a secret for a call, and awaits who says it.
+    pub(super) fn expect(&self, format: Format) -> Awaited {
+        let (arrives, arrival) = oneshot::channel();
+        let now = Moment::now();
+        let secret = secret();
+        let greeting = if self.hall.kind == TransportKind::Audiosocket { silence(format) } else { Vec::new() };
+        let mut awaited = self.hall.awaited();
+        awaited.retain(|_, expected| expected.until > now);
+        awaited.insert(secret, Expected { until: now + GOOD_FOR, greeting, arrives });
+        drop(awaited);
+        Awaited { hall: Arc::clone(&self.hall), secret, arrives: arrival }
+    }
+}
+
+impl Hall {
+    fn awaited(&self) -> MutexGuard<'_, HashMap<Secret, Expected>> {
+        self.awaited.lock().expect("nothing panics while it holds the list of awaited calls")
+    }
+
+    fn undecided(&self) -> MutexGuard<'_, HashMap<IpAddr, u32>> {
+        self.undecided.lock().expect("nothing panics while it counts")
+    }
+
+    /// The call that a secret is for; it is good once.
+    fn take(&self, secret: &Secret) -> Option<Expected> {
+        let expected = self.awaited().remove(secret)?;
+        (expected.until > Moment::now()).then_some(expected)
+    }
+
+    fn refuse(&self, why: Refusal) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        tracing::debug!(transport = %self.kind, %why, "a media connection is sent away");
+    }
+}
+
+impl Awaited {
+    pub(super) fn kind(&self) -> TransportKind {
+        self.hall.kind
+    }
+
+    /// Where it shall connect to.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.hall.advertised
+    }
+
+    /// The secret as Asterisk wants UUIDs.
+    pub(super) fn uuid(&self) -> String {
+        let hex = self.secret();
+        [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+    }
+
+    /// The secret in 32 hexadecimal digits.
+    pub(super) fn secret(&self) -> String {
+        self.secret.iter().fold(String::with_capacity(32), |mut hex, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
+    }
+
+    /// Its connection, once it has come; [`None`] when that is hopeless.
+    pub(super) async fn arrives(mut self) -> Option<Link> {
+        (&mut self.arrives).await.ok()
+    }
+}
+
+impl Drop for Awaited {
+    fn drop(&mut self) {
+        self.hall.awaited().remove(&self.secret);
+    }
+}
+
+/// A version 4 UUID (RFC 9562) from the system's own source of randomness; of a lesser one where that cannot be read.
+fn secret() -> Secret {
+    let mut secret = [0; 16];
+    let system = std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut secret));
+    if system.is_err() {
+        fastrand::fill(&mut secret);
+    }
+    secret[6] = secret[6] & 0x0f | 0x40;
+    secret[8] = secret[8] & 0x3f | 0x80;
+    secret
+}
+
+/// 20 ms of silence as a message: some versions of Asterisk wait for us to begin (asterisk#2089).
+fn silence(format: Format) -> Vec<u8> {
+    let block = playout::Block::silence(format.rate());
+    let mut payload = [0; 640];
+    let encoded = Encoder::new(format, ByteOrder::Little).and_then(|mut e| e.encode(block.samples(), &mut payload));
+    let len = encoded.unwrap_or_default();
+    let header = audiosocket::header(audiosocket::audio_kind(format.rate()), len);
+    [&header[..], &payload[..len]].concat()
+}
+
+async fn listen(listener: tokio::net::TcpListener, hall: Arc<Hall>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, from)) => {
+                let Some(place) = Place::take(&hall, from.ip()) else {
+                    hall.refuse(Refusal::Crowd);
+                    continue;
+                };
+                let hall = Arc::clone(&hall);
+                tokio::spawn(async move {
+                    let met = timeout(INTRODUCTION, meet(&hall, stream)).await.unwrap_or(Err(Refusal::Silent));
+                    drop(place);
+                    if let Err(why) = met {
+                        hall.refuse(why);
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the media listener cannot take a connection; the limit of open files may be too low");
+                tokio::time::sleep(BREATH).await;
+            }
+        }
+    }
+}
+
+/// A place in front of the door.
+struct Place {
+    hall: Arc<Hall>,
+    from: IpAddr,
+}
+
+impl Place {
+    fn take(hall: &Arc<Hall>, from: IpAddr) -> Option<Self> {
+        let mut undecided = hall.undecided();
+        let count = undecided.entry(from).or_default();
+        if *count >= UNDECIDED {
+            return None;
+        }
+        *count += 1;
+        drop(undecided);
+        Some(Self { hall: Arc::clone(hall), from })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut undecided = self.hall.undecided();
+        if let Some(count) = undecided.get_mut(&self.from) {
+            *count -= 1;
+            if *count == 0 {
+                undecided.remove(&self.from);
+            }
+        }
+    }
+}
+
+/// Finds out which call a connection is for, and hands it over.
+async fn meet(hall: &Hall, mut stream: TcpStream) -> Result<(), Refusal> {
+    // One message, one write, one packet.
+    let _ = stream.set_nodelay(true);
+    let mut hello = [0; HEADER + 16];
+    stream.read_exact(&mut hello).await.map_err(|_| Refusal::Stranger)?;
+    let Some((header, secret)) = hello.split_first_chunk::<HEADER>() else { return Err(Refusal::Stranger) };
+    if *header != audiosocket::header(kind::UUID, 16) {
+        return Err(Refusal::Stranger);
+    }
+    let secret = secret.try_into().map_err(|_| Refusal::Stranger)?;
+    let expected = hall.take(&secret).ok_or(Refusal::Unknown)?;
+    if !expected.greeting.is_empty() {
+        stream.write_all(&expected.greeting).await.map_err(|_| Refusal::Stranger)?;
+    }
+    let fd = ready(stream).map_err(|_| Refusal::Stranger)?;
+    let link = Stream { kind: hall.kind, fd, early: Vec::new(), bridge: None };
+    expected.arrives.send(Link(Inner::Stream(link))).map_err(|_| Refusal::Unknown)
+}
+
+/// A connection as a media thread wants it.
+fn ready(stream: TcpStream) -> std::io::Result<OwnedFd> {
+    let fd = OwnedFd::from(stream.into_std()?);
+    // Both make things better and neither is needed.
+    let _ = rustix::net::sockopt::set_socket_send_buffer_size(&fd, SEND_BUFFER);
+    super::thread::mark_as_voice(&fd);
+    Ok(fd)
+}
