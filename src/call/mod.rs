@@ -48,6 +48,7 @@ pub use speaker::{Speaker, Voices};
 use ears::Ears;
 use exchange::Exchange;
 use journal::TurnBook;
+use keys::KeyMatcher;
 
 /// Why something on a call could not be done.
 #[derive(Debug, thiserror::Error)]
@@ -155,6 +156,7 @@ impl Call {
             recognizer,
             leg: leg_events,
             next_ask: AskId::default(),
+            keys: KeyMatcher::default(),
             typed_ahead: Vec::new(),
             gone: None,
         };
