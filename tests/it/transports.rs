@@ -32,6 +32,7 @@ struct Promise {
 }
 
 const AT_ONCE: Promise = Promise { flush: FRAME };
+const QUEUED: Promise = Promise { flush: Duration::from_millis(60) };
 
 static ASTERISK: OnceCell<AsteriskUnderTest> = OnceCell::const_new();
 
@@ -65,6 +66,13 @@ async fn audiosocket() {
     let plan = plan(TransportKind::Audiosocket, Format::Slin);
     let desk = Desk::open(asterisk().await, "audiosocket", plan, config).await;
     conform(asterisk().await, desk, AT_ONCE).await;
+}
+
+#[tokio::test]
+async fn websocket_that_we_open() {
+    let plan = plan(TransportKind::Websocket, Format::Ulaw);
+    let desk = Desk::open(asterisk().await, "websocket", plan, config()).await;
+    conform(asterisk().await, desk, QUEUED).await;
 }
 
 /// Every check, on one transport.
@@ -147,7 +155,7 @@ async fn a_play_is_heard_to_its_end(call: &PhoneCall, bot: &mut Bot) {
         // Negative when the last packet came after the end was told.
         let told_before = (last + FRAME).since(at);
         early = early.min(told_before);
-        println!("drained was told {:?} after the last packet", at.since(last));
+        println!("drained was told {:.1} ms after the last packet", at.millis_from(last));
     }
     assert!(early <= 2 * FRAME, "a play was told to be over {early:?} before it was");
 }

@@ -2,7 +2,7 @@
 //! test says, hears and measures frame by frame.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use offhook::asterisk::ari::model::EventKind;
@@ -203,5 +203,3 @@ pub fn next_number() -> String {
     next.to_string()
 }
 
-/// A desk that many tasks take calls from.
-pub type SharedDesk = Arc<Desk>;
