@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use super::keys::KeyMatcher;
 use super::{CallError, Gone, LegEvent};
 use crate::media::{Control, MediaEvent};
 use crate::speech::grammar::Grammar;
@@ -17,6 +18,8 @@ pub(super) struct Ears {
     pub(super) recognizer: Option<RecognizerSession>,
     pub(super) leg: mpsc::Receiver<LegEvent>,
     pub(super) next_ask: AskId,
+    /// A key may be told by the stream and by ARI.
+    pub(super) keys: KeyMatcher,
     /// Keys that came while what was playing could not be interrupted by them: typed ahead.
     pub(super) typed_ahead: Vec<(char, Moment)>,
     pub(super) gone: Option<Gone>,
@@ -44,7 +47,11 @@ impl Ears {
             tokio::select! {
                 biased;
                 event = self.leg.recv() => match event {
-                    Some(LegEvent::Key { key, at }) => return Ok(Happening::Key(key, at)),
+                    Some(LegEvent::Key { key, at }) => {
+                        if self.keys.is_new(key, false, at) {
+                            return Ok(Happening::Key(key, at));
+                        }
+                    }
                     Some(LegEvent::Gone(gone)) => {
                         self.gone = Some(gone);
                         return Err(CallError::Gone(gone));
@@ -56,7 +63,10 @@ impl Ears {
                     Some(LegEvent::MediaReady | LegEvent::Up) => {}
                     None => return Err(CallError::MediaEnded),
                 },
-                event = self.events.recv() => return event.map(Happening::Media).ok_or(CallError::MediaEnded),
+                event = self.events.recv() => match event {
+                    Some(MediaEvent::Digit { digit, at, .. }) if !self.keys.is_new(digit, true, at) => {}
+                    event => return event.map(Happening::Media).ok_or(CallError::MediaEnded),
+                },
                 Some((id, answer)) = answer => return Ok(Happening::Answer(id, answer)),
             }
         }

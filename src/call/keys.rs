@@ -1,10 +1,42 @@
 //! Keys into answers. Deciding code: the time is an argument.
 
+use std::collections::VecDeque;
+use std::time::Duration;
+
 use super::listen::KeyPlan;
 use crate::time::Moment;
 
 /// No answer has more keys than this; what is typed beyond is dropped.
 pub const MOST: usize = 64;
+
+/// Tells a key that two ways report from a key that was pressed twice: over AudioSocket and WebSocket Asterisk tells of a
+/// key in the stream and by an event of ARI, in either order, and over RTP by the event alone.
+#[derive(Debug, Default)]
+pub struct KeyMatcher {
+    /// Keys that one way has reported and the other has not.
+    alone: VecDeque<(char, bool, Moment)>,
+}
+
+/// Both reports of a key come within this.
+const SAME_KEY: Duration = Duration::from_secs(1);
+
+impl KeyMatcher {
+    /// Whether a key, reported at `at` by the stream or by ARI, is not one that the other way has reported already.
+    pub fn is_new(&mut self, key: char, by_stream: bool, at: Moment) -> bool {
+        self.alone.retain(|(_, _, reported)| at.since(*reported) < SAME_KEY);
+        let known = self.alone.iter().position(|(k, stream, _)| *k == key && *stream != by_stream);
+        match known {
+            Some(known) => {
+                self.alone.remove(known);
+            }
+            None => {
+                self.alone.truncate(MOST - 1);
+                self.alone.push_back((key, by_stream, at));
+            }
+        }
+        known.is_none()
+    }
+}
 
 /// Collects the keys of one answer.
 #[derive(Debug)]
@@ -69,9 +101,20 @@ impl Collector {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
+
+    #[test]
+    fn a_key_told_by_two_ways_counts_once_and_one_pressed_twice_twice() {
+        let at = |ms| Moment::from_millis(5_000 + ms);
+        let mut matcher = KeyMatcher::default();
+        let mut new = |key, by_stream, ms| matcher.is_new(key, by_stream, at(ms));
+        assert!(new('5', true, 0) && !new('5', false, 2), "the stream first");
+        assert!(new('5', false, 100) && !new('5', true, 101), "ARI first");
+        assert!(new('7', true, 200) && new('7', true, 300), "pressed twice");
+        assert!(!new('7', false, 310) && !new('7', false, 311));
+        assert!(new('9', false, 400) && new('9', false, 2_000), "told by one way alone");
+        assert!(new('9', true, 4_000), "what was long ago is another key");
+    }
 
     fn number(max: usize) -> Collector {
         let inter_digit = Duration::from_secs(3);

@@ -14,7 +14,7 @@ use crate::audio::codec::Format;
 use crate::asterisk::ari::ops::{Continue, CreateBridge, ExternalMedia, HangupReason};
 use crate::asterisk::ari::{Ari, AriError, BridgeId, ChannelId};
 use crate::id::{CallId, OurId, Part};
-use crate::media::link::SECRET;
+use crate::media::link::{Dial, SECRET, dial};
 use crate::media::{Invitation, Link, Seat, TransportKind};
 use crate::time::Moment;
 
@@ -172,8 +172,20 @@ impl Leg {
                 self.peer_address = Some(named);
                 seat.link(named)
             }
-            Invitation::AudioSocket { .. } | Invitation::WebSocketServer { .. } | Invitation::WebSocket => {
+            Invitation::AudioSocket { .. } | Invitation::WebSocketServer { .. } => {
                 seat.connected(CONNECTION_PATIENCE).await?
+            }
+            Invitation::WebSocket => {
+                let connection = media.websocket_connection().ok_or(CallError::NoMediaAddress)?;
+                let way = self.ari.media_socket(connection);
+                dial(&Dial {
+                    host: way.host,
+                    port: way.port,
+                    tls: way.tls,
+                    path: way.path,
+                    authorization: way.authorization,
+                })
+                .await?
             }
         };
         // Asterisk refuses a channel that is not yet in the application: one call in seven, unless we wait.

@@ -48,6 +48,7 @@ pub use speaker::{Speaker, Voices};
 use ears::Ears;
 use exchange::Exchange;
 use journal::TurnBook;
+use keys::KeyMatcher;
 
 /// Why something on a call could not be done.
 #[derive(Debug, thiserror::Error)]
@@ -67,8 +68,8 @@ pub enum CallError {
     /// The caller's audio could not be set up.
     #[error("cannot set up the call's audio: {0}")]
     Media(#[from] crate::media::MediaError),
-    /// Asterisk did not say where the media channel's RTP comes from.
-    #[error("Asterisk named no RTP address for the media channel: is chan_rtp loaded?")]
+    /// Asterisk did not say where the media channel's audio is.
+    #[error("Asterisk named no address for the media channel: is chan_rtp, or chan_websocket, loaded (modules.conf)?")]
     NoMediaAddress,
     /// The bot itself failed.
     #[error("the bot failed: {0}")]
@@ -155,6 +156,7 @@ impl Call {
             recognizer,
             leg: leg_events,
             next_ask: AskId::default(),
+            keys: KeyMatcher::default(),
             typed_ahead: Vec::new(),
             gone: None,
         };

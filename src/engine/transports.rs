@@ -160,7 +160,11 @@ fn choose(
             others.join(", ")
         )));
     }
-    let format = wanted.unwrap_or(Format::Ulaw);
+    // What the telephone network has, where it can be: then Asterisk converts nothing.
+    let format = wanted.unwrap_or(match transport {
+        TransportKind::Audiosocket => Format::Slin,
+        _ => Format::Ulaw,
+    });
     Ok(MediaPlan { transport, format, websocket_client: config.media.websocket_client.clone() })
 }
 
@@ -169,7 +173,8 @@ fn choose(
 pub const fn goes_over(format: Format, kind: TransportKind) -> bool {
     match kind {
         TransportKind::Rtp => format.both_ways_over_rtp(),
-        TransportKind::Audiosocket => !matches!(format, Format::Opus),
+        // What it gets, Asterisk takes for linear whatever was asked for (res_audiosocket.c); what it sends is as asked for.
+        TransportKind::Audiosocket => matches!(format, Format::Slin | Format::Slin16),
         TransportKind::Websocket | TransportKind::WebsocketServer => true,
     }
 }
@@ -230,6 +235,6 @@ mod tests {
         let text = told("[media]\ntransport = 'rtp'\nformat = 'slin16'", &Abilities::Unknown);
         assert!(text.contains("ulaw, alaw, slin, g722"), "{text}");
         let text = told("[media]\ntransport = 'audiosocket'\nformat = 'opus'", &Abilities::Unknown);
-        assert!(text.contains("one of ulaw"), "{text}");
+        assert!(text.contains("one of slin, slin16"), "{text}");
     }
 }

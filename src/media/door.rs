@@ -19,7 +19,8 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::link::{Inner, Link, Stream};
+use super::handshake::{self, Asked, Dial};
+use super::link::{Inner, Link, SECRET, Speaks, Stream};
 use super::transport::TransportKind;
 use super::transport::audiosocket::{self, HEADER, kind};
 use super::{MediaError, playout};
@@ -132,6 +133,13 @@ impl Door {
 impl Hall {
     fn awaited(&self) -> MutexGuard<'_, HashMap<Secret, Expected>> {
         self.awaited.lock().expect("nothing panics while it holds the list of awaited calls")
+    }
+
+    const fn speaks(&self) -> Speaks {
+        match self.kind {
+            TransportKind::WebsocketServer => Speaks::WebSocketServer,
+            _ => Speaks::AudioSocket,
+        }
     }
 
     fn undecided(&self) -> MutexGuard<'_, HashMap<IpAddr, u32>> {
@@ -269,6 +277,16 @@ impl Drop for Place {
 async fn meet(hall: &Hall, mut stream: TcpStream) -> Result<(), Refusal> {
     // One message, one write, one packet.
     let _ = stream.set_nodelay(true);
+    let (expected, early) = match hall.kind {
+        TransportKind::WebsocketServer => by_parameter(hall, &mut stream).await?,
+        _ => (by_uuid(hall, &mut stream).await?, Vec::new()),
+    };
+    let link = Stream { speaks: hall.speaks(), fd: ready(stream).map_err(|_| Refusal::Stranger)?, early, bridge: None };
+    expected.arrives.send(Link(Inner::Stream(link))).map_err(|_| Refusal::Unknown)
+}
+
+/// AudioSocket: the first message says it. Answered by silence at once.
+async fn by_uuid(hall: &Hall, stream: &mut TcpStream) -> Result<Expected, Refusal> {
     let mut hello = [0; HEADER + 16];
     stream.read_exact(&mut hello).await.map_err(|_| Refusal::Stranger)?;
     let Some((header, secret)) = hello.split_first_chunk::<HEADER>() else { return Err(Refusal::Stranger) };
@@ -277,12 +295,55 @@ async fn meet(hall: &Hall, mut stream: TcpStream) -> Result<(), Refusal> {
     }
     let secret = secret.try_into().map_err(|_| Refusal::Stranger)?;
     let expected = hall.take(&secret).ok_or(Refusal::Unknown)?;
-    if !expected.greeting.is_empty() {
-        stream.write_all(&expected.greeting).await.map_err(|_| Refusal::Stranger)?;
+    stream.write_all(&expected.greeting).await.map_err(|_| Refusal::Stranger)?;
+    Ok(expected)
+}
+
+/// WebSocket: a parameter of the URI says it.
+async fn by_parameter(hall: &Hall, stream: &mut TcpStream) -> Result<(Expected, Vec<u8>), Refusal> {
+    let mut asked = Asked::read(stream).await.ok_or(Refusal::Stranger)?;
+    let expected = asked.parameter(SECRET).and_then(from_hex).and_then(|secret| hall.take(&secret));
+    let Some(expected) = expected else {
+        Asked::refuse(stream).await;
+        return Err(Refusal::Unknown);
+    };
+    asked.agree(stream).await.map_err(|_| Refusal::Stranger)?;
+    Ok((expected, std::mem::take(&mut asked.early)))
+}
+
+fn from_hex(text: &str) -> Option<Secret> {
+    let mut secret = [0; 16];
+    if text.len() != 32 || !text.is_ascii() {
+        return None;
     }
-    let fd = ready(stream).map_err(|_| Refusal::Stranger)?;
-    let link = Stream { kind: hall.kind, fd, early: Vec::new(), bridge: None };
-    expected.arrives.send(Link(Inner::Stream(link))).map_err(|_| Refusal::Unknown)
+    for (byte, digits) in secret.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+    }
+    Some(secret)
+}
+
+/// How long a connection to Asterisk may take.
+const DIALLING: Duration = Duration::from_secs(3);
+
+/// Connects to Asterisk's web server for media.
+pub(super) async fn dial(dial: &Dial) -> Result<Link, MediaError> {
+    let peer = format!("{}:{}", dial.host, dial.port);
+    let failed = |reason: String| MediaError::NotDialled { peer: peer.clone(), reason };
+    let connected = timeout(DIALLING, connect(dial)).await;
+    let stream = connected.map_err(|_| failed(format!("no answer within {DIALLING:?}")))?;
+    stream.map(|stream| Link(Inner::Stream(stream))).map_err(|error| failed(error.to_string()))
+}
+
+async fn connect(dial: &Dial) -> std::io::Result<Stream> {
+    let mut stream = TcpStream::connect((dial.host.as_str(), dial.port)).await?;
+    let _ = stream.set_nodelay(true);
+    let speaks = Speaks::WebSocketClient;
+    if dial.tls {
+        let (fd, bridge) = handshake::through_tls(stream, dial).await?;
+        return Ok(Stream { speaks, fd, early: Vec::new(), bridge: Some(bridge) });
+    }
+    let early = handshake::ask(&mut stream, dial).await?;
+    Ok(Stream { speaks, fd: ready(stream)?, early, bridge: None })
 }
 
 /// A connection as a media thread wants it.

@@ -12,7 +12,8 @@ use super::playout::{Block, Notice, Outgoing, Playout};
 use super::stats::MediaStats;
 use super::tape::Tape;
 use super::transport::Transport;
-use super::transport::audiosocket::Said;
+use super::transport::websocket::{self, WebSocket};
+use super::transport::audiosocket;
 use super::{CallShared, Command, MediaEvent};
 use crate::audio::Frame;
 use crate::audio::codec::{Encoder, Format};
@@ -119,30 +120,34 @@ impl Line {
     pub(super) fn bytes(&mut self, now: Moment, bytes: &[u8]) -> bool {
         let Self { transport, talk, .. } = self;
         talk.alive(now);
-        match transport {
+        let goes_on = match transport {
             Transport::Rtp(_) => false,
             Transport::AudioSocket(socket) => socket.reader.read(bytes, &mut |said| match said {
-                Said::Audio(payload) => talk.audio(now, payload),
-                Said::Key(key) => talk.key(now, key),
-                Said::Broken => talk.stats.stream.malformed += 1,
-                Said::Uuid(_) | Said::HangUp => {}
+                audiosocket::Said::Audio(payload) => talk.audio(now, payload),
+                audiosocket::Said::Key(key) => talk.key(now, key),
+                audiosocket::Said::Broken => talk.stats.stream.malformed += 1,
+                audiosocket::Said::Uuid(_) | audiosocket::Said::HangUp => {}
             }),
-        }
+            Transport::WebSocket(socket) => socket.read(now, bytes, &mut |said| match said {
+                websocket::Said::Audio(payload) => talk.audio(now, payload),
+                websocket::Said::Key(key) => talk.key(now, key),
+                websocket::Said::Reached(number) => talk.reached(now, number),
+                websocket::Said::Broken => talk.stats.stream.malformed += 1,
+            }),
+        };
+        self.flush_over_there(now);
+        goes_on
     }
 
     /// What is to be written to this call's stream, in one go.
-    pub(super) fn pending(&self) -> &[u8] {
-        match &self.transport {
-            Transport::Rtp(_) => &[],
-            Transport::AudioSocket(socket) => socket.outbox.pending(),
-        }
+    pub(super) fn pending(&mut self) -> &[u8] {
+        self.transport.outbox().map_or(&[], |outbox| outbox.pending())
     }
 
     /// So many of the pending bytes have been written.
     pub(super) fn written(&mut self, count: usize) {
-        match &mut self.transport {
-            Transport::Rtp(_) => {}
-            Transport::AudioSocket(socket) => socket.outbox.written(count),
+        if let Some(outbox) = self.transport.outbox() {
+            outbox.written(count);
         }
     }
 
@@ -151,6 +156,20 @@ impl Line {
         match &mut self.transport {
             Transport::Rtp(_) => {}
             Transport::AudioSocket(socket) => socket.farewell(),
+            Transport::WebSocket(socket) => socket.farewell(),
+        }
+    }
+
+    /// Something may have stopped a play: what the far end has of it is thrown away there.
+    fn flush_over_there(&mut self, now: Moment) {
+        if let Some(fence) = self.talk.playout.take_flush() {
+            let told_later = match &mut self.transport {
+                Transport::WebSocket(socket) => socket.flush(fence),
+                Transport::Rtp(_) | Transport::AudioSocket(_) => false,
+            };
+            if !told_later {
+                self.talk.reached(now, fence);
+            }
         }
     }
 
@@ -187,6 +206,7 @@ impl Line {
                 self.talk.key_down(now, at);
             }
         }
+        self.flush_over_there(now);
     }
 
     /// Every 20 ms. `skipped` ticks before this one were missed; they are gone. Gives the length of the datagram that it
@@ -195,6 +215,7 @@ impl Line {
         self.talk.skip(skipped);
         self.wait_over(now);
         self.talk.tick(now);
+        self.flush_over_there(now);
         let Self { transport, talk, .. } = self;
         match transport {
             Transport::Rtp(rtp) => {
@@ -209,6 +230,10 @@ impl Line {
                 let len = talk.encode(&out.block, &mut payload);
                 let left = socket.audio(&payload[..len]);
                 talk.left(now, left);
+                0
+            }
+            Transport::WebSocket(socket) => {
+                talk.tick_queued(now, socket);
                 0
             }
         }
@@ -229,7 +254,7 @@ impl Line {
         let talk = &self.talk;
         let stream = match &self.transport {
             Transport::Rtp(rtp) => rtp.stream.stats(),
-            Transport::AudioSocket(_) => talk.stats.stream,
+            Transport::AudioSocket(_) | Transport::WebSocket(_) => talk.stats.stream,
         };
         MediaStats {
             stream,
@@ -400,8 +425,43 @@ impl Talk {
             return;
         }
         self.stats.sent += 1;
-        let Self { playout, events, newest, .. } = self;
-        playout.reached(now, *newest, &mut |notice| events.notice(now, notice));
+        self.reached(now, self.newest);
+    }
+
+    /// A tick where the far end queues what it gets and plays it by its own clock: as many frames as it lacks.
+    fn tick_queued(&mut self, now: Moment, socket: &mut WebSocket) {
+        socket.tick(now, &mut |number| self.reached(now, number));
+        let Self { playout, events, .. } = self;
+        playout.settle(now, &mut |notice| events.notice(now, notice));
+        if socket.is_stalled(now) {
+            // What is said goes on, and nobody hears it.
+            let Self { playout, events, .. } = self;
+            playout.give_up(&mut |notice| events.notice(now, notice));
+            self.next(now);
+            self.left(now, false);
+            return;
+        }
+        let mut payload = [0; LONGEST_PAYLOAD];
+        let mut sent = 0;
+        while socket.wants(now, sent) {
+            if self.playout.is_playing() && !self.playout.is_ready() && !socket.is_dry(now) {
+                // What is being said comes no faster: silence behind it would be a hole in it.
+                break;
+            }
+            let out = self.next(now);
+            let len = self.encode(&out.block, &mut payload);
+            if !socket.audio(now, &payload[..len], out.number, out.speech, out.fresh) {
+                return self.left(now, false);
+            }
+            self.stats.sent += 1;
+            sent += 1;
+        }
+    }
+
+    /// The frame or fence of this number begins to be heard.
+    fn reached(&mut self, now: Moment, number: u32) {
+        let Self { playout, events, .. } = self;
+        playout.reached(now, number, &mut |notice| events.notice(now, notice));
     }
 }
 

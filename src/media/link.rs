@@ -17,10 +17,13 @@ use super::thread::{self, Wire};
 use super::transport::audiosocket::AudioSocket;
 use super::transport::nat::Latch;
 use super::transport::rtp::Rtp;
+use super::transport::websocket::WebSocket;
 use super::transport::{Transport, TransportKind};
-use super::MediaError;
+use super::{MediaError, door};
+pub use super::handshake::Dial;
 use crate::audio::codec::Format;
 use crate::rtp::PayloadType;
+use crate::time::Moment;
 
 /// A place on a media thread, kept for a call that is being set up.
 pub struct Seat {
@@ -131,6 +134,14 @@ impl Seat {
     }
 }
 
+/// Connects to Asterisk's web server for the media of one call.
+///
+/// # Errors
+/// [`MediaError::NotDialled`], within three seconds.
+pub async fn dial(dial: &Dial) -> Result<Link, MediaError> {
+    door::dial(dial).await
+}
+
 impl Drop for Seat {
     fn drop(&mut self) {
         self.thread.load.fetch_sub(1, Ordering::Relaxed);
@@ -151,12 +162,21 @@ pub(super) enum Inner {
 
 /// A connection that has said which call it is for.
 pub(super) struct Stream {
-    pub(super) kind: TransportKind,
+    pub(super) speaks: Speaks,
     pub(super) fd: OwnedFd,
     /// What came on it already.
     pub(super) early: Vec<u8>,
     /// What stands between it and the network, if something does.
     pub(super) bridge: Option<AbortOnDropHandle<()>>,
+}
+
+/// What is spoken on a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Speaks {
+    AudioSocket,
+    /// We made it: what we send is masked.
+    WebSocketClient,
+    WebSocketServer,
 }
 
 impl From<SocketAddr> for Link {
@@ -192,9 +212,14 @@ impl Link {
                 let wire = Wire::Port(socket, Latch::new(named));
                 Opened { transport: rtp(), wire, peer: named, early: Vec::new() }
             }
-            Inner::Stream(Stream { fd, early, .. }) => {
-                let transport = Transport::AudioSocket(AudioSocket::new(format.rate()));
-                Opened { transport, wire: Wire::Stream(fd), peer: nowhere, early }
+            Inner::Stream(Stream { speaks, fd, early, bridge }) => {
+                let websocket = |client| Transport::WebSocket(WebSocket::new(Moment::now(), client));
+                let transport = match speaks {
+                    Speaks::AudioSocket => Transport::AudioSocket(AudioSocket::new(format.rate())),
+                    Speaks::WebSocketClient => websocket(true),
+                    Speaks::WebSocketServer => websocket(false),
+                };
+                Opened { transport, wire: Wire::Stream(fd, bridge), peer: nowhere, early }
             }
         }
     }

@@ -12,7 +12,8 @@
 //! - this file: [`Media`] starts the threads; [`Media::reserve`] picks one and a [`TransportKind`], [`Media::attach`] puts
 //!   a call on it and gives the bot's side a [`MediaSession`].
 //! - `thread`: the loop. Sockets and clocks of calls that are up are here and nowhere else.
-//! - `door`: the listeners, where connections say which call they are for before they get to a thread.
+//! - `door`: the listeners, where connections say which call they are for before they get to a thread; `handshake`: the
+//!   beginning of a WebSocket.
 //! - [`link`]: how a call that is being set up comes by its audio.
 //! - `line`: one call as a pure state: packets and ticks in, packets and events out. Runs in virtual time.
 //! - `transport`: RTP, AudioSocket and WebSocket as bytes in and bytes out.
@@ -53,6 +54,7 @@ pub use transport::TransportKind;
 
 mod door;
 mod flight;
+mod handshake;
 mod hearing;
 mod line;
 pub mod link;

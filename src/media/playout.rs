@@ -211,6 +211,11 @@ impl Playout {
         self.flight.reached(now, number, notice);
     }
 
+    /// Tells the ends of plays that have been reached.
+    pub(super) fn settle(&mut self, now: Moment, notice: &mut dyn FnMut(Notice)) {
+        self.flight.settle(now, notice);
+    }
+
     /// The last frame did not leave after all.
     pub(super) fn refused(&mut self) {
         self.flight.refused();
@@ -225,6 +230,12 @@ impl Playout {
     /// whatever may have stopped a play.
     pub(super) const fn take_flush(&mut self) -> Option<u32> {
         self.fence.take()
+    }
+
+    /// Whether something to say is there.
+    pub(super) fn is_ready(&mut self) -> bool {
+        self.put_back = self.next_item();
+        self.put_back.is_some()
     }
 
     /// Whether a play is under way.

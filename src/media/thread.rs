@@ -15,6 +15,7 @@ use rustix::buffer::spare_capacity;
 use rustix::event::{EventfdFlags, epoll, eventfd};
 use rustix::io::Errno;
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::line::{LONGEST_PACKET, Line};
 use super::transport::nat::Latch;
@@ -44,8 +45,8 @@ pub(super) enum Wire {
     Shared,
     /// A UDP port of its own, and the rule that tells whom to believe.
     Port(UdpSocket, Latch),
-    /// A stream.
-    Stream(OwnedFd),
+    /// A stream, and the task between it and the network where there is one, which ends with it.
+    Stream(OwnedFd, #[expect(dead_code, reason = "held, not read")] Option<AbortOnDropHandle<()>>),
     /// A stream that has ended.
     Closed,
 }
@@ -278,7 +279,7 @@ impl Worker {
                 let Some(seated) = &mut self.seated[at] else { return };
                 match seated.line.wire {
                     Wire::Port(..) => self.read_port(at, Moment::now()),
-                    Wire::Stream(_) => {
+                    Wire::Stream(..) => {
                         // Room for what we send is no news of what we get.
                         let flags = event.flags;
                         if flags != epoll::EventFlags::OUT {
@@ -342,7 +343,7 @@ impl Worker {
             let left = match wire {
                 Wire::Shared => Some(send(&self.socket, &packet[..len], line.peer)),
                 Wire::Port(socket, latch) => Some(send(socket, &packet[..len], latch.peer())),
-                Wire::Stream(_) | Wire::Closed => None,
+                Wire::Stream(..) | Wire::Closed => None,
             };
             seated.line.line.ticked(Moment::now(), left);
             seated.flush(&self.poll);
@@ -510,7 +511,7 @@ impl Seated {
     /// Reads a piece of the stream, which ends when the far end says so, breaks, or says what nobody understands.
     fn read(&mut self, now: Moment, chunk: &mut [u8]) {
         let Arrival { line, wire, .. } = &mut *self.line;
-        let Wire::Stream(stream) = wire else { return };
+        let Wire::Stream(stream, _) = wire else { return };
         let goes_on = match rustix::io::read(stream, &mut *chunk) {
             Ok(0) => false,
             Ok(len) => line.bytes(now, &chunk[..len]),
@@ -525,7 +526,7 @@ impl Seated {
     /// Writes what waits for the stream, as far as there is room.
     fn flush(&mut self, poll: &OwnedFd) {
         let Arrival { line, wire, .. } = &mut *self.line;
-        let Wire::Stream(stream) = wire else { return };
+        let Wire::Stream(stream, _) = wire else { return };
         // Looked at once: what is written is always less than what a stream that flows has room for.
         let pending = line.pending();
         if !pending.is_empty() {
@@ -553,7 +554,7 @@ impl Wire {
     fn own(&self) -> Option<BorrowedFd<'_>> {
         match self {
             Self::Port(socket, _) => Some(socket.as_fd()),
-            Self::Stream(stream) => Some(stream.as_fd()),
+            Self::Stream(stream, _) => Some(stream.as_fd()),
             Self::Shared | Self::Closed => None,
         }
     }

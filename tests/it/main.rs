@@ -12,3 +12,4 @@ mod doctor;
 mod lifecycle;
 mod phone;
 mod recording;
+mod transports;

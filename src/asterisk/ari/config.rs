@@ -104,6 +104,16 @@ impl Address {
         url
     }
 
+    /// Whether media of a WebSocket channel comes by TLS, and its path: `/media/ID` beside `/ari`.
+    pub(super) fn media(&self, connection: &str) -> (bool, String) {
+        let mut url = self.base.clone();
+        {
+            let mut path = url.path_segments_mut().expect("http and https URLs have a path");
+            path.pop().push("media").push(connection);
+        }
+        (url.scheme() == "https", url.path().to_owned())
+    }
+
     /// Host and port, to be dialled.
     pub(super) fn dial(&self) -> (String, u16) {
         let host = self.base.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
@@ -152,6 +162,9 @@ mod tests {
             "ws://pbx:8088/ari/events?app=a+b&subscribeAll=true"
         );
         assert_eq!(Address::parse("https://pbx").unwrap().events("x", false).scheme(), "wss");
+        assert_eq!(address.media("a-1"), (false, "/media/a-1".to_owned()));
+        let behind = Address::parse("https://pbx/asterisk/ari").unwrap();
+        assert_eq!(behind.media("a/1"), (true, "/asterisk/media/a%2F1".to_owned()));
     }
 
     #[test]

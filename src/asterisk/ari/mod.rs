@@ -137,6 +137,16 @@ impl Ari {
         self.inner.address.dial()
     }
 
+    /// Where to connect for the media of a WebSocket channel, whose connection the reply to externalMedia names
+    /// ([`Channel::websocket_connection`](model::Channel::websocket_connection)).
+    #[must_use]
+    pub fn media_socket(&self, connection: &str) -> MediaSocket {
+        let (host, port) = self.inner.address.dial();
+        let (tls, path) = self.inner.address.media(connection);
+        let authorization = self.inner.authorization.to_str().unwrap_or_default().to_owned();
+        MediaSocket { host, port, tls, path, authorization }
+    }
+
     /// The user that requests are made as.
     #[must_use]
     pub fn user(&self) -> &str {
@@ -263,6 +273,21 @@ impl<T: DeserializeOwned + model::Model> Answer for T {
             reason,
         })
     }
+}
+
+/// Where a WebSocket channel's media is.
+#[derive(Clone, PartialEq, Eq)]
+pub struct MediaSocket {
+    /// Host name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Whether it speaks TLS.
+    pub tls: bool,
+    /// The path.
+    pub path: String,
+    /// The value of the header `Authorization`.
+    pub authorization: String,
 }
 
 /// The value of the basic authorization header, marked so that nothing prints it.

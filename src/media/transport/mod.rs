@@ -13,9 +13,11 @@
 use serde::{Deserialize, Serialize};
 
 pub(super) mod audiosocket;
+pub(super) mod frames;
 pub(super) mod nat;
 pub(super) mod outbox;
 pub(super) mod rtp;
+pub(super) mod websocket;
 
 /// The ways to carry a call's audio between Asterisk and us.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -58,11 +60,21 @@ impl std::fmt::Display for TransportKind {
 pub(super) enum Transport {
     Rtp(rtp::Rtp),
     AudioSocket(audiosocket::AudioSocket),
+    WebSocket(websocket::WebSocket),
 }
 
 impl Transport {
     /// Whether what is sent is heard only when the far end says so.
     pub(super) const fn is_deferred(&self) -> bool {
-        false
+        matches!(self, Self::WebSocket(_))
+    }
+
+    /// What waits for the call's stream.
+    pub(super) const fn outbox(&mut self) -> Option<&mut outbox::Outbox> {
+        match self {
+            Self::Rtp(_) => None,
+            Self::AudioSocket(socket) => Some(&mut socket.outbox),
+            Self::WebSocket(socket) => Some(&mut socket.outbox),
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod asterisk;
 pub mod caller;
+pub mod desk;
 pub mod engine;
 
 pub use asterisk::{AsteriskUnderTest, Wanted, asterisk};

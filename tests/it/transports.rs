@@ -1,0 +1,328 @@
+//! The same checks on every transport, against the real Asterisk: what a caller hears of a bot and a bot of a caller must
+//! not depend on how the audio travels.
+//!
+//! The caller is a SIP phone with PCMU behind Asterisk; the bot's side is the engine's own media and call legs. A slow machine
+//! makes everything later and nothing earlier, so what is limited in time is tried several times, and the best try counts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use offhook::audio::Rate;
+use offhook::audio::codec::Format;
+use offhook::audio::tone::Tone;
+use offhook::call::keys::KeyMatcher;
+use offhook::call::{LegEvent, MediaPlan};
+use offhook::media::{MediaConfig, MediaEvent, PlayEnd, TransportKind};
+use offhook::phone::{KeyTiming, Phone, PhoneCall};
+use offhook::time::Moment;
+use tokio::sync::OnceCell;
+use tokio::task::JoinSet;
+
+use crate::support::asterisk::{AsteriskUnderTest, Wanted, eventually};
+use crate::support::caller::{PATIENCE, SECOND, connected, phone};
+use crate::support::desk::{Bot, DIALPLAN, Desk, next_number};
+
+const FRAME: Duration = Duration::from_millis(20);
+
+/// How a profile may differ in what is promised.
+#[derive(Clone, Copy)]
+struct Promise {
+    /// How long after a flush something may still be heard.
+    flush: Duration,
+}
+
+const AT_ONCE: Promise = Promise { flush: FRAME };
+const QUEUED: Promise = Promise { flush: Duration::from_millis(60) };
+
+static ASTERISK: OnceCell<AsteriskUnderTest> = OnceCell::const_new();
+
+/// The Asterisk that these tests share.
+async fn asterisk() -> &'static AsteriskUnderTest {
+    ASTERISK.get_or_init(|| start(None)).await
+}
+
+async fn start(version: Option<&'static str>) -> AsteriskUnderTest {
+    let extra = vec![("extensions.conf", DIALPLAN.to_owned())];
+    AsteriskUnderTest::start_own(Wanted { version, extra, ..Wanted::default() }).await
+}
+
+fn plan(transport: TransportKind, format: Format) -> MediaPlan {
+    MediaPlan { transport, format, ..MediaPlan::default() }
+}
+
+fn config() -> MediaConfig {
+    MediaConfig::new([127, 0, 0, 1].into())
+}
+
+#[tokio::test]
+async fn rtp_on_a_shared_port() {
+    let desk = Desk::open(asterisk().await, "rtp", plan(TransportKind::Rtp, Format::Ulaw), config()).await;
+    conform(asterisk().await, desk, AT_ONCE).await;
+}
+
+#[tokio::test]
+async fn audiosocket() {
+    let config = MediaConfig { audiosocket: Some(0), ..config() };
+    let plan = plan(TransportKind::Audiosocket, Format::Slin);
+    let desk = Desk::open(asterisk().await, "audiosocket", plan, config).await;
+    conform(asterisk().await, desk, AT_ONCE).await;
+}
+
+#[tokio::test]
+async fn websocket_that_we_open() {
+    let plan = plan(TransportKind::Websocket, Format::Ulaw);
+    let desk = Desk::open(asterisk().await, "websocket", plan, config()).await;
+    conform(asterisk().await, desk, QUEUED).await;
+}
+
+/// Every check, on one transport.
+async fn conform(asterisk: &AsteriskUnderTest, desk: Desk, promise: Promise) {
+    let phone = phone(&next_number()).await;
+    let (call, mut bot) = meet(asterisk, &desk, &phone).await;
+    a_chirp_comes_back_whole(&call, &mut bot).await;
+    keys_are_heard_once(&call, &mut bot).await;
+    a_play_is_heard_to_its_end(&call, &mut bot).await;
+    a_flush_is_silence(&call, &mut bot, promise).await;
+    the_caller_hangs_up(&call, bot).await;
+    let (call, bot) = meet(asterisk, &desk, &phone).await;
+    the_bot_hangs_up(&call, bot).await;
+    fifty_calls_have_audio_both_ways(asterisk, desk, &phone).await;
+    assert_no_half_closed_connection();
+}
+
+async fn meet(asterisk: &AsteriskUnderTest, desk: &Desk, phone: &Phone) -> (PhoneCall, Bot) {
+    let number = desk.number();
+    tokio::join!(connected(phone, asterisk, &number), desk.take())
+}
+
+/// From the caller to the bot and back: every tenth of a second of it arrives, at the same delay.
+async fn a_chirp_comes_back_whole(call: &PhoneCall, bot: &mut Bot) {
+    let chirp = chirp();
+    bot.rewind();
+    let echo = bot.echo(Duration::from_millis(2_000));
+    let (spoken, ()) = tokio::join!(call.say(chirp.clone()), echo);
+    let spoken = spoken.expect("the call is up");
+    tokio::time::sleep(SECOND / 2).await;
+    let heard = call.heard();
+    let from = samples_between(heard.start, spoken.started);
+    let delays = delays(&chirp, &heard.by_timestamp[from.min(heard.by_timestamp.len())..]);
+    let (least, most) = (delays.iter().min().unwrap(), delays.iter().max().unwrap());
+    println!("echoed after {:.1} ms", *least as f64 / 8.0);
+    assert!(most - least <= 160, "pieces come at different delays: {delays:?}");
+}
+
+/// A key is told by the stream, by ARI, or by both: once.
+async fn keys_are_heard_once(call: &PhoneCall, bot: &mut Bot) {
+    call.press("15599", KeyTiming::default()).await.expect("the call is up");
+    let mut matcher = KeyMatcher::default();
+    let mut keys = String::new();
+    let listening = async {
+        loop {
+            let (key, own, at) = tokio::select! {
+                Some(event) = bot.events.recv() => match event {
+                    LegEvent::Key { key, at } => (key, false, at),
+                    _ => continue,
+                },
+                Some(event) = bot.media.events.recv() => match event {
+                    MediaEvent::Digit { digit, at, .. } => (digit, true, at),
+                    _ => continue,
+                },
+            };
+            if matcher.is_new(key, own, at) {
+                keys.push(key);
+            }
+        }
+    };
+    let _ = tokio::time::timeout(SECOND, listening).await;
+    assert_eq!(keys, "15599");
+}
+
+/// A play of a second is heard for a second, and told to be over when it is.
+async fn a_play_is_heard_to_its_end(call: &PhoneCall, bot: &mut Bot) {
+    let mut early = Duration::MAX;
+    for _ in 0..2 {
+        let before = call.with_ear(|ear| ear.segments().count());
+        let play = bot.say(&tone(50)).await;
+        let ended = bot.media_event(|event| match event {
+            MediaEvent::PlayEnded { play: ended, at, heard, end } if ended == play => Some((at, heard, end)),
+            _ => None,
+        });
+        let (at, heard, end) = ended.await;
+        assert_eq!((heard, end), (SECOND, PlayEnd::Finished));
+        let last = call.wait_bot_silent(Duration::from_millis(300), PATIENCE).await.expect("it ends");
+        let voiced = voiced_samples(call, before);
+        assert!(voiced.abs_diff(8_000) <= 160, "{} ms of a second were heard", voiced / 8);
+        // Negative when the last packet came after the end was told.
+        let told_before = (last + FRAME).since(at);
+        early = early.min(told_before);
+        println!("drained was told {:.1} ms after the last packet", at.millis_from(last));
+    }
+    assert!(early <= 2 * FRAME, "a play was told to be over {early:?} before it was");
+}
+
+/// After a flush nothing is heard, and what was heard before is told to a frame.
+async fn a_flush_is_silence(call: &PhoneCall, bot: &mut Bot, promise: Promise) {
+    let mut best = Duration::MAX;
+    for _ in 0..6 {
+        let before = call.with_ear(|ear| ear.segments().count());
+        let play = bot.begin();
+        let long = tone(100);
+        let (voice, control) = (&bot.media.voice, bot.media.control.clone());
+        let saying = async {
+            for samples in long.chunks(160) {
+                let frame = offhook::audio::Frame {
+                    rate: Rate::Hz8000,
+                    samples: samples.try_into().expect("whole frames"),
+                };
+                let item = offhook::audio::ring::VoiceItem::Audio(play, frame);
+                voice.push(item).await.expect("the call is up");
+            }
+        };
+        let flushing = async {
+            tokio::time::sleep(Duration::from_millis(600)).await;
+            let at = Moment::now();
+            control.flush(play).expect("the call is up");
+            at
+        };
+        let (at, ()) = tokio::join!(flushing, saying);
+        let (heard, end) = bot
+            .media_event(|event| match event {
+                MediaEvent::PlayEnded { play: ended, heard, end, .. } if ended == play => Some((heard, end)),
+                _ => None,
+            })
+            .await;
+        assert_eq!(end, PlayEnd::Flushed);
+        let last = call.wait_bot_silent(Duration::from_millis(300), PATIENCE).await.expect("it ends");
+        let late = last.since(at);
+        best = best.min(late);
+        let voiced = voiced_samples(call, before);
+        let told = usize::try_from(heard.as_millis()).unwrap() * 8;
+        println!("flushed: heard {} ms, told {} ms, last packet {late:?} later", voiced / 8, told / 8);
+        assert!(voiced.abs_diff(told) <= 160, "{} ms were heard, {} told", voiced / 8, told / 8);
+    }
+    assert!(best <= promise.flush, "something is heard {best:?} after a flush, at best");
+}
+
+async fn the_caller_hangs_up(call: &PhoneCall, mut bot: Bot) {
+    call.hang_up().await.expect("the phone is there");
+    let gone = async {
+        while !matches!(bot.events.recv().await.expect("events come"), LegEvent::Gone(_)) {}
+    };
+    tokio::time::timeout(PATIENCE, gone).await.expect("the bot is told");
+    bot.end().await;
+}
+
+async fn the_bot_hangs_up(call: &PhoneCall, bot: Bot) {
+    let stats = bot.end().await;
+    call.wait_hangup(PATIENCE).await.expect("the caller is told");
+    assert_eq!(stats.send_errors, 0);
+}
+
+async fn fifty_calls_have_audio_both_ways(asterisk: &AsteriskUnderTest, desk: Desk, phone: &Phone) {
+    const CALLS: usize = 50;
+    let desk = Arc::new(desk);
+    let mut bots = JoinSet::new();
+    for _ in 0..CALLS {
+        let desk = Arc::clone(&desk);
+        bots.spawn(async move {
+            let mut bot = desk.take().await;
+            bot.echo(Duration::from_millis(2_500)).await;
+            bot.end().await
+        });
+    }
+    let target = format!("sip:{}@{}", desk.number(), asterisk.sip_addr);
+    let mut calls = Vec::new();
+    for _ in 0..CALLS {
+        calls.push(phone.call(&target).await.expect("a call"));
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    let mut heard = 0;
+    for call in &calls {
+        call.wait_answered(PATIENCE).await.expect("an answer");
+    }
+    for call in &calls {
+        drop(call.start_saying(tone(20)).expect("the call is up"));
+    }
+    for call in &calls {
+        heard += usize::from(call.wait_bot_speaks(5 * SECOND).await.is_ok());
+    }
+    let mut sent = 0;
+    while let Some(stats) = bots.join_next().await {
+        sent += usize::from(stats.expect("it does not panic").sent > 50);
+    }
+    assert_eq!((heard, sent), (CALLS, CALLS), "calls that heard their echo, and bots that spoke");
+    eventually(PATIENCE, "no call keeps its seat", async || (desk.media.totals().calls == 0).then_some(())).await;
+}
+
+/// 300 to 3,000 Hz in a second, as loud as speech.
+fn chirp() -> Vec<i16> {
+    let mut phase = 0.0_f64;
+    (0..8_000)
+        .map(|i| {
+            let hz = 300.0 * 10.0_f64.powf(f64::from(i) / 8_000.0);
+            phase += std::f64::consts::TAU * hz / 8_000.0;
+            (8_000.0 * phase.sin()) as i16
+        })
+        .collect()
+}
+
+fn tone(frames: usize) -> Vec<i16> {
+    let mut tone = Tone::sine(Rate::Hz8000, 700.0, -10.0);
+    (0..frames).flat_map(|_| tone.frame().samples).collect()
+}
+
+fn samples_between(from: Moment, to: Moment) -> usize {
+    usize::try_from(to.since(from).as_micros() / 125).unwrap()
+}
+
+/// For every tenth of a second of `sent`, by how many samples it is late in `heard`.
+fn delays(sent: &[i16], heard: &[i16]) -> Vec<usize> {
+    let middle = &sent[4_000..4_800];
+    let around = best_lag(middle, heard, 0..heard.len().saturating_sub(800)).saturating_sub(4_000);
+    sent.chunks_exact(800)
+        .enumerate()
+        .map(|(i, piece)| {
+            let expected = around + i * 800;
+            let range = expected.saturating_sub(400)..(expected + 400).min(heard.len().saturating_sub(800));
+            best_lag(piece, heard, range) - i * 800
+        })
+        .collect()
+}
+
+/// Where `piece` is found in `heard`; it must be found well.
+fn best_lag(piece: &[i16], heard: &[i16], range: std::ops::Range<usize>) -> usize {
+    let energy = |samples: &[i16]| samples.iter().map(|s| f64::from(*s).powi(2)).sum::<f64>().sqrt();
+    let (mut best, mut at) = (0.0, 0);
+    for lag in range {
+        let window = &heard[lag..lag + piece.len()];
+        let product: f64 = piece.iter().zip(window).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+        let likeness = product / (energy(piece) * energy(window)).max(1.0);
+        if likeness > best {
+            (best, at) = (likeness, lag);
+        }
+    }
+    assert!(best > 0.9, "a piece of the chirp is not found: {best:.2} at best");
+    at
+}
+
+/// Samples of tone in what was heard since the segment of this number.
+fn voiced_samples(call: &PhoneCall, since_segment: usize) -> usize {
+    let onset = call.segments().get(since_segment).expect("the bot was heard").onset;
+    let heard = call.heard();
+    let from = samples_between(heard.start, onset).saturating_sub(800);
+    heard.by_timestamp[from..].chunks(40).filter(|piece| piece.iter().any(|s| s.unsigned_abs() > 3_000)).count() * 40
+}
+
+/// A connection that the far end has closed and we have not would be one that leaks.
+fn assert_no_half_closed_connection() {
+    let ours = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+    let ours: Vec<_> = ours.filter_map(|fd| std::fs::read_link(fd.path()).ok()).collect();
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let waiting = table.lines().filter(|line| {
+        let mut fields = line.split_whitespace();
+        let (state, inode) = (fields.nth(3), fields.nth(5));
+        let socket = format!("socket:[{}]", inode.unwrap_or_default());
+        state == Some("08") && ours.iter().any(|link| link.to_string_lossy() == socket)
+    });
+    assert_eq!(waiting.count(), 0, "connections in CLOSE-WAIT");
+}
