@@ -9,7 +9,7 @@
 //!
 //! | floor | room | what lives there |
 //! |---|---|---|
-//! | 0 | [`time`], [`id`] | the monotonic [`time::Moment`], wall time, call ids |
+//! | 0 | [`time`], [`stamp`], [`id`] | the monotonic [`time::Moment`], wall time, when packets came, call ids |
 //! | 1 | [`audio`] | frames, G.711, resampling, tones, WAV, and the rings that carry audio between threads |
 //! | 1 | [`rtp`] | packets, the receive stream, telephone events, the sender |
 //! | 1 | [`pcap`] | captures read and written, and bad networks in virtual time |
@@ -19,6 +19,7 @@
 //! | 3 | [`media`] | media threads, clock, playout: the only place that touches media sockets |
 //! | 3 | [`phone`] | a small real SIP phone: the scripted caller of the demo, the tests and the load run |
 //! | 4 | [`call`] | `Call`: what a bot holds, and its snapshot |
+//! | 4 | [`bench`] | what a call costs and how long its stages take, and the report of it |
 //! | 5 | [`bot`] | the trait `Bot`, and `bot::flow`, an IVR declared in TOML |
 //! | 6 | [`store`] | calls and turns in SQLite |
 //! | 7 | [`engine`] | starts and stops everything, admits calls, drains |
@@ -26,6 +27,7 @@
 
 pub mod asterisk;
 pub mod audio;
+pub mod bench;
 pub mod bot;
 pub mod call;
 pub mod cli;
@@ -36,6 +38,7 @@ pub mod pcap;
 pub mod phone;
 pub mod rtp;
 pub mod speech;
+pub mod stamp;
 pub mod store;
 pub mod time;
 pub mod turn;

@@ -1,20 +1,23 @@
-//! When the kernel received a packet (`SO_TIMESTAMPNS`), on the axis of [`Moment`].
+//! When the kernel received a packet (`SO_TIMESTAMPNS`), on the axis of [`Moment`]: so a reader that looks late still
+//! knows when it came. Any thread; no allocation.
 
 use std::io;
 use std::mem::{MaybeUninit, size_of};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 
 use crate::time::Moment;
 
 /// Both clocks at one point in time: the kernel stamps with the wall clock, we count monotonically.
-#[derive(Clone, Copy)]
-pub(super) struct ClockPair {
+#[derive(Clone, Copy, Debug)]
+pub struct ClockPair {
     monotonic: Moment,
     realtime: i128,
 }
 
 impl ClockPair {
     /// Reads both clocks.
+    #[must_use]
     pub fn now() -> Self {
         let wall = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
         let realtime = i128::from(wall.tv_sec) * 1_000_000_000 + i128::from(wall.tv_nsec);
@@ -37,9 +40,12 @@ impl ClockPair {
 #[repr(C, align(8))]
 struct Control([u8; 64]);
 
-/// Asks the kernel to stamp what comes on this socket.
+/// Asks the kernel to stamp what comes on this socket, of datagrams or of a stream.
+///
+/// # Errors
+/// What the system says.
 #[expect(unsafe_code, reason = "rustix knows no SO_TIMESTAMPNS")]
-pub(super) fn enable(socket: BorrowedFd<'_>) -> io::Result<()> {
+pub fn enable(socket: BorrowedFd<'_>) -> io::Result<()> {
     let on: libc::c_int = 1;
     let length = libc::socklen_t::try_from(size_of::<libc::c_int>()).expect("an int is small");
     // SAFETY: the descriptor is borrowed and open; the option value is a live int of the length given.
@@ -59,16 +65,55 @@ pub(super) fn enable(socket: BorrowedFd<'_>) -> io::Result<()> {
 ///
 /// # Errors
 /// `WouldBlock` when there is none; whatever the socket reports (a closed port of the other side) otherwise.
-#[expect(unsafe_code, reason = "rustix reads no timestamps from control messages")]
-pub(super) fn receive(
+pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8], clock: ClockPair) -> io::Result<(usize, Moment)> {
+    read(socket, buffer, clock, None)
+}
+
+/// The same, and who sent it.
+///
+/// # Errors
+/// As [`receive`], and when the sender has no IP address.
+#[expect(unsafe_code, reason = "the kernel writes the address into memory that is typed by what it says")]
+pub fn receive_from(
     socket: BorrowedFd<'_>,
     buffer: &mut [u8],
     clock: ClockPair,
+) -> io::Result<(usize, Moment, SocketAddr)> {
+    // SAFETY: plain data for which all zeros is a valid value.
+    let mut name: libc::sockaddr_storage = unsafe { MaybeUninit::zeroed().assume_init() };
+    let (length, at) = read(socket, buffer, clock, Some(&mut name))?;
+    let from = match libc::c_int::from(name.ss_family) {
+        libc::AF_INET => {
+            // SAFETY: the kernel says that it wrote this kind, for which the storage is large enough and aligned.
+            let name = unsafe { &*(&raw const name).cast::<libc::sockaddr_in>() };
+            let ip = Ipv4Addr::from(u32::from_be(name.sin_addr.s_addr));
+            SocketAddr::new(ip.into(), u16::from_be(name.sin_port))
+        }
+        libc::AF_INET6 => {
+            // SAFETY: as above.
+            let name = unsafe { &*(&raw const name).cast::<libc::sockaddr_in6>() };
+            SocketAddr::new(Ipv6Addr::from(name.sin6_addr.s6_addr).into(), u16::from_be(name.sin6_port))
+        }
+        _ => return Err(io::ErrorKind::InvalidData.into()),
+    };
+    Ok((length, at, from))
+}
+
+#[expect(unsafe_code, reason = "rustix reads no timestamps from control messages")]
+fn read(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    clock: ClockPair,
+    name: Option<&mut libc::sockaddr_storage>,
 ) -> io::Result<(usize, Moment)> {
     let mut control = Control([0; 64]);
     let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     // SAFETY: msghdr is plain data for which all zeros is a valid value (null pointers, zero lengths).
     let mut header: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
+    if let Some(name) = name {
+        header.msg_name = (&raw mut *name).cast();
+        header.msg_namelen = libc::socklen_t::try_from(size_of::<libc::sockaddr_storage>()).unwrap_or(0);
+    }
     header.msg_iov = &raw mut part;
     header.msg_iovlen = 1;
     header.msg_control = control.0.as_mut_ptr().cast();
@@ -114,6 +159,9 @@ mod tests {
         let sent = Moment::now();
         let (length, at) = receive(ear.as_fd(), &mut buffer, ClockPair::now()).expect("it came");
         assert_eq!(&buffer[..length], b"hello");
+        mouth.send_to(b"again", ear.local_addr().expect("an address")).expect("sent");
+        let (_, _, from) = receive_from(ear.as_fd(), &mut buffer, ClockPair::now()).expect("it came");
+        assert_eq!(from, mouth.local_addr().expect("an address"));
         // The two clocks are read one behind the other: allow for what lies between.
         let slack = Duration::from_micros(200);
         assert!(at + slack >= before && at <= sent + slack, "{at:?} is not in {before:?} to {sent:?}");

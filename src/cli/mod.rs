@@ -1,4 +1,5 @@
-//! The command line: `run`, `demo`, `doctor`, `call`, `calls`.
+//! The command line: `run`, `demo`, `doctor`, `call`, `calls`, `bench`,
+//! `replay`.
 //!
 //! Each command is a file; what they share is here. What goes wrong ends in one sentence on standard error and exit
 //! code 1 (2 when the command line itself is at fault).
@@ -12,10 +13,12 @@ use tracing_subscriber::EnvFilter;
 
 use crate::engine::Config;
 
+mod bench;
 mod call;
 pub mod calls;
 mod demo;
 pub mod doctor;
+mod replay;
 mod run;
 
 /// The voice-bot engine for Asterisk.
@@ -39,6 +42,13 @@ enum Command {
     Doctor(doctor::Options),
     /// Call somebody and let a bot talk to him.
     Call(call::Options),
+    /// Measure what a call costs and how long its stages take, on this machine.
+    Bench(bench::Options),
+    /// Show what a bot would have heard of a captured call.
+    Replay(replay::Options),
+    /// The callers of `bench`, in a process of their own.
+    #[command(hide = true)]
+    BenchPeers,
     /// Show the latest calls, or one call with its turns.
     Calls(calls::CallsArgs),
 }
@@ -95,6 +105,9 @@ pub fn main() -> ExitCode {
             Command::Run(options) => run::run(options).await,
             Command::Demo(options) => demo::run(options).await,
             Command::Doctor(options) => doctor::run(options).await,
+            Command::Bench(options) => bench::run(options).await,
+            Command::Replay(options) => tokio::task::block_in_place(|| replay::run(&options)),
+            Command::BenchPeers => tokio::task::block_in_place(bench::run_peers),
             Command::Call(options) => call::run(options).await,
             Command::Calls(options) => calls::run(options).await,
         }

@@ -322,6 +322,7 @@ fn media_config(config: &Config, transports: &Transports) -> MediaConfig {
         rtp_ports: (media.rtp == RtpPorts::Ports).then_some(media.ports.first..=media.ports.last),
         audiosocket: listener(TransportKind::Audiosocket, media.audiosocket_port),
         websocket: listener(TransportKind::WebsocketServer, media.websocket_port),
+        probe: false,
     }
 }
 

@@ -49,6 +49,7 @@ use crate::turn::{BargeIn, Listening, TurnSignal, TurnTaker};
 
 pub use link::{Invitation, Link, Seat};
 pub use playout::PlayEnd;
+pub use probe::Probe;
 pub use stats::MediaStats;
 pub use transport::TransportKind;
 
@@ -59,6 +60,8 @@ mod hearing;
 mod line;
 pub mod link;
 mod playout;
+pub mod probe;
+pub mod rehearsal;
 mod stats;
 mod tape;
 mod thread;
@@ -84,6 +87,8 @@ pub struct MediaConfig {
     pub audiosocket: Option<u16>,
     /// The TCP port that WebSocket connections come to, if any shall; 0: any free one.
     pub websocket: Option<u16>,
+    /// Whether to measure how long packets on the threads' own ports take: see [`Media::finish`].
+    pub probe: bool,
 }
 
 impl MediaConfig {
@@ -98,6 +103,7 @@ impl MediaConfig {
             rtp_ports: None,
             audiosocket: None,
             websocket: None,
+            probe: false,
         }
     }
 }
@@ -418,7 +424,7 @@ impl Media {
                     .and_then(|i| first.checked_add(i))
                     .ok_or(MediaError::TooManyPorts { port: first, threads: count })?,
             };
-            threads.push(thread::Thread::start(i, SocketAddr::new(config.bind, port), advertise)?);
+            threads.push(thread::Thread::start(i, SocketAddr::new(config.bind, port), advertise, config.probe)?);
         }
         let listen = |what, port: Option<u16>| {
             port.map(|port| door::Door::open(what, SocketAddr::new(config.bind, port), advertise)).transpose()
@@ -503,12 +509,7 @@ impl Media {
             peer: parts.peer,
             transport: parts.transport,
             encoder,
-            hearing: hearing::Hearing::new(
-                TurnTaker::new(attach.vad),
-                ear_writer,
-                decoder,
-                attach.ear_rate,
-            ),
+            hearing: hearing::Hearing::new(TurnTaker::new(attach.vad), ear_writer, decoder, attach.ear_rate),
             playout,
             tape: tape_writer.map(tape::Tape::new),
             events: events_out,
@@ -542,6 +543,12 @@ impl Media {
                     .max(Duration::from_nanos(shared.worst_wake.load(Ordering::Relaxed))),
             }
         })
+    }
+
+    /// Ends all media and joins the threads; what each measured, if [`MediaConfig::probe`] said so.
+    #[must_use]
+    pub fn finish(self) -> Vec<Probe> {
+        self.threads.into_iter().filter_map(|thread| Some(*thread.finish()?)).collect()
     }
 
     /// Ends all media and joins the threads; the same as dropping it. Waits for a few milliseconds.

@@ -19,8 +19,10 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::line::{LONGEST_PACKET, Line};
 use super::transport::nat::Latch;
+use super::probe::Probe;
 use super::{Command, MediaError};
 use crate::id::CallId;
+use crate::stamp;
 use crate::time::Moment;
 
 /// What others want of the thread.
@@ -68,7 +70,7 @@ pub(super) struct Shared {
 /// A running media thread; dropping it stops and joins it.
 pub(super) struct Thread {
     pub(super) shared: Arc<Shared>,
-    handle: Option<JoinHandle<()>>,
+    handle: Option<JoinHandle<Option<Box<Probe>>>>,
 }
 
 /// The nice value of media threads, where the system allows it.
@@ -133,7 +135,12 @@ impl Shared {
 }
 
 impl Thread {
-    pub(super) fn start(index: usize, bind: SocketAddr, advertise: IpAddr) -> Result<Self, MediaError> {
+    pub(super) fn start(
+        index: usize,
+        bind: SocketAddr,
+        advertise: IpAddr,
+        probed: bool,
+    ) -> Result<Self, MediaError> {
         let bind_error = |source| MediaError::Bind { address: bind, source };
         let socket = UdpSocket::bind(bind).map_err(bind_error)?;
         socket.set_nonblocking(true).map_err(bind_error)?;
@@ -141,6 +148,9 @@ impl Thread {
         // Both make things better and neither is needed: containers may refuse them.
         let _ = rustix::net::sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER);
         mark_as_voice(&socket);
+        if probed {
+            stamp::enable(socket.as_fd()).map_err(bind_error)?;
+        }
         let start = |error: rustix::io::Errno| MediaError::Start(error.into());
         let shared = Arc::new(Shared {
             advertised: SocketAddr::new(advertise, port),
@@ -174,12 +184,22 @@ impl Thread {
             phases: std::array::from_fn(|_| Vec::with_capacity(ROOM)),
             waiting: Vec::with_capacity(ROOM),
             next_slot: 0,
+            probe: probed.then(|| Box::new(Probe::new())),
         };
         let handle = std::thread::Builder::new()
             .name(format!("media-{index}"))
             .spawn(move || worker.run())
             .map_err(MediaError::Start)?;
         Ok(Self { shared, handle: Some(handle) })
+    }
+}
+
+impl Thread {
+    /// Ends it; what it measured, if it was told to.
+    pub(super) fn finish(mut self) -> Option<Box<Probe>> {
+        self.shared.stop.store(true, Ordering::Release);
+        self.shared.ring();
+        self.handle.take()?.join().ok().flatten()
     }
 }
 
@@ -215,6 +235,8 @@ struct Worker {
     waiting: Vec<usize>,
     /// The first slot of the clock that has not been served.
     next_slot: u64,
+    /// What is measured, in a benchmark.
+    probe: Option<Box<Probe>>,
 }
 
 struct Seated {
@@ -229,7 +251,7 @@ struct Seated {
 }
 
 impl Worker {
-    fn run(mut self) {
+    fn run(mut self) -> Option<Box<Probe>> {
         // So that the kernel does not put our wake-ups off by 50 µs to join them with others. Needed for accuracy
         // only.
         let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
@@ -248,6 +270,7 @@ impl Worker {
             }
         }
         self.shared.discard_orders();
+        self.probe
     }
 
     /// Until something happens.
@@ -353,8 +376,13 @@ impl Worker {
     fn read(&mut self) {
         let mut datagram = [0; 2_048];
         let now = Moment::now();
+        let clock = self.probe.is_some().then(Probe::clock);
         for _ in 0..BATCH {
-            let (len, from) = match self.socket.recv_from(&mut datagram) {
+            let received = match clock {
+                None => self.socket.recv_from(&mut datagram).map(|(len, from)| (len, now, from)),
+                Some(clock) => stamp::receive_from(self.socket.as_fd(), &mut datagram, clock),
+            };
+            let (len, arrived, from) = match received {
                 Ok(received) => received,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) => {
@@ -372,7 +400,13 @@ impl Worker {
                 self.shared.unknown_source.fetch_add(1, Ordering::Relaxed);
                 continue;
             };
+            if let Some(probe) = &mut self.probe {
+                probe.begins(arrived);
+            }
             seated.line.line.packet(now, &datagram[..len]);
+            if let Some(probe) = &mut self.probe {
+                probe.ends();
+            }
             if !seated.waits && seated.line.line.due(now).is_some() {
                 seated.waits = true;
                 self.waiting.push(at);

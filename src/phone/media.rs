@@ -18,10 +18,10 @@ use tokio::sync::{Notify, oneshot};
 use super::agent::CallKey;
 use super::ear::{Ear, EarSettings};
 use super::sdp::Remote;
-use super::stamp;
 use super::voice::{KeyTiming, Pressed, Spoken, Voice};
 use super::wire::{MAX_PACKET, Pace};
 use crate::audio::PTIME;
+use crate::stamp;
 use crate::time::Moment;
 
 /// How often a media thread wakes.

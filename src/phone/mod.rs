@@ -26,8 +26,8 @@
 //!
 //! - [`Phone`] (`line`) owns the SIP socket and the task that serves it; [`PhoneCall`] (`call`) is one call;
 //! - [`sip`] is the protocol, without I/O and clock;
-//! - `media` holds the audio threads: an absolute clock of 5 ms, some hundred calls each; `stamp` reads the kernel's
-//!   arrival times, so that a busy machine blurs no measurement; `voice` makes what is sent, [`Ear`] (`ear`) keeps
+//! - `media` holds the audio threads: an absolute clock of 5 ms, some hundred calls each; the kernel stamps
+//!   arrivals, so that a busy machine blurs no measurement; `voice` makes what is sent, [`Ear`] (`ear`) keeps
 //!   what is heard;
 //! - [`script`] plays a conversation that is written down as data; [`fleet`] plays it on many calls at once;
 //!   `sound` makes callers without words.
@@ -62,7 +62,6 @@ mod media;
 pub mod script;
 pub mod sip;
 mod sound;
-mod stamp;
 mod voice;
 mod wire;
 

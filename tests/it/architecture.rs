@@ -13,13 +13,17 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("asterisk", &[]),
     ("media", &["audio", "rtp", "turn"]),
     ("phone", &["audio", "rtp"]),
+    ("bench", &["audio", "rtp", "pcap", "turn", "media"]),
     ("call", &["audio", "turn", "speech", "asterisk", "media"]),
     ("bot", &["call", "speech", "turn", "asterisk"]),
     ("store", &[]),
     ("engine", &["audio", "turn", "speech", "asterisk", "media", "call", "bot", "store"]),
     (
         "cli",
-        &["audio", "rtp", "turn", "speech", "asterisk", "media", "call", "bot", "store", "engine", "phone"],
+        &[
+            "audio", "rtp", "pcap", "turn", "speech", "asterisk", "media", "bench", "call", "bot", "store",
+            "engine", "phone",
+        ],
     ),
 ];
 

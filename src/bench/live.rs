@@ -1,0 +1,302 @@
+//! One run in real time: the media threads of this process against callers in another one, over real sockets.
+//!
+//! On every call sits the simplest bot that takes turns: it says one endless sentence (a tone), lets itself be interrupted,
+//! and begins anew when the caller is done. There is no recogniser and no synthesiser: what is measured is the audio
+//! path.
+
+use std::io::{self, BufReader};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::floor::Bare;
+use super::machine::{anonymous_bytes, process_cpu};
+use super::peers::{Heard, Plan, Ports, Start, read_line, write_line};
+use super::report::{Floor, Run};
+use super::track::{self, Timetable, Track};
+use super::{BenchError, Progress, Spans, Unit};
+use crate::audio::codec::Format;
+use crate::audio::ring::{PlayId, VoiceItem};
+use crate::audio::tone::Tone;
+use crate::audio::{Frame, Rate};
+use crate::id::CallId;
+use crate::media::{Attach, Media, MediaConfig, MediaEvent, MediaSession, MediaStats};
+use crate::time::{Moment, WallTime};
+use crate::turn::vad::WebRtcVad;
+use crate::turn::{BargeIn, Listening, TurnSignal};
+
+/// Between the moment that everything is ready and the first packet.
+const LEAD: Duration = Duration::from_millis(300);
+
+/// Not measured: everybody finds his place.
+const WARM_UP: Duration = Duration::from_millis(500);
+
+/// What is on its way at the end may take this long.
+const SETTLE: Duration = Duration::from_millis(300);
+
+/// The callers' process; killed when it is dropped before its end.
+struct Callers {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Callers {
+    /// Starts it; the addresses that its callers speak from.
+    fn start(plan: &LivePlan<'_>) -> io::Result<(Self, Ports)> {
+        let mut child = Command::new(plan.program)
+            .arg("bench-peers")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let (input, output) = (child.stdin.take(), child.stdout.take());
+        let (Some(input), Some(output)) = (input, output) else {
+            return Err(io::Error::other("the callers have no standard input or output"));
+        };
+        let mut this = Self { child, input, output: BufReader::new(output) };
+        let format = plan.format.map(|format| format.name().to_owned());
+        write_line(&mut this.input, &Plan { fixture: plan.fixture.to_owned(), format, calls: plan.calls })?;
+        let ports = read_line(&mut this.output)?;
+        Ok((this, ports))
+    }
+
+    fn begin(&mut self, start: &Start) -> io::Result<()> {
+        write_line(&mut self.input, start)
+    }
+
+    /// Waits for what they have heard. Blocks.
+    fn finish(mut self) -> io::Result<Heard> {
+        let heard = read_line(&mut self.output)?;
+        self.child.wait()?;
+        Ok(heard)
+    }
+}
+
+impl Drop for Callers {
+    fn drop(&mut self) {
+        // Both fail only when it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What a run in real time is made of.
+#[derive(Clone, Debug)]
+pub(super) struct LivePlan<'a> {
+    /// This program, which is started again for the callers.
+    pub(super) program: &'a Path,
+    /// The capture, which they read for themselves.
+    pub(super) fixture: &'a Path,
+    /// Its format, where it does not tell.
+    pub(super) format: Option<Format>,
+    pub(super) track: &'a Track,
+    pub(super) calls: usize,
+    pub(super) length: Duration,
+    pub(super) threads: usize,
+}
+
+/// Measures the floor for as many peers.
+pub(super) async fn floor(plan: &LivePlan<'_>, progress: &Progress) -> Result<Floor, BenchError> {
+    let name = format!("floor, {} peers", plan.calls);
+    let (cpu, _, heard) = bare(plan, false, &format!("{name}: cost"), progress).await?;
+    let (_, arrival_to_read, _) = bare(plan, true, &format!("{name}: times"), progress).await?;
+    Ok(Floor {
+        calls: plan.calls,
+        seconds: plan.length.as_secs_f64(),
+        cpu_us_per_call_second: per_call_second(cpu, plan),
+        arrival_to_read_us: arrival_to_read.distribution(Unit::Micros),
+        pacing_error_us: heard.pacing_error_us,
+    })
+}
+
+async fn bare(
+    plan: &LivePlan<'_>,
+    timed: bool,
+    what: &str,
+    progress: &Progress,
+) -> Result<(Duration, Spans, Heard), BenchError> {
+    let (mut callers, ports) = Callers::start(plan)?;
+    let at = Moment::now() + LEAD;
+    let measured = (at + WARM_UP, at + WARM_UP + plan.length);
+    let bare = Bare::start(ports.callers, measured.0, measured.1, timed)?;
+    let length = WARM_UP + plan.length + WARM_UP;
+    callers.begin(&Start { at, length, targets: vec![bare.address; plan.calls] })?;
+    progress.follow(what, at, length).await;
+    let heard = finish(callers).await?;
+    let measured = bare.finish()?;
+    Ok((measured.cpu, measured.arrival_to_read, heard))
+}
+
+async fn finish(callers: Callers) -> Result<Heard, BenchError> {
+    let waited = tokio::task::spawn_blocking(move || callers.finish()).await;
+    Ok(waited.map_err(|_| io::Error::other("the callers' reader panicked"))??)
+}
+
+/// Measures the engine's media threads.
+pub(super) async fn run(plan: &LivePlan<'_>, progress: &Progress) -> Result<Run, BenchError> {
+    let (mut callers, ports) = Callers::start(plan)?;
+    let config = MediaConfig {
+        threads: plan.threads,
+        probe: true,
+        ..MediaConfig::new(std::net::Ipv4Addr::LOCALHOST.into())
+    };
+    let media = Media::start(&config)?;
+    let before = anonymous_bytes();
+    let (stop, stopped) = watch::channel(false);
+    let mut bots = JoinSet::new();
+    let mut targets = Vec::with_capacity(plan.calls);
+    for caller in ports.callers {
+        let seat = media.reserve();
+        targets.push(seat.advertised());
+        let vad = Box::new(WebRtcVad::new(Rate::Hz8000));
+        let session = media.attach(
+            seat,
+            Attach { format: plan.track.format, ..Attach::new(CallId::new(WallTime::now()), caller, vad) },
+        )?;
+        bots.spawn(take_turns(session, stopped.clone()));
+    }
+    let at = Moment::now() + LEAD;
+    let length = WARM_UP + plan.length + WARM_UP;
+    callers.begin(&Start { at, length, targets })?;
+    let cpu = async {
+        tokio::time::sleep((at + WARM_UP).since(Moment::now())).await;
+        let begin = (Moment::now(), process_cpu());
+        tokio::time::sleep(plan.length).await;
+        let (span, cpu) = (Moment::now().since(begin.0), process_cpu().saturating_sub(begin.1));
+        (cpu.div_f64(span.as_secs_f64() / plan.length.as_secs_f64()), anonymous_bytes())
+    };
+    let what = format!("{}, {} calls", plan.track.name, plan.calls);
+    let ((cpu, after), ()) = tokio::join!(cpu, progress.follow(&what, at, length));
+    let heard = finish(callers).await?;
+    tokio::time::sleep(SETTLE).await;
+    // The bots have gone only when the media thread has told their numbers.
+    let _ = stop.send(true);
+    let told = bots.join_all().await;
+    let (mut to_frame, mut to_vad) = (Spans::default(), Spans::default());
+    for probe in media.finish() {
+        to_frame.merge_nanos(&probe.arrival_to_frame);
+        to_vad.merge_nanos(&probe.arrival_to_vad);
+    }
+    let cpu = per_call_second(cpu, plan);
+    let bytes = after.saturating_sub(before) / plan.calls.max(1) as u64;
+    Ok(Run {
+        arrival_to_frame_us: to_frame.distribution(Unit::Micros),
+        arrival_to_vad_us: to_vad.distribution(Unit::Micros),
+        cpu_us_per_call_second: Some(cpu),
+        bytes_per_call: Some(bytes),
+        ..summary(plan, at, length, &told, heard)
+    })
+}
+
+fn summary(plan: &LivePlan<'_>, at: Moment, length: Duration, told: &[Told], heard: Heard) -> Run {
+    let sum = |pick: fn(&MediaStats) -> u64| told.iter().map(|told| pick(&told.stats)).sum::<u64>();
+    let (mut reply, mut endpoint) = (Spans::default(), Spans::default());
+    let (mut utterances, mut cut_offs) = (0, 0);
+    for (number, told) in told.iter().enumerate() {
+        told.replies.iter().for_each(|span| reply.add(*span));
+        let table = Timetable::new(plan.track, at, number, plan.calls);
+        let speech = table.speech(plan.track, at + length);
+        utterances += speech.len() as u64;
+        cut_offs += track::count_within(&told.endpoints, &speech);
+        track::first_after(&told.endpoints, track::ends(&speech)).for_each(|span| endpoint.add(span));
+    }
+    Run {
+        fixture: plan.track.name.clone(),
+        transport: "rtp".into(),
+        format: plan.track.format.name().into(),
+        calls: plan.calls,
+        seconds: plan.length.as_secs_f64(),
+        speech_end_to_endpoint_ms: endpoint.distribution(Unit::Millis),
+        reply_to_first_frame_us: reply.distribution(Unit::Micros),
+        barge_in_to_last_frame_ms: heard.barge_in_to_last_frame_ms,
+        pacing_error_us: heard.pacing_error_us,
+        caller_packets_sent: heard.sent,
+        caller_packets_received: sum(|stats| stats.stream.received),
+        caller_packets_lost: sum(|stats| stats.stream.lost),
+        caller_packets_late: sum(|stats| stats.stream.late),
+        bot_packets_received: heard.received,
+        bot_packets_lost: heard.lost,
+        skipped_ticks: sum(|stats| stats.skipped_ticks),
+        utterances,
+        endpoints: endpoint.count(),
+        cut_offs,
+        ..Run::default()
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "numbers of calls")]
+fn per_call_second(cpu: Duration, plan: &LivePlan<'_>) -> f64 {
+    cpu.as_secs_f64() * 1e6 / plan.length.as_secs_f64() / plan.calls.max(1) as f64
+}
+
+/// What one bot has to tell.
+struct Told {
+    stats: MediaStats,
+    /// From having an answer to its first frame.
+    replies: Vec<Duration>,
+    /// When it was decided that the caller is done.
+    endpoints: Vec<Moment>,
+}
+
+/// Until it is stopped: says its sentence, lets itself be interrupted, and answers with the same again.
+async fn take_turns(mut session: MediaSession, mut stop: watch::Receiver<bool>) -> Told {
+    let sentence = Tone::sine(Rate::Hz8000, 300.0, -12.0).frame();
+    let mut bot = Bot { sentence, play: PlayId(0), saying: false, asked: Moment::now() };
+    let (mut replies, mut endpoints) = (Vec::with_capacity(64), Vec::with_capacity(64));
+    bot.begin(&session);
+    loop {
+        let speak = async {
+            match bot.saying {
+                true => session.voice.push(VoiceItem::Audio(bot.play, bot.sentence)).await,
+                false => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = stop.changed() => break,
+            pushed = speak => if pushed.is_err() { break },
+            event = session.events.recv() => match event {
+                None => break,
+                Some(MediaEvent::PlayStarted { play, at }) if play == bot.play => {
+                    replies.push(at.since(bot.asked));
+                }
+                Some(MediaEvent::PlayEnded { play, .. }) if play == bot.play => bot.saying = false,
+                Some(MediaEvent::Turn(TurnSignal::Endpoint { decided, .. })) => {
+                    endpoints.push(decided);
+                    bot.begin(&session);
+                }
+                Some(MediaEvent::Turn(TurnSignal::TooLong { .. } | TurnSignal::NoInput { .. })) => {
+                    bot.begin(&session);
+                }
+                Some(_) => {}
+            },
+        }
+        // Nobody recognises what is said.
+        session.ear.clear();
+    }
+    Told { stats: session.detach().await, replies, endpoints }
+}
+
+struct Bot {
+    sentence: Frame,
+    play: PlayId,
+    saying: bool,
+    asked: Moment,
+}
+
+impl Bot {
+    /// Listens, and says the sentence unless it is being said.
+    fn begin(&mut self, session: &MediaSession) {
+        // Both fail only when the call is over, which the loop finds out for itself.
+        let _ = session.control.listen(Listening::BALANCED);
+        if self.saying {
+            return;
+        }
+        self.play = PlayId(self.play.0 + 1);
+        let _ = session.control.begin_play(self.play, BargeIn::ALLOWED);
+        self.saying = true;
+        self.asked = Moment::now();
+    }
+}
