@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use super::floor::Bare;
 use super::machine::{anonymous_bytes, process_cpu};
-use super::peers::{Heard, Plan, Ports, Start, read_line, write_line};
+use super::peers::{Heard, Plan, Ports, Start, Target, read_line, write_line};
 use super::report::{Floor, Run};
 use super::track::{self, Timetable, Track};
 use super::{BenchError, Progress, Spans, Unit};
@@ -23,13 +23,16 @@ use crate::audio::ring::{PlayId, VoiceItem};
 use crate::audio::tone::Tone;
 use crate::audio::{Frame, Rate};
 use crate::id::CallId;
-use crate::media::{Attach, Media, MediaConfig, MediaEvent, MediaSession, MediaStats};
+use crate::media::{Attach, Invitation, Media, MediaConfig, MediaEvent, MediaSession, MediaStats, TransportKind};
 use crate::time::{Moment, WallTime};
 use crate::turn::vad::WebRtcVad;
 use crate::turn::{BargeIn, Listening, TurnSignal};
 
 /// Between the moment that everything is ready and the first packet.
 const LEAD: Duration = Duration::from_millis(300);
+
+/// How long a caller may take to connect.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Not measured: everybody finds his place.
 const WARM_UP: Duration = Duration::from_millis(500);
@@ -58,7 +61,7 @@ impl Callers {
         };
         let mut this = Self { child, input, output: BufReader::new(output) };
         let format = plan.format.map(|format| format.name().to_owned());
-        write_line(&mut this.input, &Plan { fixture: plan.fixture.to_owned(), format, calls: plan.calls })?;
+        write_line(&mut this.input, &Plan { fixture: plan.fixture.to_owned(), format, calls: plan.calls, transport: plan.transport })?;
         let ports = read_line(&mut this.output)?;
         Ok((this, ports))
     }
@@ -94,6 +97,7 @@ pub(super) struct LivePlan<'a> {
     pub(super) format: Option<Format>,
     pub(super) track: &'a Track,
     pub(super) calls: usize,
+    pub(super) transport: TransportKind,
     pub(super) length: Duration,
     pub(super) threads: usize,
 }
@@ -123,7 +127,7 @@ async fn bare(
     let measured = (at + WARM_UP, at + WARM_UP + plan.length);
     let bare = Bare::start(ports.callers, measured.0, measured.1, timed)?;
     let length = WARM_UP + plan.length + WARM_UP;
-    callers.begin(&Start { at, length, targets: vec![bare.address; plan.calls] })?;
+    callers.begin(&Start { at, length, targets: vec![Target { address: bare.address, uuid: None }; plan.calls] })?;
     progress.follow(what, at, length).await;
     let heard = finish(callers).await?;
     let measured = bare.finish()?;
@@ -140,6 +144,7 @@ pub(super) async fn run(plan: &LivePlan<'_>, progress: &Progress) -> Result<Run,
     let (mut callers, ports) = Callers::start(plan)?;
     let config = MediaConfig {
         threads: plan.threads,
+        audiosocket: (plan.transport == TransportKind::Audiosocket).then_some(0),
         probe: true,
         ..MediaConfig::new(std::net::Ipv4Addr::LOCALHOST.into())
     };
@@ -148,19 +153,31 @@ pub(super) async fn run(plan: &LivePlan<'_>, progress: &Progress) -> Result<Run,
     let (stop, stopped) = watch::channel(false);
     let mut bots = JoinSet::new();
     let mut targets = Vec::with_capacity(plan.calls);
-    for caller in ports.callers {
-        let seat = media.reserve();
-        targets.push(seat.advertised());
-        let vad = Box::new(WebRtcVad::new(Rate::Hz8000));
-        let session = media.attach(
-            seat,
-            Attach { format: plan.track.format, ..Attach::new(CallId::new(WallTime::now()), caller, vad) },
-        )?;
-        bots.spawn(take_turns(session, stopped.clone()));
+    let mut seats = Vec::with_capacity(plan.calls);
+    for _ in 0..plan.calls {
+        let seat = media.reserve_for(plan.transport, plan.track.format)?;
+        let uuid = match seat.invitation() {
+            Invitation::AudioSocket { uuid, .. } => Some(uuid),
+            _ => None,
+        };
+        targets.push(Target { address: seat.advertised(), uuid });
+        seats.push(seat);
     }
-    let at = Moment::now() + LEAD;
+    // Connections are made one after the other.
+    let connecting = Duration::from_millis(if plan.transport == TransportKind::Rtp { 0 } else { 2 });
+    let at = Moment::now() + LEAD + connecting * u32::try_from(plan.calls).unwrap_or(u32::MAX);
     let length = WARM_UP + plan.length + WARM_UP;
     callers.begin(&Start { at, length, targets })?;
+    let mut ports = ports.callers.into_iter();
+    for mut seat in seats {
+        let link = match ports.next() {
+            Some(caller) => seat.link(caller),
+            None => seat.connected(PATIENCE).await?,
+        };
+        let vad = Box::new(WebRtcVad::new(Rate::Hz8000));
+        let attach = Attach { format: plan.track.format, ..Attach::new(CallId::new(WallTime::now()), link, vad) };
+        bots.spawn(take_turns(media.attach(seat, attach)?, stopped.clone()));
+    }
     let cpu = async {
         tokio::time::sleep((at + WARM_UP).since(Moment::now())).await;
         let begin = (Moment::now(), process_cpu());
@@ -168,7 +185,7 @@ pub(super) async fn run(plan: &LivePlan<'_>, progress: &Progress) -> Result<Run,
         let (span, cpu) = (Moment::now().since(begin.0), process_cpu().saturating_sub(begin.1));
         (cpu.div_f64(span.as_secs_f64() / plan.length.as_secs_f64()), anonymous_bytes())
     };
-    let what = format!("{}, {} calls", plan.track.name, plan.calls);
+    let what = format!("{} on {}, {} calls", plan.track.name, plan.transport, plan.calls);
     let ((cpu, after), ()) = tokio::join!(cpu, progress.follow(&what, at, length));
     let heard = finish(callers).await?;
     tokio::time::sleep(SETTLE).await;
@@ -205,7 +222,7 @@ fn summary(plan: &LivePlan<'_>, at: Moment, length: Duration, told: &[Told], hea
     }
     Run {
         fixture: plan.track.name.clone(),
-        transport: "rtp".into(),
+        transport: plan.transport.name().into(),
         format: plan.track.format.name().into(),
         calls: plan.calls,
         seconds: plan.length.as_secs_f64(),

@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::audio::codec::Format;
-use crate::media::MediaError;
+use crate::media::{MediaError, TransportKind};
 use crate::time::Moment;
 
 pub use distribution::{Distribution, Spans, Unit};
@@ -41,6 +41,7 @@ mod rehearse;
 pub mod replay;
 pub mod report;
 pub mod track;
+mod wire;
 
 /// Why a benchmark could not be run.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +68,8 @@ pub struct Plan {
     pub format: Option<Format>,
     /// Numbers of calls at once.
     pub calls: Vec<usize>,
+    /// How the audio comes and goes.
+    pub transports: Vec<TransportKind>,
     /// How long each run is measured.
     pub length: Duration,
     /// Media threads.
@@ -115,30 +118,26 @@ pub async fn measure(plan: &Plan, progress: &Progress) -> Result<Report, BenchEr
     for fixture in &plan.fixtures {
         let track = fixture::load(fixture, plan.format)?;
         for calls in plan.calls.iter().copied() {
-            let live = live::LivePlan {
+            let live = |transport| live::LivePlan {
                 program: &plan.program,
                 fixture,
                 format: plan.format,
                 track: &track,
                 calls,
+                transport,
                 length: plan.length,
                 threads: plan.threads,
             };
-            let known =
-                floors.iter().find(|floor| floor.calls == calls).map(|floor| floor.cpu_us_per_call_second);
-            let floor = match known {
-                Some(known) => known,
-                None => {
-                    floors.push(live::floor(&live, progress).await?);
-                    floors[floors.len() - 1].cpu_us_per_call_second
-                }
-            };
-            let run = live::run(&live, progress).await?;
-            runs.push(Run {
-                floor_cpu_us_per_call_second: Some(floor),
-                cpu_ratio_to_floor: run.cpu_us_per_call_second.map(|cpu| cpu / floor.max(1e-3)),
-                ..run
-            });
+            if !floors.iter().any(|floor| floor.calls == calls) {
+                floors.push(live::floor(&live(TransportKind::Rtp), progress).await?);
+            }
+            let floor = floors.iter().find(|floor| floor.calls == calls);
+            let floor = floor.map(|floor| floor.cpu_us_per_call_second);
+            for transport in plan.transports.iter().copied() {
+                let run = live::run(&live(transport), progress).await?;
+                let ratio = run.cpu_us_per_call_second.zip(floor).map(|(cpu, floor)| cpu / floor.max(1e-3));
+                runs.push(Run { floor_cpu_us_per_call_second: floor, cpu_ratio_to_floor: ratio, ..run });
+            }
         }
     }
     Ok(report(machine, floors, runs))

@@ -19,8 +19,10 @@ use super::distribution::{Distribution, Spans, Unit};
 use super::fixture;
 use super::machine::{allow_many_files, thread_cpu};
 use super::track::{self, Timetable, Track};
+use super::wire::Wire;
 use crate::audio::PTIME;
 use crate::audio::g711::Law;
+use crate::media::TransportKind;
 use crate::rtp::packet::Packet;
 use crate::rtp::{PayloadType, Seq, Timestamp};
 use crate::stamp::{self, ClockPair};
@@ -41,12 +43,14 @@ pub struct Plan {
     pub format: Option<String>,
     /// How many there are.
     pub calls: usize,
+    /// How they reach the engine.
+    pub transport: TransportKind,
 }
 
 /// Where the callers are.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Ports {
-    /// One address for each.
+    /// One address for each who sends datagrams; who opens a connection has none yet.
     pub callers: Vec<SocketAddr>,
 }
 
@@ -57,8 +61,17 @@ pub struct Start {
     pub at: Moment,
     /// How long they play.
     pub length: Duration,
-    /// For each caller the address that he sends to.
-    pub targets: Vec<SocketAddr>,
+    /// For each caller whom he talks to.
+    pub targets: Vec<Target>,
+}
+
+/// Whom one caller talks to.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Target {
+    /// The engine's port for him.
+    pub address: SocketAddr,
+    /// What he says first, on AudioSocket.
+    pub uuid: Option<String>,
 }
 
 /// What the callers did and heard.
@@ -89,13 +102,23 @@ pub fn run(input: &mut dyn BufRead, output: &mut dyn Write) -> io::Result<()> {
     let plan: Plan = read_line(input)?;
     let track = fixture::load(&plan.fixture, plan.format.and_then(|name| name.parse().ok()))
         .map_err(io::Error::other)?;
-    let sockets = (0..plan.calls).map(|_| open()).collect::<io::Result<Vec<_>>>()?;
+    let sockets = match plan.transport {
+        TransportKind::Rtp => (0..plan.calls).map(|_| open()).collect::<io::Result<Vec<_>>>()?,
+        _ => Vec::new(),
+    };
     let callers = sockets.iter().map(UdpSocket::local_addr).collect::<io::Result<Vec<_>>>()?;
     write_line(output, &Ports { callers })?;
     let start: Start = read_line(input)?;
+    let wires = match plan.transport {
+        TransportKind::Rtp => connect(sockets, &start)?,
+        _ => {
+            let dialled = start.targets.iter().map(|target| Wire::dial(target, track.format));
+            dialled.collect::<io::Result<Vec<_>>>()?
+        }
+    };
     // For the accuracy of waits; without it they are later by 50 µs.
     let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
-    write_line(output, &play(&track, sockets, &start)?)
+    write_line(output, &play(&track, wires, &start)?)
 }
 
 /// Reads one value from one line.
@@ -128,24 +151,30 @@ fn open() -> io::Result<UdpSocket> {
     Ok(socket)
 }
 
-fn play(track: &Track, sockets: Vec<UdpSocket>, start: &Start) -> io::Result<Heard> {
-    let calls = sockets.len();
+fn connect(sockets: Vec<UdpSocket>, start: &Start) -> io::Result<Vec<Wire>> {
+    let pairs = sockets.into_iter().zip(&start.targets);
+    pairs.map(|(socket, target)| socket.connect(target.address).map(|()| Wire::Rtp(socket))).collect()
+}
+
+fn play(track: &Track, wires: Vec<Wire>, start: &Start) -> io::Result<Heard> {
+    let calls = wires.len();
     let end = start.at + start.length;
     let mut heard = Heard::default();
     let (mut late, mut barge_in) = (Spans::default(), Spans::default());
     let mut callers = Vec::with_capacity(calls);
     let mut schedules = Vec::with_capacity(calls);
     let mut queue = BinaryHeap::with_capacity(calls);
-    for (number, (socket, target)) in sockets.into_iter().zip(&start.targets).enumerate() {
-        socket.connect(target)?;
+    for (number, wire) in wires.into_iter().enumerate() {
         let table = Timetable::new(track, start.at, number, calls);
-        callers.push(Caller::new(socket, track, table.speech(track, end), start.length));
+        callers.push(Caller::new(wire, track, table.speech(track, end), start.length));
         let mut packets = table.packets(track);
         if let Some((at, lap, index)) = packets.next() {
             queue.push(Reverse((at, number, lap, index)));
         }
         schedules.push(packets);
     }
+    std::thread::sleep(start.at.since(Moment::now()));
+    callers.iter_mut().for_each(Caller::forget);
     let cpu = thread_cpu();
     let mut datagram = Vec::with_capacity(2_048);
     while let Some(Reverse((at, number, lap, index))) = queue.pop() {
@@ -160,7 +189,7 @@ fn play(track: &Track, sockets: Vec<UdpSocket>, start: &Start) -> io::Result<Hea
         late.add(Moment::now().since(at));
         let caller = &mut callers[number];
         // A closed port of the engine is told here; its packets are counted as not received there.
-        heard.sent += u64::from(caller.socket.send(&datagram).is_ok());
+        heard.sent += u64::from(caller.wire.send(&datagram));
         heard.received += caller.listen();
         if let Some((at, lap, index)) = schedules[number].next() {
             queue.push(Reverse((at, number, lap, index)));
@@ -181,9 +210,9 @@ fn play(track: &Track, sockets: Vec<UdpSocket>, start: &Start) -> io::Result<Hea
     Ok(heard)
 }
 
-/// One caller: his socket, and what he has heard.
+/// One caller: his wire, and what he has heard.
 struct Caller {
-    socket: UdpSocket,
+    wire: Wire,
     /// When he speaks.
     speech: Vec<(Moment, Moment)>,
     /// Ticks of the RTP clock in a second.
@@ -202,12 +231,12 @@ struct Caller {
 }
 
 impl Caller {
-    fn new(socket: UdpSocket, track: &Track, speech: Vec<(Moment, Moment)>, length: Duration) -> Self {
+    fn new(wire: Wire, track: &Track, speech: Vec<(Moment, Moment)>, length: Duration) -> Self {
         let packets = usize::try_from(length.as_millis() / PTIME.as_millis()).unwrap_or(0) + 16;
         let stops = Vec::with_capacity(2 * speech.len() + 4);
         let clock_hz = i64::from(track.format.rtp_clock());
         Self {
-            socket,
+            wire,
             speech,
             clock_hz,
             first: None,
@@ -219,18 +248,21 @@ impl Caller {
         }
     }
 
+    /// What came before the measurement is no part of it.
+    fn forget(&mut self) {
+        self.listen();
+        (self.first, self.expected, self.received) = (None, 0, 0);
+        self.offsets.clear();
+    }
+
     /// Takes all that has come; how many packets.
     fn listen(&mut self) -> u64 {
-        let mut buffer = [0; 2_048];
-        let clock = ClockPair::now();
-        let mut count = 0;
-        while let Ok((length, at)) = stamp::receive(self.socket.as_fd(), &mut buffer, clock) {
-            count += 1;
-            if let Ok(packet) = Packet::parse(&buffer[..length]) {
-                self.packet(at, &packet);
-            }
-        }
-        count
+        let before = self.received;
+        // Taken out for as long as its words are heard.
+        let mut wire = std::mem::replace(&mut self.wire, Wire::None);
+        wire.read(ClockPair::now(), &mut |at, packet| self.packet(at, packet));
+        self.wire = wire;
+        self.received - before
     }
 
     fn packet(&mut self, at: Moment, packet: &Packet<'_>) {

@@ -12,6 +12,7 @@ use crate::audio::codec::Format;
 use crate::bench::compare::Comparison;
 use crate::bench::report::{Report, SCHEMA};
 use crate::bench::{self, Plan, Progress, html, peers};
+use crate::media::TransportKind;
 
 /// The capture that is played when none is named.
 const DEFAULT: &str = "clean-ulaw";
@@ -32,6 +33,9 @@ pub(super) struct Options {
     #[arg(long, value_delimiter = ',', default_value = "1", value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..=10_000))]
     calls: Vec<u32>,
+    /// How the audio comes and goes; several are run one after the other.
+    #[arg(long, value_delimiter = ',', default_value = "rtp", value_parser = ["rtp", "audiosocket"])]
+    transport: Vec<String>,
     /// How long each run is measured.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     seconds: u64,
@@ -76,6 +80,10 @@ pub(super) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         fixtures: named.into_iter().map(find).collect::<anyhow::Result<_>>()?,
         format: options.format,
         calls: options.calls.iter().map(|calls| *calls as usize).collect(),
+        transports: TransportKind::ALL
+            .into_iter()
+            .filter(|kind| options.transport.iter().any(|name| name == kind.name()))
+            .collect(),
         length: Duration::from_secs(options.seconds),
         threads,
     };
