@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 pub mod codec;
+pub mod comfort;
 pub mod conceal;
 pub mod g711;
 pub mod g722;

@@ -31,7 +31,7 @@
 //! the same output.
 
 use super::Rate;
-use model::{HISTORY, Model, ORDER};
+use model::{HISTORY, Model};
 
 mod join;
 mod model;
