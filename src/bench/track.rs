@@ -173,14 +173,9 @@ mod tests {
             bytes.resize(172, 0xff);
             (millis(20 * i), bytes)
         };
-        Track::new(
-            "t",
-            "ulaw",
-            (0..50).map(packet).collect(),
-            vec![(millis(200), millis(600))],
-            millis(20),
-            8_000,
-        )
+        let speech = vec![(millis(200), millis(600))];
+        let packets = (0..50).map(packet).collect();
+        Track::new("t", Format::Ulaw, PayloadType::EVENTS, packets, speech, millis(20))
     }
 
     #[test]
