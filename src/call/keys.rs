@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn a_key_told_by_two_ways_counts_once_and_one_pressed_twice_twice() {
-        let at = |ms| Moment::from_millis(5_000 + ms);
+        let at = |ms: u64| Moment::from_millis(5_000 + ms);
         let mut matcher = KeyMatcher::default();
         let mut new = |key, by_stream, ms| matcher.is_new(key, by_stream, at(ms));
         assert!(new('5', true, 0) && !new('5', false, 2), "the stream first");
