@@ -113,7 +113,8 @@ impl Past {
     /// When the piece `back` pieces ago came (1 is the last one), and its samples.
     fn recall(&self, back: usize, out: &mut [i16; MOST_SAMPLES]) -> Moment {
         let place = self.next.wrapping_sub(back) % REMEMBERED;
-        self.law.decode_into(&self.codes[place * self.piece..(place + 1) * self.piece], &mut out[..self.piece]);
+        self.law
+            .decode_into(&self.codes[place * self.piece..(place + 1) * self.piece], &mut out[..self.piece]);
         self.at[place]
     }
 }
@@ -288,14 +289,14 @@ impl Hearing {
         let mut samples = [0; MOST_SAMPLES];
         for back in (1..=self.fresh).rev() {
             if self.past.recall(back, &mut samples) > from {
-                self.into_ear(&samples);
+                self.fill_ear(&samples);
             }
         }
         self.fresh = 0;
     }
 
     /// 20 ms at the ear's rate: one frame of 8 kHz or two of 16.
-    fn into_ear(&self, samples: &[i16; MOST_SAMPLES]) {
+    fn fill_ear(&self, samples: &[i16; MOST_SAMPLES]) {
         let (rate, per_tick) = (self.ear_rate, samples_per_tick(self.ear_rate));
         for samples in samples[..per_tick].as_chunks::<FRAME_SAMPLES>().0 {
             self.ear.push(EarItem::Audio(Frame { rate, samples: *samples }));
@@ -323,7 +324,7 @@ impl Hearing {
             for_ear[..FRAME_SAMPLES].copy_from_slice(&frame.samples);
         }
         if self.in_utterance {
-            self.into_ear(&for_ear);
+            self.fill_ear(&for_ear);
         } else {
             self.past.remember(now, &for_ear[..samples_per_tick(self.ear_rate)]);
             self.fresh = (self.fresh + 1).min(REMEMBERED);

@@ -503,12 +503,7 @@ impl Media {
             peer: parts.peer,
             transport: parts.transport,
             encoder,
-            hearing: hearing::Hearing::new(
-                TurnTaker::new(attach.vad),
-                ear_writer,
-                decoder,
-                attach.ear_rate,
-            ),
+            hearing: hearing::Hearing::new(TurnTaker::new(attach.vad), ear_writer, decoder, attach.ear_rate),
             playout,
             tape: tape_writer.map(tape::Tape::new),
             events: events_out,

@@ -270,9 +270,7 @@ async fn a_flush_is_silence(call: &PhoneCall, bot: &mut Bot, promise: Promise) {
 
 async fn the_caller_hangs_up(call: &PhoneCall, mut bot: Bot) {
     call.hang_up().await.expect("the phone is there");
-    let gone = async {
-        while !matches!(bot.events.recv().await.expect("events come"), LegEvent::Gone(_)) {}
-    };
+    let gone = async { while !matches!(bot.events.recv().await.expect("events come"), LegEvent::Gone(_)) {} };
     tokio::time::timeout(PATIENCE, gone).await.expect("the bot is told");
     bot.end().await;
 }
@@ -321,7 +319,8 @@ async fn fifty_calls_have_audio_both_ways(asterisk: &AsteriskUnderTest, desk: De
         sent += usize::from(stats.sent > 10 && stats.stream.received > 10);
     }
     assert_eq!((heard, sent), (CALLS, CALLS), "calls that heard their echo, and bots that spoke");
-    eventually(PATIENCE, "no call keeps its seat", async || (desk.media.totals().calls == 0).then_some(())).await;
+    eventually(PATIENCE, "no call keeps its seat", async || (desk.media.totals().calls == 0).then_some(()))
+        .await;
 }
 
 /// 300 to 3,000 Hz in a second, as loud as speech.
@@ -376,7 +375,11 @@ fn voiced_samples(call: &PhoneCall, since_segment: usize) -> usize {
     let onset = call.segments().get(since_segment).expect("the bot was heard").onset;
     let heard = call.heard();
     let from = samples_between(heard.start, onset).saturating_sub(800);
-    heard.by_timestamp[from..].chunks(40).filter(|piece| piece.iter().any(|s| s.unsigned_abs() > 3_000)).count() * 40
+    heard.by_timestamp[from..]
+        .chunks(40)
+        .filter(|piece| piece.iter().any(|s| s.unsigned_abs() > 3_000))
+        .count()
+        * 40
 }
 
 /// A connection to our listener that the far end has closed and we have not would be one that leaks.

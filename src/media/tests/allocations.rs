@@ -43,7 +43,8 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-fn asked(work: impl FnOnce()) -> u64 {
+/// How often this thread allocated or released memory meanwhile.
+pub(super) fn asked(work: impl FnOnce()) -> u64 {
     let before = ASKED.with(Cell::get);
     work();
     ASKED.with(Cell::get) - before

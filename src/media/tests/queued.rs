@@ -9,6 +9,7 @@ use futures_util::FutureExt;
 use tokio::sync::mpsc;
 
 use super::Loud;
+use super::allocations::asked;
 use crate::audio::codec::{ByteOrder, Decoder, Encoder, Format};
 use crate::audio::g711::Law;
 use crate::audio::ring::{self, EarReader, PlayId, VoiceItem, VoiceWriter};
@@ -87,7 +88,8 @@ impl Far {
             if audio {
                 assert_eq!(payload.len(), 160);
                 self.queue.push_back(Queued::Audio(Law::Mu.decode(payload[159])));
-                self.longest = self.longest.max(self.queue.iter().filter(|q| matches!(q, Queued::Audio(_))).count());
+                self.longest =
+                    self.longest.max(self.queue.iter().filter(|q| matches!(q, Queued::Audio(_))).count());
             } else {
                 self.command(&String::from_utf8(payload).expect("commands are text"));
             }
@@ -112,7 +114,10 @@ impl Far {
             }
             "GET_STATUS" => {
                 let length = self.queue.len();
-                self.say(Opcode::Text, format!("STATUS channel_id:c queue_length:{length} xon_level:800").as_bytes());
+                self.say(
+                    Opcode::Text,
+                    format!("STATUS channel_id:c queue_length:{length} xon_level:800").as_bytes(),
+                );
             }
             other => panic!("Asterisk knows no {other}"),
         }
@@ -142,6 +147,8 @@ struct Booth {
     voice: VoiceWriter,
     events: mpsc::Receiver<MediaEvent>,
     _ear: EarReader,
+    /// Of the allocator, by the line.
+    asked: u64,
 }
 
 impl Booth {
@@ -177,7 +184,7 @@ impl Booth {
             flushes: 0,
         };
         let mut booth =
-            Self { line: Line::new(now, parts), far, now, since: now, voice, events, _ear: ear };
+            Self { line: Line::new(now, parts), far, now, since: now, voice, events, _ear: ear, asked: 0 };
         booth.far.start();
         booth
     }
@@ -202,8 +209,11 @@ impl Booth {
                 self.far.next += self.far.step;
             }
             self.now = until;
-            assert_eq!(self.line.tick(self.now, 0, &mut [0; LONGEST_PACKET]), 0);
-            self.line.ticked(self.now, None);
+            let Self { line, now, .. } = self;
+            self.asked += asked(|| {
+                assert_eq!(line.tick(*now, 0, &mut [0; LONGEST_PACKET]), 0);
+                line.ticked(*now, None);
+            });
             self.exchange();
         }
     }
@@ -221,7 +231,8 @@ impl Booth {
     fn hear(&mut self) {
         let said = std::mem::take(&mut self.far.out);
         if !said.is_empty() {
-            assert!(self.line.bytes(self.now, &said));
+            let Self { line, now, .. } = self;
+            self.asked += asked(|| assert!(line.bytes(*now, &said)));
         }
     }
 
@@ -375,8 +386,15 @@ fn a_clock_that_is_fast_or_slow_builds_no_queue_and_starves_nobody() {
             let (dry, ticks) = (booth.far.played.iter().filter(|f| f.is_none()).count(), 10 * 60 * 50);
             booth.run(ticks);
             let holes = booth.far.played.iter().filter(|frame| frame.is_none()).count() - dry;
-            assert!(booth.far.longest <= 6, "{} frames wait, {ppm} ppm, marks {knows_marks}", booth.far.longest);
-            assert!(holes <= if knows_marks { 0 } else { 8 }, "{holes} holes, {ppm} ppm, marks {knows_marks}");
+            assert!(
+                booth.far.longest <= 6,
+                "{} frames wait, {ppm} ppm, marks {knows_marks}",
+                booth.far.longest
+            );
+            assert!(
+                holes <= if knows_marks { 0 } else { 8 },
+                "{holes} holes, {ppm} ppm, marks {knows_marks}"
+            );
         }
     }
 }
@@ -426,7 +444,8 @@ fn a_caller_who_interrupts_empties_the_far_queue() {
         max_speech: Duration::from_secs(20),
     };
     booth.command(Command::Listen(listening));
-    let open = BargeIn { voice: true, keys: true, protect: Duration::ZERO, min_speech: Duration::from_millis(100) };
+    let open =
+        BargeIn { voice: true, keys: true, protect: Duration::ZERO, min_speech: Duration::from_millis(100) };
     booth.command(Command::Announce(PlayId(1), open));
     let frame = Frame { rate: Rate::Hz8000, samples: [8_031; FRAME_SAMPLES] };
     for _ in 0..100 {
@@ -442,4 +461,22 @@ fn a_caller_who_interrupts_empties_the_far_queue() {
     let (ends, heard) = (booth.ends(), booth.heard());
     assert_eq!(ends, [(1, heard as u128 * 20, PlayEnd::BargedIn)]);
     assert!(heard < 30);
+}
+
+#[test]
+fn ten_seconds_of_a_call_allocate_nothing() {
+    for json in [false, true] {
+        let mut booth = Booth::new(json, true, Duration::from_millis(20));
+        booth.run(10);
+        booth.asked = 0;
+        for play in 0..5 {
+            booth.play(play + 1, 60);
+            for i in 0..100_u8 {
+                booth.far.say(Opcode::Binary, &[i; 160]);
+                booth.run(1);
+            }
+        }
+        assert_eq!(booth.asked, 0, "allocations and releases in 500 ticks, JSON {json}");
+        assert_eq!(booth.ends().len(), 5);
+    }
 }

@@ -157,9 +157,7 @@ async fn a_peer_that_does_not_read_holds_nobody_up() {
         slow.voice.push(VoiceItem::Audio(play, frame)).await.expect("the call is up");
     }
     slow.voice.push(VoiceItem::End(play)).await.expect("the call is up");
-    let ended = async {
-        while !matches!(slow.events.recv().await, Some(MediaEvent::PlayEnded { .. })) {}
-    };
+    let ended = async { while !matches!(slow.events.recv().await, Some(MediaEvent::PlayEnded { .. })) {} };
     tokio::time::timeout(PATIENCE, ended).await.expect("a play ends though nobody reads it");
     eventually("frames are dropped", || slow.control.stats().send_errors > 20).await;
     stalled.write_all(&[&[0x10, 1, 64][..], &[0x20; 320]].concat()).expect("we always read");

@@ -218,4 +218,3 @@ pub fn next_number() -> String {
     *next += 1;
     next.to_string()
 }
-
