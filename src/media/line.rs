@@ -206,12 +206,14 @@ impl Talk {
             }
         };
         match piece {
-            Piece::Audio { payload_type, payload } => {
+            Piece::Audio { payload_type, payload, .. } => {
                 stats.other_law += u64::from((payload_type == PayloadType::PCMA) != (self.law == Law::A));
                 hearing.audio(now, payload_type, payload, &mut signals, &mut on_tape);
             }
             Piece::Lost { samples } => hearing.missing(now, samples, true, &mut signals, &mut on_tape),
             Piece::Silence { samples } => hearing.missing(now, samples, false, &mut signals, &mut |_| ()),
+            // Until audio comes again there is silence, whatever colour it has.
+            Piece::Noise { .. } => {}
             Piece::Event { timestamp, payload, .. } => {
                 let turn = &mut hearing.turn;
                 keys.packet(now, timestamp, payload, &mut |key| match key {

@@ -10,5 +10,6 @@ mod commands;
 mod conversation;
 mod doctor;
 mod lifecycle;
+mod network;
 mod phone;
 mod recording;
