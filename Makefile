@@ -6,7 +6,7 @@ SHELL := bash
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down build check test doc accuracy latency load clean
+.PHONY: help demo up down build check test doc accuracy latency load concealment clean
 
 help:
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -53,6 +53,11 @@ load: ## one hundred calls at once
 	@scripts/setup
 	@scripts/asterisk install
 	cargo bench --locked --bench calls
+
+concealment: ## what becomes of lost audio, by PESQ, beside three other methods
+	@scripts/setup build concealment
+	cargo build --release --locked --example conceal
+	@benches/concealment/run
 
 clean: down ## end what runs from here and delete what was built
 	@scripts/asterisk stop

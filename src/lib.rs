@@ -12,6 +12,7 @@
 //! | 0 | [`time`], [`id`] | the monotonic [`time::Moment`], wall time, call ids |
 //! | 1 | [`audio`] | frames, G.711, resampling, tones, WAV, and the rings that carry audio between threads |
 //! | 1 | [`rtp`] | packets, the receive stream, telephone events, the sender |
+//! | 1 | [`pcap`] | captures read and written, and bad networks in virtual time |
 //! | 2 | [`turn`] | voice activity, endpointing, barge-in, the ledger of a turn's latencies |
 //! | 2 | [`speech`] | the traits `Recognizer` and `Synthesizer` and one file per backend |
 //! | 3 | [`asterisk`] | typed clients of Asterisk that know nothing of bots |
@@ -31,6 +32,7 @@ pub mod cli;
 pub mod engine;
 pub mod id;
 pub mod media;
+pub mod pcap;
 pub mod phone;
 pub mod rtp;
 pub mod speech;

@@ -311,3 +311,82 @@ static ILB: [i32; 32] = [
     2_834, 2_896, 2_960, 3_025, 3_091, 3_158, 3_228, 3_298, 3_371, 3_444, 3_520, 3_597, 3_676, 3_756, 3_838,
     3_922, 4_008,
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::tone::{Tone, peak_dbfs_at};
+    use super::super::{Rate, wav};
+    use super::*;
+
+    /// What the reference decodes the golden vectors to, as `tests/fixtures/g722/make` prints it.
+    const GOLDEN: u64 = 0x33a3_44e6_fcd0_4395;
+
+    /// The input of the golden vectors and what libspandsp made of it; `tests/fixtures/g722/make` makes them.
+    fn golden() -> (Vec<i16>, &'static [u8]) {
+        let input = wav::read(Path::new("tests/fixtures/g722/input.wav")).expect("a fixture");
+        assert_eq!(input.rate_hz, 16_000);
+        (input.samples, include_bytes!("../../tests/fixtures/g722/spandsp.g722"))
+    }
+
+    fn fnv_1a(samples: &[i16]) -> u64 {
+        let bytes = samples.iter().flat_map(|sample| sample.to_le_bytes());
+        bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+    }
+
+    #[test]
+    fn every_code_is_the_reference_encoders() {
+        let (samples, expected) = golden();
+        let mut codes = vec![0; samples.len() / 2];
+        assert_eq!(Encoder::new().encode(&samples, &mut codes), expected.len());
+        let wrong = codes.iter().zip(expected).position(|(ours, theirs)| ours != theirs);
+        assert_eq!(wrong, None, "the first byte that differs");
+    }
+
+    #[test]
+    fn every_sample_is_the_reference_decoders() {
+        let (_, codes) = golden();
+        let mut samples = vec![0; codes.len() * 2];
+        assert_eq!(Decoder::new().decode(codes, &mut samples), samples.len());
+        assert_eq!(fnv_1a(&samples), GOLDEN);
+    }
+
+    #[test]
+    fn a_stream_in_pieces_is_the_stream_in_one() {
+        let (samples, expected) = golden();
+        let (mut encoder, mut codes) = (Encoder::new(), Vec::new());
+        for piece in samples.chunks(34) {
+            let mut room = [0; 17];
+            let count = encoder.encode(piece, &mut room);
+            codes.extend_from_slice(&room[..count]);
+        }
+        assert_eq!(codes, expected);
+    }
+
+    #[test]
+    fn both_halves_of_the_band_come_through() {
+        for hz in [100.0, 1_000.0, 3_400.0, 4_500.0, 6_800.0] {
+            let mut samples = vec![0; 16_000];
+            Tone::sine(Rate::Hz16000, hz, -12.0).fill(&mut samples);
+            let (mut codes, mut heard) = (vec![0; 8_000], vec![0; 16_000]);
+            Encoder::new().encode(&samples, &mut codes);
+            Decoder::new().decode(&codes, &mut heard);
+            let level = peak_dbfs_at(&heard[1_600..], Rate::Hz16000, hz);
+            assert!((level + 12.0).abs() < 1.0, "{hz} Hz at {level} dBFS");
+        }
+    }
+
+    #[test]
+    fn a_lost_packet_is_forgotten_within_a_second() {
+        let (samples, codes) = golden();
+        let (mut whole, mut torn) = (vec![0; samples.len()], vec![0; samples.len()]);
+        Decoder::new().decode(codes, &mut whole);
+        let mut decoder = Decoder::new();
+        decoder.decode(&codes[..1_600], &mut torn[..3_200]);
+        decoder.decode(&codes[1_760..], &mut torn[3_520..]);
+        let tail = samples.len() - 8_000..;
+        let difference = whole[tail.clone()].iter().zip(&torn[tail]).map(|(a, b)| a.abs_diff(*b)).max();
+        assert!(difference < Some(100), "{difference:?}");
+    }
+}

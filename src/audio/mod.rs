@@ -1,4 +1,4 @@
-//! Audio: frames, codecs, resampling, tones, WAV, and the rings that carry audio between threads.
+//! Audio: frames, codecs, resampling, concealment, tones, WAV, and the rings that carry audio between threads.
 //!
 //! Everything here is a pure function or a small state: no I/O but WAV files, no clock. Samples are signed 16-bit,
 //! mono, 8 or 16 kHz. A codec is a pair of functions or a struct with two methods.
@@ -6,6 +6,8 @@
 use std::time::Duration;
 
 pub mod codec;
+pub mod comfort;
+pub mod conceal;
 pub mod g711;
 pub mod g722;
 pub mod level;

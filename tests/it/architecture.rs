@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 const ROOMS: &[(&str, &[&str])] = &[
     ("audio", &[]),
     ("rtp", &[]),
+    ("pcap", &["rtp"]),
     ("turn", &["audio"]),
     ("speech", &["audio"]),
     ("asterisk", &[]),
@@ -23,7 +24,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 ];
 
 /// Rooms that are given the time. `speech` and `media` own threads and so a clock.
-const DECIDING: &[&str] = &["audio", "rtp", "turn"];
+const DECIDING: &[&str] = &["audio", "rtp", "pcap", "turn"];
 
 #[test]
 fn a_room_uses_only_what_its_floor_allows() {
