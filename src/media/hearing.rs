@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::audio::conceal::Concealer;
 use crate::audio::g711::Law;
 use crate::audio::ring::{EarItem, EarWriter};
 use crate::audio::{FRAME_SAMPLES, Frame, Rate};
@@ -21,10 +22,13 @@ const REMEMBERED: usize = 64;
 type Companded = [u8; FRAME_SAMPLES];
 
 /// Lost audio is concealed for this many frames; what is longer is a hole.
-const CONCEALED: u32 = 5;
+const CONCEALED: usize = 5;
+
+/// What follows a hole helps to fill it, up to this many samples.
+const FOLLOWING: usize = 400;
 
 /// Silence that was not sent is made up for this many frames.
-const MADE_UP: u32 = 10;
+const MADE_UP: usize = 10;
 
 /// The most signals that one frame can raise.
 const SIGNALS: usize = 8;
@@ -65,11 +69,13 @@ pub(super) struct Hearing {
     filled: usize,
     /// Any of `partial` is made up.
     partly_lost: bool,
-    last: Frame,
+    concealer: Concealer,
+    /// Samples that were lost and are not made up yet.
+    owed: usize,
     /// Ticks in a row without a frame.
     dry_ticks: u32,
     /// Frames that the turn was told are missing, not yet made good by lost ones.
-    told_missing: u32,
+    told_missing: usize,
 }
 
 impl Hearing {
@@ -86,7 +92,8 @@ impl Hearing {
             partial: silence,
             filled: 0,
             partly_lost: false,
-            last: silence,
+            concealer: Concealer::new(Rate::Hz8000),
+            owed: 0,
             dry_ticks: 0,
             told_missing: 0,
         }
@@ -106,17 +113,24 @@ impl Hearing {
         heard: &mut dyn FnMut(&Frame),
     ) {
         let law = if payload_type == PayloadType::PCMA { Law::A } else { Law::Mu };
+        if self.owed > 0 {
+            let mut next = [0; FOLLOWING];
+            let known = law.decode_into(payload, &mut next);
+            self.make_up(now, &next[..known], signals, heard);
+        }
         self.told_missing = 0;
         while !payload.is_empty() {
-            let taken = law.decode_into(payload, &mut self.partial.samples[self.filled..]);
+            let free = &mut self.partial.samples[self.filled..];
+            let taken = law.decode_into(payload, free);
+            self.concealer.heard(&mut free[..taken]);
             payload = &payload[taken..];
             self.filled += taken;
             self.complete(now, signals, heard);
         }
     }
 
-    /// Audio that is missing: `lost` packets are concealed by the last frame, fading; what was never sent is
-    /// silence.
+    /// Audio that is missing: what was lost is made up as soon as what follows it is known, which is nearly always at
+    /// once; what was never sent is silence.
     pub(super) fn missing(
         &mut self,
         now: Moment,
@@ -125,29 +139,37 @@ impl Hearing {
         signals: &mut Signals,
         heard: &mut dyn FnMut(&Frame),
     ) {
-        let most = if lost { CONCEALED } else { MADE_UP }.saturating_sub(self.told_missing);
-        let mut left = samples.min(most * FRAME_SAMPLES as u32) as usize;
-        let mut gain = 0.7_f32;
+        if lost {
+            self.owed = self.owed.saturating_add(samples as usize);
+            return;
+        }
+        self.make_up(now, &[], signals, heard);
+        let most = MADE_UP.saturating_sub(self.told_missing);
+        let mut left = (samples as usize).min(most * FRAME_SAMPLES);
         while left > 0 {
             let taken = left.min(FRAME_SAMPLES - self.filled);
-            for at in self.filled..self.filled + taken {
-                #[expect(
-                    clippy::cast_possible_truncation,
-                    reason = "a sample times less than one is a sample"
-                )]
-                let made_up = if lost { (f32::from(self.last.samples[at]) * gain) as i16 } else { 0 };
-                self.partial.samples[at] = made_up;
-            }
-            self.partly_lost |= lost;
+            let silence = &mut self.partial.samples[self.filled..self.filled + taken];
+            silence.fill(0);
+            self.concealer.heard(silence);
             self.filled += taken;
             left -= taken;
-            let concealed = self.last;
             self.complete(now, signals, heard);
-            if lost {
-                // Fades from the last true frame, not from its own echo.
-                self.last = concealed;
-                gain *= 0.7;
-            }
+        }
+    }
+
+    /// Makes up what is owed, less what the turn was told is missing.
+    fn make_up(&mut self, now: Moment, next: &[i16], signals: &mut Signals, heard: &mut dyn FnMut(&Frame)) {
+        let most = CONCEALED.saturating_sub(self.told_missing) * FRAME_SAMPLES;
+        let mut hole = [0; CONCEALED * FRAME_SAMPLES];
+        let mut hole = &mut hole[..std::mem::take(&mut self.owed).min(most)];
+        self.concealer.between(hole, next);
+        while !hole.is_empty() {
+            let (now_made, rest) = hole.split_at_mut(hole.len().min(FRAME_SAMPLES - self.filled));
+            self.partial.samples[self.filled..self.filled + now_made.len()].copy_from_slice(now_made);
+            self.partly_lost = true;
+            self.filled += now_made.len();
+            hole = rest;
+            self.complete(now, signals, heard);
         }
     }
 
@@ -206,7 +228,6 @@ impl Hearing {
         self.filled = 0;
         self.dry_ticks = 0;
         let frame = self.partial;
-        self.last = frame;
         if self.in_utterance {
             self.ear.push(EarItem::Audio(frame));
         } else {
