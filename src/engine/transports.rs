@@ -179,9 +179,8 @@ fn choose(
 #[must_use]
 pub const fn goes_over(format: Format, kind: TransportKind) -> bool {
     match kind {
-        TransportKind::Rtp => matches!(format, Format::Ulaw | Format::Alaw),
-        // What it gets, Asterisk takes for linear whatever was asked for (res_audiosocket.c); what it sends is as asked for.
-        TransportKind::Audiosocket => matches!(format, Format::Slin | Format::Slin16),
+        TransportKind::Rtp => format.both_ways_over_rtp(),
+        TransportKind::Audiosocket => format.both_ways_over_audiosocket(),
         TransportKind::Websocket | TransportKind::WebsocketServer => true,
     }
 }
@@ -247,7 +246,7 @@ mod tests {
             "{text}"
         );
         let text = told("[media]\ntransport = 'rtp'\nformat = 'slin16'", &Abilities::Unknown);
-        assert!(text.contains("one of ulaw, alaw"), "{text}");
+        assert!(text.contains("one of ulaw, alaw, slin, g722"), "{text}");
         let text = told("[media]\ntransport = 'audiosocket'\nformat = 'opus'", &Abilities::Unknown);
         assert!(text.contains("one of slin, slin16"), "{text}");
     }
