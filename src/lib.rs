@@ -10,7 +10,7 @@
 //! | floor | room | what lives there |
 //! |---|---|---|
 //! | 0 | [`time`], [`stamp`], [`id`] | the monotonic [`time::Moment`], wall time, when packets came, call ids |
-//! | 1 | [`audio`] | frames, G.711, resampling, tones, WAV, and the rings that carry audio between threads |
+//! | 1 | [`audio`] | frames, codecs, resampling, concealment, tones, WAV, and the rings between threads |
 //! | 1 | [`rtp`] | packets, the receive stream, telephone events, the sender |
 //! | 1 | [`pcap`] | captures read and written, and bad networks in virtual time |
 //! | 2 | [`turn`] | voice activity, endpointing, barge-in, the ledger of a turn's latencies |

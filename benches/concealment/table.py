@@ -1,7 +1,11 @@
 #!/usr/bin/env python3
 """Compares Offhook's concealment with silence, repetition and libspandsp's, by PESQ, on the same losses.
 
-`make concealment` runs it: PLC is the program that conceals (benches/concealment/conceal.rs), VOICES a folder for the
+`make concealment` runs it. Beside the PESQ scores of 8 kHz stands what the E-model (ITU-T G.107) expects of G.711 with the
+same losses, in MOS-CQE, by the packet-loss robustness of ITU-T G.113: without concealment (Bpl 4.3) and with that of
+G.711 Appendix I (Bpl 25.1). It is a prediction for any voice and no measurement, on another scale.
+
+PLC is the program that conceals (benches/concealment/conceal.rs), VOICES a folder for the
 speech, which is made once by Flite and espeak-ng and taken from Asterisk's prompts.
 
     table.py PLC VOICES [--json FILE] [--seeds N] [--only WORD]
@@ -64,6 +68,18 @@ def arguments():
     parser.add_argument("--seeds", type=int, default=3, help="loss patterns of each kind")
     parser.add_argument("--only", default="", help="a part of a band or a voice")
     return parser.parse_args()
+
+
+# The E-model
+
+ROBUSTNESS = {"E: none": 4.3, "E: App. I": 25.1}
+
+
+def e_model(loss, robustness):
+    """MOS of G.711 (Ie 0) with nothing else wrong: R 93.2 less the effective impairment (G.107, 7.2 and annex B)."""
+    percent, burst_ratio = (10, 3 * 0.9) if loss == "bursts of 3" else (int(loss.split(" ")[0]), 1)
+    r = 93.2 - 95 * percent / (percent / burst_ratio + robustness)
+    return max(1, 1 + 0.035 * r + r * (r - 60) * (100 - r) * 7e-6)
 
 
 # Voices
@@ -221,22 +237,27 @@ def report(band, results):
     if not results:
         return
     methods = [method for method in METHODS if method in results[0]]
-    print(f"\n{band}: PESQ ({'MOS-LQO, P.862.1' if band == 'narrowband' else 'P.862.2'}), mean over voices and seeds")
-    print(f"{'':38}" + "".join(f"{method:>12}" for method in methods) + "   ahead of the next best by")
+    scale = "MOS-LQO, P.862.1" if band == "narrowband" else "P.862.2"
+    voices = sorted({result["voice"] for result in results})
+    print(f"\n{band}: PESQ ({scale}), mean over {len(voices)} voices and all seeds")
+    titles = methods + (list(ROBUSTNESS) if band == "narrowband" else [])
+    head = "".join(f"{title:>11}" for title in titles)
+    print(f"{'':24}{head}   offhook ahead of the next best (alone)")
     for loss in LOSSES:
-        row(loss, [result for result in results if result["loss"] == loss], methods)
-    print("by voice:")
-    for voice in sorted({result["voice"] for result in results}):
+        chosen = [result for result in results if result["loss"] == loss]
+        expected = [e_model(loss, robustness) for robustness in ROBUSTNESS.values()] if band == "narrowband" else []
+        row(loss, chosen, methods, expected)
+    for voice in voices:
+        print(voice)
         for loss in LOSSES:
-            chosen = [result for result in results if result["loss"] == loss and result["voice"] == voice]
-            row(f"{voice}, {loss}", chosen, methods)
+            row(f"  {loss}", [r for r in results if r["loss"] == loss and r["voice"] == voice], methods)
 
 
-def row(title, results, methods):
+def row(title, results, methods, expected=()):
     means = {method: np.mean([result[method] for result in results]) for method in methods}
-    rivals = max(means[method] for method in methods if method not in ("offhook", "alone"))
-    cells = "".join(f"{means[method]:12.2f}" for method in methods)
-    print(f"{title:38}{cells}   {means['offhook'] - rivals:+.2f} ({means['alone'] - rivals:+.2f} alone)")
+    best = max(means[method] for method in methods if method not in ("offhook", "alone"))
+    cells = "".join(f"{value:11.2f}" for value in [*means.values(), *expected])
+    print(f"{title:24}{cells}   {means['offhook'] - best:+.2f} ({means['alone'] - best:+.2f})")
 
 
 main()

@@ -117,11 +117,17 @@ impl Format {
     }
 
     /// Whether Asterisk's externalMedia over RTP also takes what it sends: it throws away the payload types from 96
-    /// on, since nothing tells it what they are. Over AudioSocket and WebSocket every format goes both ways, but that
-    /// AudioSocket has no Opus.
+    /// on, since nothing tells it what they are. Over WebSocket every format goes both ways.
     #[must_use]
     pub const fn both_ways_over_rtp(self) -> bool {
         self.payload_type() < 96
+    }
+
+    /// Whether Asterisk takes over AudioSocket what it sends: it sends the other formats as messages of kind 0x10, too,
+    /// and takes what comes as such for linear samples of 8 kHz, so that they are heard as noise. Opus is not sent.
+    #[must_use]
+    pub const fn both_ways_over_audiosocket(self) -> bool {
+        matches!(self, Self::Slin | Self::Slin16)
     }
 
     /// Ticks per second of the RTP timestamp. G.722 counts 8,000 for its 16,000 samples (RFC 3551, 4.5.2), Opus always

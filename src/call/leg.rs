@@ -10,9 +10,10 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::CallError;
-use crate::audio::codec::Format;
+use crate::asterisk::ari::model::Channel;
 use crate::asterisk::ari::ops::{Continue, CreateBridge, ExternalMedia, HangupReason};
 use crate::asterisk::ari::{Ari, AriError, BridgeId, ChannelId};
+use crate::audio::codec::Format;
 use crate::id::{CallId, OurId, Part};
 use crate::media::link::{Dial, SECRET, dial};
 use crate::media::{Invitation, Link, Seat, TransportKind};
@@ -158,36 +159,15 @@ impl Leg {
         let (media, bridge) = (self.id(Part::Media), self.id(Part::Bridge));
         let media_id = ChannelId::from(&media);
         let bridge_id = BridgeId::from(&bridge);
-        let invitation = seat.invitation();
-        let wanted = self.wanted(media_id.clone(), &invitation);
+        let wanted = external_media(media_id.clone(), &self.app, &self.plan, &seat.invitation());
         let mixing = CreateBridge { kind: Some("mixing".into()), ..CreateBridge::default() };
         let (channels, bridges) = (self.ari.channels(), self.ari.bridges());
         let (media, bridge) =
             tokio::join!(channels.external_media(&wanted), bridges.create(&bridge_id, &mixing));
         bridge?;
         let media = media?;
-        let link = match invitation {
-            Invitation::Rtp { .. } => {
-                let named = media.rtp_address().ok_or(CallError::NoMediaAddress)?;
-                self.peer_address = Some(named);
-                seat.link(named)
-            }
-            Invitation::AudioSocket { .. } | Invitation::WebSocketServer { .. } => {
-                seat.connected(CONNECTION_PATIENCE).await?
-            }
-            Invitation::WebSocket => {
-                let connection = media.websocket_connection().ok_or(CallError::NoMediaAddress)?;
-                let way = self.ari.media_socket(connection);
-                dial(&Dial {
-                    host: way.host,
-                    port: way.port,
-                    tls: way.tls,
-                    path: way.path,
-                    authorization: way.authorization,
-                })
-                .await?
-            }
-        };
+        self.peer_address = media.rtp_address();
+        let link = link_to(&self.ari, seat, &media).await?;
         // Asterisk refuses a channel that is not yet in the application: one call in seven, unless we wait.
         let entered = async {
             loop {
@@ -206,22 +186,6 @@ impl Leg {
         self.ari.bridges().add_channel(&bridge_id, &media_id).await?;
         self.ari.bridges().add_channel(&bridge_id, &self.channel).await?;
         Ok(link)
-    }
-
-    /// The media channel that an invitation is about.
-    fn wanted(&self, id: ChannelId, invitation: &Invitation) -> ExternalMedia {
-        let (app, format) = (self.app.as_str(), self.plan.format.name());
-        match invitation {
-            Invitation::Rtp { address } => ExternalMedia::rtp(id, app, *address, format),
-            Invitation::AudioSocket { address, uuid } => {
-                ExternalMedia::audiosocket(id, app, *address, uuid, format)
-            }
-            Invitation::WebSocket => ExternalMedia::websocket_served(id, app, format),
-            Invitation::WebSocketServer { secret, .. } => {
-                let client = self.plan.websocket_client.as_str();
-                ExternalMedia::websocket_dialled(id, app, client, (SECRET, secret), format)
-            }
-        }
     }
 
     fn id(&self, part: Part) -> OurId {
@@ -330,6 +294,48 @@ impl Leg {
             tokio::join!(channels.hangup(&media, HangupReason::Normal), bridges.destroy(&bridge));
         report(self.call, "removing the media channel", ignore_gone(media));
         report(self.call, "removing the bridge", ignore_gone(bridge));
+    }
+}
+
+/// The media channel that Asterisk is to make for a seat's invitation.
+#[must_use]
+pub fn external_media(id: ChannelId, app: &str, plan: &MediaPlan, invitation: &Invitation) -> ExternalMedia {
+    let format = plan.format.name();
+    match invitation {
+        Invitation::Rtp { address } => ExternalMedia::rtp(id, app, *address, format),
+        Invitation::AudioSocket { address, uuid } => {
+            ExternalMedia::audiosocket(id, app, *address, uuid, format)
+        }
+        Invitation::WebSocket => ExternalMedia::websocket_served(id, app, format),
+        Invitation::WebSocketServer { secret, .. } => {
+            let client = plan.websocket_client.as_str();
+            ExternalMedia::websocket_dialled(id, app, client, (SECRET, secret), format)
+        }
+    }
+}
+
+/// What the audio of a media channel comes by, once Asterisk has made it.
+///
+/// # Errors
+/// When Asterisk named no address, did not connect, or could not be connected to.
+pub async fn link_to(ari: &Ari, seat: &mut Seat, media: &Channel) -> Result<Link, CallError> {
+    match seat.invitation() {
+        Invitation::Rtp { .. } => Ok(seat.link(media.rtp_address().ok_or(CallError::NoMediaAddress)?)),
+        Invitation::AudioSocket { .. } | Invitation::WebSocketServer { .. } => {
+            Ok(seat.connected(CONNECTION_PATIENCE).await?)
+        }
+        Invitation::WebSocket => {
+            let connection = media.websocket_connection().ok_or(CallError::NoMediaAddress)?;
+            let way = ari.media_socket(connection);
+            let to = Dial {
+                host: way.host,
+                port: way.port,
+                tls: way.tls,
+                path: way.path,
+                authorization: way.authorization,
+            };
+            Ok(dial(&to).await?)
+        }
     }
 }
 

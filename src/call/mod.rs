@@ -69,7 +69,9 @@ pub enum CallError {
     #[error("cannot set up the call's audio: {0}")]
     Media(#[from] crate::media::MediaError),
     /// Asterisk did not say where the media channel's audio is.
-    #[error("Asterisk named no address for the media channel: is chan_rtp, or chan_websocket, loaded (modules.conf)?")]
+    #[error(
+        "Asterisk named no address for the media channel: is chan_rtp, or chan_websocket, loaded (modules.conf)?"
+    )]
     NoMediaAddress,
     /// The bot itself failed.
     #[error("the bot failed: {0}")]

@@ -124,8 +124,7 @@ async fn connect(
     let id = facts.id;
     let plan = shared.transports.plan_of(&facts.bot);
     let mut seat = shared.media.reserve_for(plan.transport, plan.format)?;
-    let (leg, link) =
-        Leg::join(&shared.ari, &shared.app, id, channel, plan, &mut seat, &mut events).await?;
+    let (leg, link) = Leg::join(&shared.ari, &shared.app, id, channel, plan, &mut seat, &mut events).await?;
     let mut attach = Attach::new(id, link, Box::new(WebRtcVad::new(Rate::Hz8000)));
     attach.format = plan.format;
     attach.tape = shared.recordings.is_some();

@@ -114,11 +114,17 @@ impl Transports {
         self.bots.get(bot).unwrap_or(&self.default)
     }
 
+    /// The plans that differ, one for each transport in use, in the order of [`TransportKind::ALL`].
+    #[must_use]
+    pub fn in_use(&self) -> Vec<&MediaPlan> {
+        let plans = || self.bots.values().chain(self.bots.is_empty().then_some(&self.default));
+        TransportKind::ALL.iter().filter_map(|kind| plans().find(|plan| plan.transport == *kind)).collect()
+    }
+
     /// Whether any bot's calls come by this transport.
     #[must_use]
     pub fn uses(&self, kind: TransportKind) -> bool {
-        let mut of_bots = self.bots.values();
-        of_bots.any(|plan| plan.transport == kind) || self.bots.is_empty() && self.default.transport == kind
+        self.in_use().iter().any(|plan| plan.transport == kind)
     }
 }
 
@@ -154,7 +160,8 @@ fn choose(
             })?,
     };
     if let Some(format) = wanted.filter(|format| !goes_over(*format, transport)) {
-        let others: Vec<_> = Format::ALL.iter().filter(|f| goes_over(**f, transport)).map(|f| f.name()).collect();
+        let others: Vec<_> =
+            Format::ALL.iter().filter(|f| goes_over(**f, transport)).map(|f| f.name()).collect();
         return Err(ConfigError::new(format!(
             "Asterisk does not carry {format} both ways over {transport}: set `format` under {section} to one of {}, or another `transport`",
             others.join(", ")
@@ -173,8 +180,7 @@ fn choose(
 pub const fn goes_over(format: Format, kind: TransportKind) -> bool {
     match kind {
         TransportKind::Rtp => format.both_ways_over_rtp(),
-        // What it gets, Asterisk takes for linear whatever was asked for (res_audiosocket.c); what it sends is as asked for.
-        TransportKind::Audiosocket => matches!(format, Format::Slin | Format::Slin16),
+        TransportKind::Audiosocket => format.both_ways_over_audiosocket(),
         TransportKind::Websocket | TransportKind::WebsocketServer => true,
     }
 }
@@ -209,7 +215,10 @@ mod tests {
         };
         let plan = chosen(&all, "").expect("RTP");
         assert_eq!((plan.transport, plan.format), (TransportKind::Rtp, Format::Ulaw));
-        assert_eq!(chosen(&abilities(&AUDIOSOCKET), "").expect("it has one").transport, TransportKind::Audiosocket);
+        assert_eq!(
+            chosen(&abilities(&AUDIOSOCKET), "").expect("it has one").transport,
+            TransportKind::Audiosocket
+        );
         let wide = chosen(&all, "[media]\nformat = 'slin16'").expect("a transport that carries it");
         assert_eq!((wide.transport, wide.format), (TransportKind::Audiosocket, Format::Slin16));
         let none = chosen(&abilities(&[]), "").expect_err("there is nothing").to_string();
@@ -218,7 +227,8 @@ mod tests {
 
     #[test]
     fn a_bot_may_have_another_than_the_rest() {
-        let text = "[media]\ntransport = 'rtp'\n[bots.desk]\nflow = 'f'\ntransport = 'audiosocket'\nformat = 'slin'";
+        let text =
+            "[media]\ntransport = 'rtp'\n[bots.desk]\nflow = 'f'\ntransport = 'audiosocket'\nformat = 'slin'";
         let chosen = Transports::choose(&config(text), &Abilities::Unknown).expect("all can be had");
         assert_eq!(chosen.plan_of("desk").transport, TransportKind::Audiosocket);
         assert_eq!(chosen.plan_of("another").transport, TransportKind::Rtp);
@@ -231,9 +241,12 @@ mod tests {
             Transports::choose(&config(text), abilities).expect_err("it cannot be").to_string()
         };
         let text = told("[media]\ntransport = 'websocket'", &abilities(&RTP));
-        assert!(text.contains("chan_websocket.so") && text.contains("22.6") && text.contains("modules.conf"), "{text}");
+        assert!(
+            text.contains("chan_websocket.so") && text.contains("22.6") && text.contains("modules.conf"),
+            "{text}"
+        );
         let text = told("[media]\ntransport = 'rtp'\nformat = 'slin16'", &Abilities::Unknown);
-        assert!(text.contains("ulaw, alaw, slin, g722"), "{text}");
+        assert!(text.contains("one of ulaw, alaw, slin, g722"), "{text}");
         let text = told("[media]\ntransport = 'audiosocket'\nformat = 'opus'", &Abilities::Unknown);
         assert!(text.contains("one of slin, slin16"), "{text}");
     }

@@ -91,7 +91,8 @@ impl Door {
     /// Listens on `bind`; `advertise` is our address as Asterisk sees it.
     pub(super) fn open(kind: TransportKind, bind: SocketAddr, advertise: IpAddr) -> Result<Self, MediaError> {
         let failed = |source| MediaError::Listen { what: kind, address: bind, source };
-        let runtime = tokio::runtime::Handle::try_current().map_err(|error| failed(std::io::Error::other(error)))?;
+        let runtime =
+            tokio::runtime::Handle::try_current().map_err(|error| failed(std::io::Error::other(error)))?;
         let listener = TcpListener::bind(bind).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
         let port = listener.local_addr().map_err(failed)?.port();
@@ -121,7 +122,8 @@ impl Door {
         let (arrives, arrival) = oneshot::channel();
         let now = Moment::now();
         let secret = secret();
-        let greeting = if self.hall.kind == TransportKind::Audiosocket { silence(format) } else { Vec::new() };
+        let greeting =
+            if self.hall.kind == TransportKind::Audiosocket { silence(format) } else { Vec::new() };
         let mut awaited = self.hall.awaited();
         awaited.retain(|_, expected| expected.until > now);
         awaited.insert(secret, Expected { until: now + GOOD_FOR, greeting, arrives });
@@ -211,7 +213,8 @@ fn secret() -> Secret {
 fn silence(format: Format) -> Vec<u8> {
     let block = playout::Block::silence(format.rate());
     let mut payload = [0; 640];
-    let encoded = Encoder::new(format, ByteOrder::Little).and_then(|mut e| e.encode(block.samples(), &mut payload));
+    let encoded =
+        Encoder::new(format, ByteOrder::Little).and_then(|mut e| e.encode(block.samples(), &mut payload));
     let len = encoded.unwrap_or_default();
     let header = audiosocket::header(audiosocket::audio_kind(format.rate()), len);
     [&header[..], &payload[..len]].concat()
@@ -227,7 +230,8 @@ async fn listen(listener: tokio::net::TcpListener, hall: Arc<Hall>) {
                 };
                 let hall = Arc::clone(&hall);
                 tokio::spawn(async move {
-                    let met = timeout(INTRODUCTION, meet(&hall, stream)).await.unwrap_or(Err(Refusal::Silent));
+                    let met =
+                        timeout(INTRODUCTION, meet(&hall, stream)).await.unwrap_or(Err(Refusal::Silent));
                     drop(place);
                     if let Err(why) = met {
                         hall.refuse(why);
@@ -281,7 +285,12 @@ async fn meet(hall: &Hall, mut stream: TcpStream) -> Result<(), Refusal> {
         TransportKind::WebsocketServer => by_parameter(hall, &mut stream).await?,
         _ => (by_uuid(hall, &mut stream).await?, Vec::new()),
     };
-    let link = Stream { speaks: hall.speaks(), fd: ready(stream).map_err(|_| Refusal::Stranger)?, early, bridge: None };
+    let link = Stream {
+        speaks: hall.speaks(),
+        fd: ready(stream).map_err(|_| Refusal::Stranger)?,
+        early,
+        bridge: None,
+    };
     expected.arrives.send(Link(Inner::Stream(link))).map_err(|_| Refusal::Unknown)
 }
 

@@ -92,7 +92,9 @@ impl Flight {
 
     /// The frame of this number begins to be heard, or the fence of this number has been reached.
     pub(super) fn reached(&mut self, now: Moment, number: u32, notice: &mut dyn FnMut(Notice)) {
-        if !self.items.iter().any(|item| matches!(item, Item::Frame { number: n, .. } | Item::Fence { number: n } if *n == number)) {
+        if !self.items.iter().any(
+            |item| matches!(item, Item::Frame { number: n, .. } | Item::Fence { number: n } if *n == number),
+        ) {
             return;
         }
         while let Some(item) = self.items.pop_front() {
@@ -244,7 +246,10 @@ mod tests {
         assert_eq!(noticed(|out| flight.reached(at(0), frame, out)), ["1 starts"]);
         flight.frame(Some(ONE), &mut |_| ());
         flight.refused();
-        assert_eq!(noticed(|out| flight.end(at(20), ONE, PlayEnd::Finished, out)), ["1 Finished after 20 ms"]);
+        assert_eq!(
+            noticed(|out| flight.end(at(20), ONE, PlayEnd::Finished, out)),
+            ["1 Finished after 20 ms"]
+        );
     }
 
     #[test]

@@ -102,7 +102,9 @@ pub(super) async fn ask(stream: &mut TcpStream, dial: &Dial) -> io::Result<Vec<u
 
 fn refusal(status: &str) -> String {
     match status {
-        "404" => "Asterisk's web server knows no /media there: load chan_websocket.so (modules.conf)".to_owned(),
+        "404" => {
+            "Asterisk's web server knows no /media there: load chan_websocket.so (modules.conf)".to_owned()
+        }
         "401" | "403" => "Asterisk's web server refuses our user or password".to_owned(),
         other => format!("Asterisk's web server answered with HTTP status {other}"),
     }
@@ -135,7 +137,10 @@ impl Asked {
 
     /// The value of a parameter of the URI.
     pub(super) fn parameter(&self, name: &str) -> Option<&str> {
-        self.query.split('&').find_map(|pair| pair.split_once('=').filter(|(n, _)| *n == name)).map(|(_, v)| v)
+        self.query
+            .split('&')
+            .find_map(|pair| pair.split_once('=').filter(|(n, _)| *n == name))
+            .map(|(_, v)| v)
     }
 
     /// Agrees.
@@ -151,7 +156,9 @@ impl Asked {
 
     /// Refuses.
     pub(super) async fn refuse(stream: &mut TcpStream) {
-        let _ = stream.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await;
+        let _ = stream
+            .write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            .await;
     }
 }
 

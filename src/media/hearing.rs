@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::playout::samples_per_tick;
 use crate::audio::codec::{Decoder, Format};
+use crate::audio::conceal::Concealer;
 use crate::audio::g711::Law;
 use crate::audio::resample::Down2;
 use crate::audio::ring::{EarItem, EarWriter};
@@ -29,10 +30,13 @@ const LONGEST_PACKET: usize = 1_920;
 const PIECE: usize = 640;
 
 /// Lost audio is concealed for this many frames; what is longer is a hole.
-const CONCEALED: u32 = 5;
+const CONCEALED: usize = 5;
+
+/// What follows a hole helps to fill it, up to this many samples.
+const FOLLOWING: usize = 800;
 
 /// Silence that was not sent is made up for this many frames.
-const MADE_UP: u32 = 10;
+const MADE_UP: usize = 10;
 
 /// The most signals that one frame can raise.
 const SIGNALS: usize = 8;
@@ -76,11 +80,13 @@ pub(super) struct Hearing {
     filled: usize,
     /// Any of `partial` is made up.
     partly_lost: bool,
-    last: [i16; MOST_SAMPLES],
+    concealer: Concealer,
+    /// Samples that were lost and are not made up yet.
+    owed: usize,
     /// Ticks in a row without a frame.
     dry_ticks: u32,
     /// Frames that the turn was told are missing, not yet made good by lost ones.
-    told_missing: u32,
+    told_missing: usize,
     /// Payloads that could not be decoded.
     undecodable: u64,
 }
@@ -113,7 +119,8 @@ impl Past {
     /// When the piece `back` pieces ago came (1 is the last one), and its samples.
     fn recall(&self, back: usize, out: &mut [i16; MOST_SAMPLES]) -> Moment {
         let place = self.next.wrapping_sub(back) % REMEMBERED;
-        self.law.decode_into(&self.codes[place * self.piece..(place + 1) * self.piece], &mut out[..self.piece]);
+        self.law
+            .decode_into(&self.codes[place * self.piece..(place + 1) * self.piece], &mut out[..self.piece]);
         self.at[place]
     }
 }
@@ -137,7 +144,8 @@ impl Hearing {
             partial: [0; MOST_SAMPLES],
             filled: 0,
             partly_lost: false,
-            last: [0; MOST_SAMPLES],
+            concealer: Concealer::new(format.rate()),
+            owed: 0,
             dry_ticks: 0,
             told_missing: 0,
             undecodable: 0,
@@ -160,13 +168,12 @@ impl Hearing {
         signals: &mut Signals,
         heard: &mut dyn FnMut(&Frame),
     ) {
-        self.told_missing = 0;
         let mut samples = [0; LONGEST_PACKET];
         // Opus has packets; everything else can be cut where one likes.
         let piece = if self.decoder.format() == Format::Opus { payload.len().max(1) } else { PIECE };
         for piece in payload.chunks(piece) {
             match self.decoder.decode(piece, &mut samples) {
-                Ok(count) => self.samples(now, &samples[..count], signals, heard),
+                Ok(count) => self.samples(now, &mut samples[..count], signals, heard),
                 Err(_) => self.undecodable += 1,
             }
         }
@@ -181,17 +188,17 @@ impl Hearing {
         signals: &mut Signals,
         heard: &mut dyn FnMut(&Frame),
     ) {
-        self.told_missing = 0;
-        let mut samples = [0; PIECE];
+        let (mut narrow, mut wide) = ([0; PIECE], [0; 2 * PIECE]);
         for piece in payload.chunks(PIECE) {
-            let count = law.decode_into(piece, &mut samples);
+            let count = law.decode_into(piece, &mut narrow);
             if self.rate == Rate::Hz8000 {
-                self.samples(now, &samples[..count], signals, heard);
+                self.samples(now, &mut narrow[..count], signals, heard);
             } else {
                 // Rare enough to be done without a filter: what is asked for comes, but from an old Asterisk.
-                for sample in &samples[..count] {
-                    self.samples(now, &[*sample; 2], signals, heard);
+                for (pair, sample) in wide.as_chunks_mut::<2>().0.iter_mut().zip(&narrow[..count]) {
+                    *pair = [*sample; 2];
                 }
+                self.samples(now, &mut wide[..2 * count], signals, heard);
             }
         }
     }
@@ -199,21 +206,32 @@ impl Hearing {
     fn samples(
         &mut self,
         now: Moment,
-        mut samples: &[i16],
+        mut samples: &mut [i16],
         signals: &mut Signals,
         heard: &mut dyn FnMut(&Frame),
     ) {
+        if self.owed > 0 {
+            self.make_up(now, &samples[..samples.len().min(FOLLOWING)], signals, heard);
+        }
+        self.told_missing = 0;
         while !samples.is_empty() {
             let taken = samples.len().min(samples_per_tick(self.rate) - self.filled);
-            self.partial[self.filled..self.filled + taken].copy_from_slice(&samples[..taken]);
-            samples = &samples[taken..];
-            self.filled += taken;
-            self.complete(now, signals, heard);
+            let (now_heard, rest) = samples.split_at_mut(taken);
+            self.concealer.heard(now_heard);
+            self.add(now, now_heard, signals, heard);
+            samples = rest;
         }
     }
 
-    /// Audio that is missing, in samples of 8 kHz: `lost` packets are concealed by the last frame, fading; what was
-    /// never sent is silence.
+    /// Adds samples that fit into the piece under way.
+    fn add(&mut self, now: Moment, samples: &[i16], signals: &mut Signals, heard: &mut dyn FnMut(&Frame)) {
+        self.partial[self.filled..self.filled + samples.len()].copy_from_slice(samples);
+        self.filled += samples.len();
+        self.complete(now, signals, heard);
+    }
+
+    /// Audio that is missing, in samples of 8 kHz: what was lost is made up as soon as what follows it is known, which is
+    /// nearly always at once; what was never sent is silence.
     pub(super) fn missing(
         &mut self,
         now: Moment,
@@ -222,30 +240,35 @@ impl Hearing {
         signals: &mut Signals,
         heard: &mut dyn FnMut(&Frame),
     ) {
-        let most = if lost { CONCEALED } else { MADE_UP }.saturating_sub(self.told_missing);
         let per_tick = samples_per_tick(self.rate);
-        let mut left = samples.min(most * FRAME_SAMPLES as u32) as usize * per_tick / FRAME_SAMPLES;
-        let mut gain = 0.7_f32;
+        let samples = samples as usize * per_tick / FRAME_SAMPLES;
+        if lost {
+            self.owed = self.owed.saturating_add(samples);
+            return;
+        }
+        self.make_up(now, &[], signals, heard);
+        let mut left = samples.min(MADE_UP.saturating_sub(self.told_missing) * per_tick);
         while left > 0 {
-            let taken = left.min(per_tick - self.filled);
-            for at in self.filled..self.filled + taken {
-                #[expect(
-                    clippy::cast_possible_truncation,
-                    reason = "a sample times less than one is a sample"
-                )]
-                let made_up = if lost { (f32::from(self.last[at]) * gain) as i16 } else { 0 };
-                self.partial[at] = made_up;
-            }
-            self.partly_lost |= lost;
-            self.filled += taken;
-            left -= taken;
-            let concealed = self.last;
-            self.complete(now, signals, heard);
-            if lost {
-                // Fades from the last true frame, not from its own echo.
-                self.last = concealed;
-                gain *= 0.7;
-            }
+            let mut silence = [0; MOST_SAMPLES];
+            let silence = &mut silence[..left.min(per_tick - self.filled)];
+            self.concealer.heard(silence);
+            left -= silence.len();
+            self.add(now, silence, signals, heard);
+        }
+    }
+
+    /// Makes up what is owed, less what the turn was told is missing.
+    fn make_up(&mut self, now: Moment, next: &[i16], signals: &mut Signals, heard: &mut dyn FnMut(&Frame)) {
+        let per_tick = samples_per_tick(self.rate);
+        let most = CONCEALED.saturating_sub(self.told_missing) * per_tick;
+        let mut hole = [0; CONCEALED * MOST_SAMPLES];
+        let mut hole = &mut hole[..std::mem::take(&mut self.owed).min(most)];
+        self.concealer.between(hole, next);
+        while !hole.is_empty() {
+            let (made_up, rest) = hole.split_at_mut(hole.len().min(per_tick - self.filled));
+            self.partly_lost = true;
+            self.add(now, made_up, signals, heard);
+            hole = rest;
         }
     }
 
@@ -288,14 +311,14 @@ impl Hearing {
         let mut samples = [0; MOST_SAMPLES];
         for back in (1..=self.fresh).rev() {
             if self.past.recall(back, &mut samples) > from {
-                self.into_ear(&samples);
+                self.fill_ear(&samples);
             }
         }
         self.fresh = 0;
     }
 
     /// 20 ms at the ear's rate: one frame of 8 kHz or two of 16.
-    fn into_ear(&self, samples: &[i16; MOST_SAMPLES]) {
+    fn fill_ear(&self, samples: &[i16; MOST_SAMPLES]) {
         let (rate, per_tick) = (self.ear_rate, samples_per_tick(self.ear_rate));
         for samples in samples[..per_tick].as_chunks::<FRAME_SAMPLES>().0 {
             self.ear.push(EarItem::Audio(Frame { rate, samples: *samples }));
@@ -310,7 +333,6 @@ impl Hearing {
         }
         self.filled = 0;
         self.dry_ticks = 0;
-        self.last = self.partial;
         let mut frame = Frame::silence(Rate::Hz8000);
         match self.rate {
             Rate::Hz8000 => frame.samples.copy_from_slice(&self.partial[..FRAME_SAMPLES]),
@@ -323,7 +345,7 @@ impl Hearing {
             for_ear[..FRAME_SAMPLES].copy_from_slice(&frame.samples);
         }
         if self.in_utterance {
-            self.into_ear(&for_ear);
+            self.fill_ear(&for_ear);
         } else {
             self.past.remember(now, &for_ear[..samples_per_tick(self.ear_rate)]);
             self.fresh = (self.fresh + 1).min(REMEMBERED);

@@ -12,8 +12,8 @@ use super::playout::{Block, Notice, Outgoing, Playout};
 use super::stats::MediaStats;
 use super::tape::Tape;
 use super::transport::Transport;
-use super::transport::websocket::{self, WebSocket};
 use super::transport::audiosocket;
+use super::transport::websocket::{self, WebSocket};
 use super::{CallShared, Command, MediaEvent};
 use crate::audio::Frame;
 use crate::audio::codec::{Encoder, Format};
@@ -292,7 +292,7 @@ impl Talk {
             }
         };
         match piece {
-            Piece::Audio { payload_type, payload } => {
+            Piece::Audio { payload_type, payload, .. } => {
                 let other = match payload_type {
                     PayloadType::PCMU if encoder.format() != Format::Ulaw => Some(Law::Mu),
                     PayloadType::PCMA if encoder.format() != Format::Alaw => Some(Law::A),
@@ -308,6 +308,8 @@ impl Talk {
             }
             Piece::Lost { samples } => hearing.missing(now, samples, true, &mut signals, &mut on_tape),
             Piece::Silence { samples } => hearing.missing(now, samples, false, &mut signals, &mut |_| ()),
+            // Until audio comes again there is silence, whatever colour it has.
+            Piece::Noise { .. } => {}
             Piece::Event { timestamp, payload, .. } => {
                 let turn = &mut hearing.turn;
                 keys.packet(now, timestamp, payload, &mut |key| match key {

@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::door::Awaited;
+pub use super::handshake::Dial;
 use super::thread::{self, Wire};
 use super::transport::audiosocket::AudioSocket;
 use super::transport::nat::Latch;
@@ -20,7 +21,6 @@ use super::transport::rtp::Rtp;
 use super::transport::websocket::WebSocket;
 use super::transport::{Transport, TransportKind};
 use super::{MediaError, door};
-pub use super::handshake::Dial;
 use crate::audio::codec::Format;
 use crate::rtp::PayloadType;
 use crate::time::Moment;
@@ -205,9 +205,7 @@ impl Link {
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
         let rtp = || Transport::Rtp(Rtp::new(format, key_events));
         match self.0 {
-            Inner::Shared(peer) => {
-                Opened { transport: rtp(), wire: Wire::Shared, peer, early: Vec::new() }
-            }
+            Inner::Shared(peer) => Opened { transport: rtp(), wire: Wire::Shared, peer, early: Vec::new() },
             Inner::Port(socket, named) => {
                 let wire = Wire::Port(socket, Latch::new(named));
                 Opened { transport: rtp(), wire, peer: named, early: Vec::new() }

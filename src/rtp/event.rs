@@ -27,8 +27,9 @@ pub enum Key {
 }
 
 /// Reads one call's events. No allocation, no clock.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct KeyReader {
+    clock_hz: u32,
     current: Option<Press>,
 }
 
@@ -48,7 +49,21 @@ struct Press {
     over: bool,
 }
 
+impl Default for KeyReader {
+    /// Of a stream with a clock of 8 kHz.
+    fn default() -> Self {
+        Self::new(8_000)
+    }
+}
+
 impl KeyReader {
+    /// Reads the events of a stream whose timestamps count `clock_hz` a second: events have their audio's clock (RFC
+    /// 4733, section 2.1).
+    #[must_use]
+    pub const fn new(clock_hz: u32) -> Self {
+        Self { clock_hz, current: None }
+    }
+
     /// A press of which nothing came for this long has ended: its end packets were lost. (Senders repeat every
     /// 20 or 50 ms; RFC 4733, section 2.5.1.2.)
     pub const SILENCE: Duration = Duration::from_millis(200);
@@ -103,7 +118,8 @@ impl KeyReader {
         press.over = true;
         if let Some(digit) = digit(press.event) {
             let samples = u64::from(press.before) + u64::from(press.duration);
-            out(Key::Up { digit, duration: Duration::from_micros(samples * 125) });
+            let nanos = samples * 1_000_000_000 / u64::from(self.clock_hz.max(1));
+            out(Key::Up { digit, duration: Duration::from_nanos(nanos) });
         }
     }
 }
@@ -196,6 +212,13 @@ mod tests {
     fn a_very_long_press_is_one_press() {
         let keys = run(&[(0, 0, [9, 0], 0xffff), (20, 0xffff, [9, 0], 160), (40, 0xffff, [9, END], 321)]);
         assert_eq!(keys, press('9', (65_535 + 321) / 8));
+    }
+
+    #[test]
+    fn the_length_of_a_press_is_by_the_clock_of_its_stream() {
+        let (mut reader, mut keys) = (KeyReader::new(48_000), Vec::new());
+        reader.packet(Moment::ZERO, Timestamp(0), &[1, END, 0x12, 0xc0], &mut |key| keys.push(key));
+        assert_eq!(keys, press('1', 100));
     }
 
     #[test]

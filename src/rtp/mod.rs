@@ -5,6 +5,7 @@
 //! - [`packet`]: reads a datagram without copying it; writes a header into the caller's buffer.
 //! - [`stream`]: [`stream::ReceiveStream`] puts what arrives in order, says what was lost, what was silence and what
 //!   came twice, and keeps the statistics of RFC 3550.
+//! - [`carriage`]: what a payload type carries: its clock, and how long a payload lasts.
 //! - [`event`]: telephone events (RFC 4733), each digit once.
 //! - [`sender`]: sequence numbers, timestamps and the marker of what we send.
 //!
@@ -19,6 +20,7 @@
 
 use std::fmt;
 
+pub mod carriage;
 pub mod event;
 pub mod packet;
 pub mod sender;
@@ -42,18 +44,18 @@ impl Seq {
     }
 }
 
-/// An RTP timestamp: counts samples of the payload's clock (8 kHz for everything that we carry), wraps at 2³².
+/// An RTP timestamp: counts units of the payload's clock ([`carriage::Carriage::clock_hz`]), wraps at 2³².
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Timestamp(pub u32);
 
 impl Timestamp {
-    /// The timestamp `samples` samples later.
+    /// The timestamp `samples` units later.
     #[must_use]
     pub const fn plus(self, samples: u32) -> Self {
         Self(self.0.wrapping_add(samples))
     }
 
-    /// How many samples this one is after `earlier`, by the shorter way round.
+    /// How many units this one is after `earlier`, by the shorter way round.
     #[must_use]
     pub const fn after(self, earlier: Self) -> i32 {
         self.0.wrapping_sub(earlier.0).cast_signed()
@@ -79,6 +81,8 @@ impl PayloadType {
     pub const PCMU: Self = Self(0);
     /// A-law (RFC 3551).
     pub const PCMA: Self = Self(8);
+    /// Comfort noise (RFC 3389).
+    pub const COMFORT_NOISE: Self = Self(13);
     /// Telephone events (RFC 4733) where Asterisk puts them unless told otherwise.
     pub const EVENTS: Self = Self(101);
 

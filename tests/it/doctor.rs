@@ -7,6 +7,9 @@ use offhook::asterisk::ari::model::EventKind;
 use offhook::asterisk::ari::{AriConfig, Signal};
 use offhook::asterisk::secret::Secret;
 use offhook::cli::doctor::{Check, Examination, Outcome, Step, examine};
+use offhook::engine::Config;
+use offhook::engine::config::Choice;
+use offhook::media::TransportKind;
 
 use crate::support::{AsteriskUnderTest, Wanted, asterisk};
 
@@ -19,6 +22,7 @@ fn settings(asterisk: &AsteriskUnderTest) -> Examination {
         context: "offhook".into(),
         bind: ([127, 0, 0, 1], 0).into(),
         advertise: None,
+        config: Config::default(),
     }
 }
 
@@ -55,7 +59,7 @@ async fn a_healthy_asterisk_passes_without_an_engine_and_with_one_that_keeps_its
     let what = settings(&asterisk);
     let (healthy, checks) = diagnose(&what).await;
     assert!(healthy);
-    assert_eq!(checks.len(), 12);
+    assert_eq!(checks.len(), 13);
     assert!(checks.iter().all(|check| matches!(check.outcome, Outcome::Fine(_))), "{checks:#?}");
     let version = checks.iter().find(|check| check.step == Step::Version).unwrap();
     assert!(
@@ -84,6 +88,34 @@ async fn a_healthy_asterisk_passes_without_an_engine_and_with_one_that_keeps_its
 }
 
 #[tokio::test]
+async fn the_other_transports_of_a_server_that_has_them() {
+    let asterisk = AsteriskUnderTest::start_own(Wanted { version: Some("22"), ..Wanted::default() }).await;
+    let mut what = settings(&asterisk);
+    for kind in [TransportKind::Audiosocket, TransportKind::Websocket] {
+        what.config.media.transport = Choice::Named(kind);
+        what.config.media.audiosocket_port = 0;
+        let (healthy, checks) = diagnose(&what).await;
+        assert!(healthy);
+        let text = |step| checks.iter().find(|check| check.step == step).unwrap().render(false);
+        assert!(text(Step::Transports).contains("it can do rtp, audiosocket, websocket, websocket-server"));
+        assert!(text(Step::AudioFrom).contains(&format!("{kind}: audio arrives")));
+        assert!(text(Step::AudioTo).contains("frames came back"));
+    }
+    // The section of websocket_client.conf leads elsewhere: nobody connects.
+    what.config.media.transport = Choice::Named(TransportKind::WebsocketServer);
+    what.config.media.websocket_port = 0;
+    let (step, text) = failure(&diagnose(&what).await.1);
+    assert_eq!(step, Step::AudioFrom);
+    assert!(text.contains("websocket_client.conf [offhook]: uri = "), "{text}");
+
+    asterisk.cli("module unload chan_websocket.so").await;
+    let (step, text) = failure(&diagnose(&what).await.1);
+    assert_eq!(step, Step::Transports);
+    assert!(text.contains("chan_websocket.so") && text.contains("transport = \"auto\""), "{text}");
+    assert_clean(&asterisk).await;
+}
+
+#[tokio::test]
 async fn nobody_at_the_address() {
     let mut what = settings(asterisk().await);
     what.ari.url = "http://127.0.0.1:9".into();
@@ -91,7 +123,7 @@ async fn nobody_at_the_address() {
     let (step, text) = failure(&checks);
     assert_eq!(step, Step::Reachable);
     assert!(text.contains("http.conf [general]: bindport = 9"), "{text}");
-    assert_eq!(checks.len(), 12, "everything else is skipped, and said so");
+    assert_eq!(checks.len(), 13, "everything else is skipped, and said so");
 }
 
 #[tokio::test]

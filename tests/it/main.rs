@@ -10,6 +10,7 @@ mod commands;
 mod conversation;
 mod doctor;
 mod lifecycle;
+mod network;
 mod phone;
 mod recording;
 mod transports;

@@ -12,6 +12,7 @@ use offhook::audio::codec::Format;
 use offhook::audio::tone::Tone;
 use offhook::call::keys::KeyMatcher;
 use offhook::call::{LegEvent, MediaPlan};
+use offhook::engine::transports::goes_over;
 use offhook::media::{MediaConfig, MediaEvent, PlayEnd, TransportKind};
 use offhook::phone::{KeyTiming, Phone, PhoneCall};
 use offhook::time::Moment;
@@ -38,11 +39,11 @@ static ASTERISK: OnceCell<AsteriskUnderTest> = OnceCell::const_new();
 
 /// The Asterisk that these tests share.
 async fn asterisk() -> &'static AsteriskUnderTest {
-    ASTERISK.get_or_init(|| start(None)).await
+    ASTERISK.get_or_init(|| start(None, Vec::new())).await
 }
 
-async fn start(version: Option<&'static str>) -> AsteriskUnderTest {
-    let extra = vec![("extensions.conf", DIALPLAN.to_owned())];
+async fn start(version: Option<&'static str>, mut extra: Vec<(&'static str, String)>) -> AsteriskUnderTest {
+    extra.push(("extensions.conf", DIALPLAN.to_owned()));
     AsteriskUnderTest::start_own(Wanted { version, extra, ..Wanted::default() }).await
 }
 
@@ -61,6 +62,20 @@ async fn rtp_on_a_shared_port() {
 }
 
 #[tokio::test]
+async fn rtp_on_a_port_for_each_call() {
+    let config = MediaConfig { rtp_ports: Some(30_500..=30_799), ..config() };
+    let desk = Desk::open(asterisk().await, "ports", plan(TransportKind::Rtp, Format::Ulaw), config).await;
+    conform(asterisk().await, desk, AT_ONCE).await;
+}
+
+#[tokio::test]
+async fn rtp_with_the_oldest_asterisk() {
+    let asterisk = start(Some("16"), Vec::new()).await;
+    let desk = Desk::open(&asterisk, "rtp", plan(TransportKind::Rtp, Format::Alaw), config()).await;
+    conform(&asterisk, desk, AT_ONCE).await;
+}
+
+#[tokio::test]
 async fn audiosocket() {
     let config = MediaConfig { audiosocket: Some(0), ..config() };
     let plan = plan(TransportKind::Audiosocket, Format::Slin);
@@ -75,6 +90,45 @@ async fn websocket_that_we_open() {
     conform(asterisk().await, desk, QUEUED).await;
 }
 
+/// With the other dialect of control messages.
+#[tokio::test]
+async fn websocket_that_asterisk_opens() {
+    let free = std::net::TcpListener::bind(("127.0.0.1", 0)).and_then(|socket| socket.local_addr());
+    let port = free.expect("a free port").port();
+    let client = format!(
+        "[under-test]\ntype = websocket_client\nconnection_type = per_call_config\n\
+         uri = ws://127.0.0.1:{port}/media\nprotocols = media\n"
+    );
+    let json = "[global]\ntype = global\ncontrol_message_format = json\n".to_owned();
+    let asterisk = start(None, vec![("websocket_client.conf", client), ("chan_websocket.conf", json)]).await;
+    let plan = MediaPlan {
+        websocket_client: "under-test".into(),
+        ..plan(TransportKind::WebsocketServer, Format::Ulaw)
+    };
+    let config = MediaConfig { websocket: Some(port), ..config() };
+    let desk = Desk::open(&asterisk, "served", plan, config).await;
+    conform(&asterisk, desk, QUEUED).await;
+}
+
+/// The chirp there and back, in every format of every transport.
+#[tokio::test]
+async fn every_format_is_right_both_ways() {
+    let asterisk = asterisk().await;
+    let phone = phone(&next_number()).await;
+    let formats = TransportKind::ALL.into_iter().filter(|kind| *kind != TransportKind::WebsocketServer);
+    let formats = formats.flat_map(|kind| Format::ALL.map(|format| (kind, format)));
+    for (kind, format) in formats.filter(|(kind, format)| goes_over(*format, *kind)) {
+        let config = MediaConfig { audiosocket: Some(0), ..config() };
+        let app = format!("{}-{format}", kind.name());
+        let desk = Desk::open(asterisk, &app, plan(kind, format), config).await;
+        let (call, mut bot) = meet(asterisk, &desk, &phone).await;
+        print!("{app}: ");
+        a_chirp_comes_back_whole(&call, &mut bot).await;
+        let stats = bot.end().await;
+        assert_eq!((stats.undecodable, stats.other_law), (0, 0), "{app}");
+    }
+}
+
 /// Every check, on one transport.
 async fn conform(asterisk: &AsteriskUnderTest, desk: Desk, promise: Promise) {
     let phone = phone(&next_number()).await;
@@ -86,8 +140,12 @@ async fn conform(asterisk: &AsteriskUnderTest, desk: Desk, promise: Promise) {
     the_caller_hangs_up(&call, bot).await;
     let (call, bot) = meet(asterisk, &desk, &phone).await;
     the_bot_hangs_up(&call, bot).await;
+    let listener = [TransportKind::Audiosocket, TransportKind::WebsocketServer];
+    let listener = listener.into_iter().find_map(|kind| desk.media.listens_for(kind));
     fifty_calls_have_audio_both_ways(asterisk, desk, &phone).await;
-    assert_no_half_closed_connection();
+    if let Some(listener) = listener {
+        assert_no_half_closed_connection(listener.port());
+    }
 }
 
 async fn meet(asterisk: &AsteriskUnderTest, desk: &Desk, phone: &Phone) -> (PhoneCall, Bot) {
@@ -98,14 +156,20 @@ async fn meet(asterisk: &AsteriskUnderTest, desk: &Desk, phone: &Phone) -> (Phon
 /// From the caller to the bot and back: every tenth of a second of it arrives, at the same delay.
 async fn a_chirp_comes_back_whole(call: &PhoneCall, bot: &mut Bot) {
     let chirp = chirp();
-    bot.rewind();
-    let echo = bot.echo(Duration::from_millis(2_000));
-    let (spoken, ()) = tokio::join!(call.say(chirp.clone()), echo);
-    let spoken = spoken.expect("the call is up");
-    tokio::time::sleep(SECOND / 2).await;
-    let heard = call.heard();
-    let from = samples_between(heard.start, spoken.started);
-    let delays = delays(&chirp, &heard.by_timestamp[from.min(heard.by_timestamp.len())..]);
+    let mut delays = None;
+    for _ in 0..3 {
+        let (spoken, ()) = tokio::join!(call.say(chirp.clone()), bot.echo());
+        let spoken = spoken.expect("the call is up");
+        call.wait_bot_silent(SECOND / 2, PATIENCE).await.expect("it ends");
+        let heard = call.heard();
+        let from = samples_between(heard.start, spoken.started).min(heard.by_timestamp.len());
+        delays = delays_in(&chirp, &heard.by_timestamp[from..]);
+        if delays.is_some() {
+            break;
+        }
+        println!("again: {:?}", bot.media.control.stats());
+    }
+    let delays = delays.expect("the chirp is found in what comes back");
     let (least, most) = (delays.iter().min().unwrap(), delays.iter().max().unwrap());
     println!("echoed after {:.1} ms", *least as f64 / 8.0);
     assert!(most - least <= 160, "pieces come at different delays: {delays:?}");
@@ -151,7 +215,8 @@ async fn a_play_is_heard_to_its_end(call: &PhoneCall, bot: &mut Bot) {
         assert_eq!((heard, end), (SECOND, PlayEnd::Finished));
         let last = call.wait_bot_silent(Duration::from_millis(300), PATIENCE).await.expect("it ends");
         let voiced = voiced_samples(call, before);
-        assert!(voiced.abs_diff(8_000) <= 160, "{} ms of a second were heard", voiced / 8);
+        let seen = || (call.segments(), bot.media.control.stats());
+        assert!(voiced.abs_diff(8_000) <= 160, "{} ms of a second were heard: {:?}", voiced / 8, seen());
         // Negative when the last packet came after the end was told.
         let told_before = (last + FRAME).since(at);
         early = early.min(told_before);
@@ -205,9 +270,7 @@ async fn a_flush_is_silence(call: &PhoneCall, bot: &mut Bot, promise: Promise) {
 
 async fn the_caller_hangs_up(call: &PhoneCall, mut bot: Bot) {
     call.hang_up().await.expect("the phone is there");
-    let gone = async {
-        while !matches!(bot.events.recv().await.expect("events come"), LegEvent::Gone(_)) {}
-    };
+    let gone = async { while !matches!(bot.events.recv().await.expect("events come"), LegEvent::Gone(_)) {} };
     tokio::time::timeout(PATIENCE, gone).await.expect("the bot is told");
     bot.end().await;
 }
@@ -215,18 +278,21 @@ async fn the_caller_hangs_up(call: &PhoneCall, mut bot: Bot) {
 async fn the_bot_hangs_up(call: &PhoneCall, bot: Bot) {
     let stats = bot.end().await;
     call.wait_hangup(PATIENCE).await.expect("the caller is told");
-    assert_eq!(stats.send_errors, 0);
+    // One or two may have been on their way when Asterisk let go.
+    assert!(stats.send_errors < 5, "{stats:?}");
 }
 
 async fn fifty_calls_have_audio_both_ways(asterisk: &AsteriskUnderTest, desk: Desk, phone: &Phone) {
     const CALLS: usize = 50;
     let desk = Arc::new(desk);
     let mut bots = JoinSet::new();
+    let (over, ends) = tokio::sync::watch::channel(false);
     for _ in 0..CALLS {
-        let desk = Arc::clone(&desk);
+        let (desk, mut ends) = (Arc::clone(&desk), ends.clone());
         bots.spawn(async move {
             let mut bot = desk.take().await;
-            bot.echo(Duration::from_millis(2_500)).await;
+            bot.echo().await;
+            drop(ends.wait_for(|over| *over).await);
             bot.end().await
         });
     }
@@ -246,12 +312,15 @@ async fn fifty_calls_have_audio_both_ways(asterisk: &AsteriskUnderTest, desk: De
     for call in &calls {
         heard += usize::from(call.wait_bot_speaks(5 * SECOND).await.is_ok());
     }
+    over.send_replace(true);
     let mut sent = 0;
     while let Some(stats) = bots.join_next().await {
-        sent += usize::from(stats.expect("it does not panic").sent > 50);
+        let stats = stats.expect("it does not panic");
+        sent += usize::from(stats.sent > 10 && stats.stream.received > 10);
     }
     assert_eq!((heard, sent), (CALLS, CALLS), "calls that heard their echo, and bots that spoke");
-    eventually(PATIENCE, "no call keeps its seat", async || (desk.media.totals().calls == 0).then_some(())).await;
+    eventually(PATIENCE, "no call keeps its seat", async || (desk.media.totals().calls == 0).then_some(()))
+        .await;
 }
 
 /// 300 to 3,000 Hz in a second, as loud as speech.
@@ -275,34 +344,30 @@ fn samples_between(from: Moment, to: Moment) -> usize {
     usize::try_from(to.since(from).as_micros() / 125).unwrap()
 }
 
-/// For every tenth of a second of `sent`, by how many samples it is late in `heard`.
-fn delays(sent: &[i16], heard: &[i16]) -> Vec<usize> {
+/// For every tenth of a second of `sent`, by how many samples it is late in `heard`; [`None`] when a piece is not there.
+fn delays_in(sent: &[i16], heard: &[i16]) -> Option<Vec<usize>> {
     let middle = &sent[4_000..4_800];
-    let around = best_lag(middle, heard, 0..heard.len().saturating_sub(800)).saturating_sub(4_000);
-    sent.chunks_exact(800)
-        .enumerate()
-        .map(|(i, piece)| {
-            let expected = around + i * 800;
-            let range = expected.saturating_sub(400)..(expected + 400).min(heard.len().saturating_sub(800));
-            best_lag(piece, heard, range) - i * 800
-        })
-        .collect()
+    let around = best_lag(middle, heard, 0..heard.len().saturating_sub(800))?.saturating_sub(4_000);
+    let pieces = sent.chunks_exact(800).enumerate().map(|(i, piece)| {
+        let expected = around + i * 800;
+        let range = expected.saturating_sub(400)..(expected + 400).min(heard.len().saturating_sub(800));
+        Some(best_lag(piece, heard, range)?.saturating_sub(i * 800))
+    });
+    pieces.collect()
 }
 
-/// Where `piece` is found in `heard`; it must be found well.
-fn best_lag(piece: &[i16], heard: &[i16], range: std::ops::Range<usize>) -> usize {
+/// Where `piece` is found in `heard`, and found well.
+fn best_lag(piece: &[i16], heard: &[i16], range: std::ops::Range<usize>) -> Option<usize> {
     let energy = |samples: &[i16]| samples.iter().map(|s| f64::from(*s).powi(2)).sum::<f64>().sqrt();
-    let (mut best, mut at) = (0.0, 0);
-    for lag in range {
+    let own = energy(piece);
+    let likenesses = range.map(|lag| {
         let window = &heard[lag..lag + piece.len()];
         let product: f64 = piece.iter().zip(window).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
-        let likeness = product / (energy(piece) * energy(window)).max(1.0);
-        if likeness > best {
-            (best, at) = (likeness, lag);
-        }
-    }
-    assert!(best > 0.9, "a piece of the chirp is not found: {best:.2} at best");
-    at
+        (product / (own * energy(window)).max(1.0), lag)
+    });
+    let (best, lag) = likenesses.max_by(|a, b| a.0.total_cmp(&b.0))?;
+    // Opus, coded twice, is 0.87; a piece with a hole of a frame in it, or in the wrong place, is far below.
+    (best > 0.8).then_some(lag)
 }
 
 /// Samples of tone in what was heard since the segment of this number.
@@ -310,19 +375,20 @@ fn voiced_samples(call: &PhoneCall, since_segment: usize) -> usize {
     let onset = call.segments().get(since_segment).expect("the bot was heard").onset;
     let heard = call.heard();
     let from = samples_between(heard.start, onset).saturating_sub(800);
-    heard.by_timestamp[from..].chunks(40).filter(|piece| piece.iter().any(|s| s.unsigned_abs() > 3_000)).count() * 40
+    heard.by_timestamp[from..]
+        .chunks(40)
+        .filter(|piece| piece.iter().any(|s| s.unsigned_abs() > 3_000))
+        .count()
+        * 40
 }
 
-/// A connection that the far end has closed and we have not would be one that leaks.
-fn assert_no_half_closed_connection() {
-    let ours = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
-    let ours: Vec<_> = ours.filter_map(|fd| std::fs::read_link(fd.path()).ok()).collect();
+/// A connection to our listener that the far end has closed and we have not would be one that leaks.
+fn assert_no_half_closed_connection(port: u16) {
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let local = format!(":{port:04X}");
     let waiting = table.lines().filter(|line| {
-        let mut fields = line.split_whitespace();
-        let (state, inode) = (fields.nth(3), fields.nth(5));
-        let socket = format!("socket:[{}]", inode.unwrap_or_default());
-        state == Some("08") && ours.iter().any(|link| link.to_string_lossy() == socket)
+        let fields: Vec<_> = line.split_whitespace().collect();
+        fields.len() > 3 && fields[1].ends_with(&local) && fields[3] == "08"
     });
     assert_eq!(waiting.count(), 0, "connections in CLOSE-WAIT");
 }

@@ -108,7 +108,7 @@ impl Concealer {
         }
         silent.fill(0);
         self.made_up(out);
-        self.joined = false;
+        self.joined &= out.is_empty();
     }
 
     /// Fills `out`, audio that was lost, of any length, knowing also `next`, which is what was heard after it and is
@@ -116,7 +116,7 @@ impl Concealer {
     /// [`Concealer::missing`].
     pub fn between(&mut self, out: &mut [i16], next: &[i16]) {
         let scale = scale(self.rate);
-        if next.len() < LEAST * scale {
+        if out.is_empty() || next.len() < LEAST * scale {
             return self.missing(out);
         }
         let (mut past, mut after) = ([0.0; 2 * HISTORY], [0.0; 2 * HISTORY]);

@@ -23,7 +23,7 @@ impl<Say: FnMut(&Check)> Doctor<'_, Say> {
         if self.events(&mut probe).await {
             let outcome = dialplan(self.what, &mut probe).await;
             self.report(Step::Dialplan, outcome);
-            self.audio(&mut probe).await;
+            self.audio_by_each(&mut probe).await;
         } else {
             self.skip(&[Step::Dialplan, Step::AudioFrom, Step::AudioTo], "events failed");
         }
@@ -279,6 +279,7 @@ mod tests {
             context: "offhook".into(),
             bind: ([127, 0, 0, 1], 4000).into(),
             advertise: None,
+            config: crate::engine::Config::default(),
         }
     }
 

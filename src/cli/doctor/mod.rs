@@ -7,7 +7,7 @@
 //! - `report`: [`Check`], [`Outcome`], and how they look.
 //! - `server`: from the TCP port to the modules.
 //! - `calls`: events, and the way from an extension to the application.
-//! - `audio`: real RTP packets, both ways.
+//! - `audio`: real RTP packets, both ways; `streams`: the same for AudioSocket and WebSocket.
 //!
 //! # How it finds out where the dialplan leads
 //!
@@ -26,6 +26,7 @@ mod audio;
 mod calls;
 mod report;
 mod server;
+mod streams;
 
 use std::io::IsTerminal as _;
 use std::net::{IpAddr, SocketAddr};
@@ -35,6 +36,8 @@ use clap::Args;
 
 use super::ConfigArg;
 use crate::asterisk::ari::{Ari, AriConfig, EventStream};
+use crate::engine::Config;
+use crate::engine::transports::Transports;
 
 pub use report::{Check, Fix, Outcome, Step};
 
@@ -61,6 +64,7 @@ pub(super) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         context: options.context,
         bind: SocketAddr::new(config.media.bind, config.media.port),
         advertise: config.media.advertise,
+        config: config.clone(),
     };
     let colour = std::io::stdout().is_terminal();
     let healthy = examine(&what, |check| print!("{}", check.render(colour))).await;
@@ -82,12 +86,14 @@ pub struct Examination {
     pub bind: SocketAddr,
     /// The address that Asterisk is told to send to, where it is another one.
     pub advertise: Option<IpAddr>,
+    /// The rest of the configuration: the transports of the bots.
+    pub config: Config,
 }
 
 /// Runs all checks; each goes to `say` as soon as it is done. True when none failed. Takes a second when all is well, at most
 /// about half a minute otherwise.
 pub async fn examine(what: &Examination, say: impl FnMut(&Check)) -> bool {
-    let mut doctor = Doctor { what, say, healthy: true };
+    let mut doctor = Doctor { what, say, healthy: true, transports: None };
     let Some(ari) = doctor.server().await else {
         return doctor.healthy;
     };
@@ -102,6 +108,8 @@ struct Doctor<'a, Say> {
     what: &'a Examination,
     say: Say,
     healthy: bool,
+    /// What the engine would use, once that is known.
+    transports: Option<Transports>,
 }
 
 /// What the doctor is in Asterisk.

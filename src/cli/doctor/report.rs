@@ -26,9 +26,11 @@ pub enum Step {
     Events,
     /// An extension leads to the application.
     Dialplan,
-    /// RTP from Asterisk arrives here.
+    /// Which transports the server can do, and whether those of the configuration are among them.
+    Transports,
+    /// Audio from Asterisk arrives here, by the configured transport.
     AudioFrom,
-    /// RTP from here arrives at Asterisk.
+    /// Audio from here arrives at Asterisk.
     AudioTo,
     /// Nothing of the examination is left in Asterisk.
     CleanUp,
@@ -46,6 +48,7 @@ impl fmt::Display for Step {
             Self::Application => "application",
             Self::Events => "events",
             Self::Dialplan => "dialplan",
+            Self::Transports => "transports",
             Self::AudioFrom => "audio from Asterisk",
             Self::AudioTo => "audio to Asterisk",
             Self::CleanUp => "clean-up",

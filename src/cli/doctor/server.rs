@@ -11,6 +11,8 @@ use super::report::{Check, Fix, OURS, Step};
 use crate::asterisk::ari::model::{AsteriskInfo, Module};
 use crate::asterisk::ari::ops::HangupReason;
 use crate::asterisk::ari::{Ari, AriError, ChannelId};
+use crate::engine::transports::{Abilities, Transports};
+use crate::media::TransportKind;
 
 /// The versions that Offhook is tested with or against whose source it was checked.
 const SUPPORTED: std::ops::RangeInclusive<u32> = 16..=23;
@@ -25,9 +27,8 @@ const NEEDED: &[(&str, &str)] = &[
     ("res_ari_channels.so", "ARI's channels"),
     ("res_ari_events.so", "ARI's events"),
     ("res_http_websocket.so", "the events socket"),
-    ("chan_rtp.so", "audio to and from Offhook"),
     ("res_rtp_asterisk.so", "RTP"),
-    ("codec_ulaw.so", "the codec of that audio"),
+    ("codec_ulaw.so", "the codec of telephones"),
 ];
 
 /// Every step, in order.
@@ -38,6 +39,7 @@ const ALL: &[Step] = &[
     Step::Write,
     Step::Version,
     Step::Modules,
+    Step::Transports,
     Step::Application,
     Step::Events,
     Step::Dialplan,
@@ -72,10 +74,13 @@ impl<Say: FnMut(&Check)> Doctor<'_, Say> {
         self.fine(Step::Password, format!("user '{}' is let in", ari.user()));
         let may_write = self.write(&ari).await;
         self.version(&info);
-        self.modules(&ari).await;
+        match self.modules(&ari).await {
+            Some(modules) => self.transports(&Abilities::Modules(modules)),
+            None => self.transports(&Abilities::Unknown),
+        }
         self.application(&ari).await;
         if !may_write {
-            self.skip(&ALL[7..], "the user may not make calls");
+            self.skip(&ALL[8..], "the user may not make calls");
             return None;
         }
         Some(ari)
@@ -206,17 +211,20 @@ impl<Say: FnMut(&Check)> Doctor<'_, Say> {
         }
     }
 
-    async fn modules(&mut self, ari: &Ari) {
+    async fn modules(&mut self, ari: &Ari) -> Option<Vec<Module>> {
         let modules = match ari.asterisk().modules().await {
             Ok(modules) => modules,
-            Err(error) => return self.failed(Step::Modules, error.to_string(), Vec::new()),
+            Err(error) => {
+                self.failed(Step::Modules, error.to_string(), Vec::new());
+                return None;
+            }
         };
         let missing = missing(&modules);
         if missing.is_empty() {
             let sip =
                 if is_running(&modules, "chan_pjsip.so") { "" } else { "; chan_pjsip is not: no SIP calls" };
-            return self
-                .fine(Step::Modules, format!("all {} that Offhook needs are loaded{sip}", NEEDED.len()));
+            self.fine(Step::Modules, format!("all {} that Offhook needs are loaded{sip}", NEEDED.len()));
+            return Some(modules);
         }
         let what = missing.iter().map(|(name, what_for)| format!("{name} ({what_for})")).collect::<Vec<_>>();
         let fixes = missing
@@ -224,6 +232,34 @@ impl<Say: FnMut(&Check)> Doctor<'_, Say> {
             .map(|(name, _)| Fix::new("modules.conf [modules]", format!("load = {name}")))
             .collect();
         self.failed(Step::Modules, format!("not loaded: {}", what.join(", ")), fixes);
+        Some(modules)
+    }
+
+    /// Which transports the server can do, and what the engine will choose of them.
+    fn transports(&mut self, abilities: &Abilities) {
+        let (can, cannot): (Vec<_>, Vec<_>) =
+            TransportKind::ALL.iter().partition(|kind| abilities.can(**kind));
+        let names =
+            |kinds: &[&TransportKind]| kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", ");
+        let cannot = if cannot.is_empty() { String::new() } else { format!("; not {}", names(&cannot)) };
+        let can = format!("it can do {}{cannot}", names(&can));
+        match Transports::choose(&self.what.config, abilities) {
+            Ok(chosen) => {
+                let used: Vec<_> = TransportKind::ALL.iter().filter(|kind| chosen.uses(**kind)).collect();
+                self.fine(Step::Transports, format!("{can}; the engine uses {}", names(&used)));
+                self.transports = Some(chosen);
+            }
+            Err(error) => {
+                self.failed(
+                    Step::Transports,
+                    format!("{can}: {error}"),
+                    vec![
+                        Fix::new("modules.conf [modules]", "load = the modules named above"),
+                        Fix::new(format!("{OURS} [media]"), "transport = \"auto\""),
+                    ],
+                );
+            }
+        }
     }
 
     async fn application(&mut self, ari: &Ari) {
@@ -309,6 +345,6 @@ mod tests {
         modules[8].status = "Not Running".into();
         modules.remove(0);
         let names: Vec<&str> = missing(&modules).iter().map(|(name, _)| *name).collect();
-        assert_eq!(names, ["res_stasis.so", "chan_rtp.so"]);
+        assert_eq!(names, ["res_stasis.so", "res_rtp_asterisk.so"]);
     }
 }

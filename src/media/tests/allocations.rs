@@ -43,7 +43,8 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-fn asked(work: impl FnOnce()) -> u64 {
+/// How often this thread allocated or released memory meanwhile.
+pub(super) fn asked(work: impl FnOnce()) -> u64 {
     let before = ASKED.with(Cell::get);
     work();
     ASKED.with(Cell::get) - before
@@ -75,4 +76,34 @@ fn ten_seconds_of_a_call_allocate_nothing() {
         }
     });
     assert_eq!(asked, 0, "allocations and releases in 500 ticks");
+}
+
+#[test]
+fn codecs_and_concealment_allocate_nothing_per_frame() {
+    use crate::audio::codec::{ByteOrder, Decoder, Encoder, Format};
+    use crate::audio::conceal::Concealer;
+
+    let usable = Format::ALL.into_iter().filter(|format| cfg!(feature = "opus") || *format != Format::Opus);
+    for format in usable {
+        let mut encoder = Encoder::new(format, ByteOrder::Big).expect("it is built in");
+        let mut decoder = Decoder::new(format, ByteOrder::Big).expect("it is built in");
+        let mut concealer = Concealer::new(format.rate());
+        let (mut samples, mut payload) = ([0; 320], [0; 640]);
+        let samples = &mut samples[..format.frame_samples()];
+        let asked = asked(|| {
+            for i in 0..100 {
+                samples.iter_mut().zip(0..).for_each(|(sample, at)| *sample = (at * 700 % 9_000) as i16);
+                let bytes = encoder.encode(samples, &mut payload).expect("room enough");
+                if i % 10 == 5 {
+                    let mut next = [0; 320];
+                    next[..samples.len()].copy_from_slice(samples);
+                    decoder.lost(Some(&payload[..bytes]), samples).expect("20 ms");
+                    concealer.between(samples, &next[..samples.len()]);
+                }
+                decoder.decode(&payload[..bytes], samples).expect("our own payload");
+                concealer.heard(samples);
+            }
+        });
+        assert_eq!(asked, 0, "{format}: allocations and releases in 100 frames");
+    }
 }

@@ -51,8 +51,7 @@ impl Peer {
 
 fn media(threads: usize) -> Media {
     let bind = Ipv4Addr::LOCALHOST.into();
-    Media::start(&MediaConfig { threads, ..MediaConfig::new(bind) })
-        .expect("the loopback has free ports")
+    Media::start(&MediaConfig { threads, ..MediaConfig::new(bind) }).expect("the loopback has free ports")
 }
 
 fn attach(media: &Media, peer: &Peer) -> (std::net::SocketAddr, MediaSession) {

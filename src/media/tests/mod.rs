@@ -5,6 +5,8 @@ use crate::turn::vad::Vad;
 
 mod allocations;
 mod loopback;
+mod queued;
+mod streams;
 mod virtual_time;
 
 /// Takes everything that is not very quiet for speech.

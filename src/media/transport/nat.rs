@@ -52,7 +52,9 @@ impl Latch {
             return true;
         }
         let candidate = match self.candidate {
-            Some(known) if known.from == from && known.ssrc == header.ssrc && header.seq.after(known.last) == 1 => {
+            Some(known)
+                if known.from == from && known.ssrc == header.ssrc && header.seq.after(known.last) == 1 =>
+            {
                 Candidate { last: header.seq, seen: known.seen + 1, ..known }
             }
             _ => Candidate { from, ssrc: header.ssrc, last: header.seq, seen: 1 },

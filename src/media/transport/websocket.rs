@@ -137,7 +137,12 @@ impl WebSocket {
     }
 
     /// Takes what came; false when the connection is over.
-    pub(in crate::media) fn read(&mut self, now: Moment, bytes: &[u8], out: &mut dyn FnMut(Said<'_>)) -> bool {
+    pub(in crate::media) fn read(
+        &mut self,
+        now: Moment,
+        bytes: &[u8],
+        out: &mut dyn FnMut(Said<'_>),
+    ) -> bool {
         let Self { reader, outbox, far, client, dialect, .. } = self;
         let mut out_box = Out { outbox, client: *client };
         reader.read(bytes, &mut |message| match message {

@@ -1,28 +1,66 @@
 //! What we receive: one call's packets put in order.
 //!
-//! A jitter buffer exists to play audio out evenly; nobody hears this side, so this is none. A packet that is next
-//! goes on at once. Only a missing packet is waited for, and only on calls that have shown that packets can come in
-//! the wrong order: as long as the latest of them took, at most [`ReceiveStream::MAX_WAIT`]. On a call where nothing was ever
-//! reordered a missing packet is lost the moment its successor arrives.
+//! A jitter buffer exists to play audio out evenly; nobody hears this side, so this is none. A packet that is next goes on
+//! at once, however early or late it is: on a clean path this adds no delay at all. Only a missing packet is waited for,
+//! and only where this call has shown that missing packets come after all: `patience` weighs what waiting costs
+//! against what it saves, between nothing and [`ReceiveStream::MAX_WAIT`].
+//!
+//! # After a blackout
+//!
+//! When the network is away for a while, what was sent meanwhile is lost or comes all at once. What is lost is told as
+//! [`Piece::Lost`] when the next packet comes, without a wait. What comes at once goes on at once: hearing is faster than
+//! speech, so the bot has caught up as soon as the backlog is through, and no latency stays. Each packet tells its
+//! [`age`](Piece::Audio::age), so that a turn is timed by when the caller spoke. What is older than
+//! [`ReceiveStream::STALE`] is no longer news: of a backlog that long only the end is heard, and the rest is told as lost.
+//! A packet that comes after it was given up is never heard.
+//!
+//! # Parts
+//!
+//! - this file: [`ReceiveStream`], the order of packets and what the gaps between them mean;
+//! - `held`: packets that wait for one that is missing;
+//! - `patience`: how long that is worth;
+//! - `timing`: jitter, age, and timestamps that leap;
+//! - `stats`: the numbers.
 
 use std::time::Duration;
 
+use super::carriage::Carriage;
 use super::packet::{Header, Packet};
 use super::{PayloadType, Seq, Ssrc, Timestamp};
 use crate::time::Moment;
+use held::{HeldPackets, Refused};
+use patience::Patience;
+use timing::{Timeline, Timing};
 
+pub use stats::StreamStats;
+
+mod held;
+mod patience;
+mod stats;
 #[cfg(test)]
 mod tests;
+mod timing;
 
-/// What comes out, in the order of the caller's time.
+/// What comes out, in the order of the caller's time. Lengths are in units of the timestamp's clock: samples, but for
+/// G.722 (8,000 a second) and Opus (48,000).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Piece<'a> {
     /// The next packet of audio.
     Audio {
-        /// [`PayloadType::PCMU`] or [`PayloadType::PCMA`].
+        /// One of those that the stream was made for.
         payload_type: PayloadType,
-        /// One byte per sample.
+        /// As it came.
         payload: &'a [u8],
+        /// How much longer it was on its way than the quickest packets of the last seconds: some milliseconds of
+        /// jitter, or what it waited in a backlog. The caller spoke that much before now.
+        age: Duration,
+    },
+    /// Comfort noise (RFC 3389): the far end sends no audio until further notice, and this is how it sounds.
+    Noise {
+        /// Its level: so many dB below the loudest.
+        level: u8,
+        /// Reflection coefficients of its spectrum, perhaps none.
+        spectrum: &'a [u8],
     },
     /// The next packet of a telephone event.
     Event {
@@ -39,41 +77,11 @@ pub enum Piece<'a> {
         samples: u32,
     },
     /// Nothing was lost, yet the timestamp jumped: the far end sent no audio for this long (a key was pressed, the
-    /// call was on hold).
+    /// call was on hold, there was nothing to say).
     Silence {
         /// How long.
         samples: u32,
     },
-}
-
-/// What happened on a stream so far.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize)]
-pub struct StreamStats {
-    /// Well-formed packets, whatever became of them.
-    pub received: u64,
-    /// Packets given up. One that comes after all is counted as late too.
-    pub lost: u64,
-    /// Packets that were never meant for us: Asterisk keeps the caller's telephone events to itself and leaves a hole
-    /// in the sequence where they were. Told from loss by [`ReceiveStream::key_reported`].
-    pub keys: u64,
-    /// Packets that came after they had been given up.
-    pub late: u64,
-    /// Packets that came a second time.
-    pub duplicate: u64,
-    /// Packets that came after a successor, yet in time.
-    pub reordered: u64,
-    /// Times that a new synchronisation source took over.
-    pub ssrc_changes: u64,
-    /// Times that the sequence numbers jumped to somewhere else and stayed there.
-    pub restarts: u64,
-    /// Packets far from where the sequence was, dropped.
-    pub strays: u64,
-    /// Packets of a payload type that we have no use for.
-    pub other_payload: u64,
-    /// Datagrams that were no RTP, or carried more than [`ReceiveStream::MAX_PAYLOAD`].
-    pub malformed: u64,
-    /// Interarrival jitter (RFC 3550, section 6.4.1).
-    pub jitter: Duration,
 }
 
 /// A hole in the sequence and the report of a key belong together when they are no further apart.
@@ -81,25 +89,23 @@ const KEY_SLACK: Duration = Duration::from_millis(400);
 
 /// Puts one call's packets in order. Allocates when it is made, never after; reads no clock.
 pub struct ReceiveStream {
+    audio: [Option<Carriage>; KINDS],
     events: PayloadType,
+    /// The largest payload taken.
+    largest: usize,
     source: Option<Source>,
     /// The source before this one and when it was left, for its stragglers.
     left: Option<(Ssrc, Moment)>,
-    held: Box<[Held; HELD]>,
-    /// How many of `held` are taken; nearly always none, and then the slots are not looked at.
-    holding: usize,
+    held: HeldPackets,
+    patience: Patience,
+    timeline: Timeline,
     given_up: [Option<(Seq, Moment)>; GIVEN_UP],
     next_given_up: usize,
-    wait: Duration,
-    reordered_at: Moment,
     stats: StreamStats,
     /// The last hole: when it was noticed and how many packets it had.
     hole: Option<(Moment, u64)>,
     /// When a key was reported whose hole has not been seen yet.
     key_at: Option<Moment>,
-    /// Sixteen times the jitter in samples, as RFC 3550, appendix A.8, keeps it.
-    jitter_x16: u32,
-    transit: Option<u32>,
 }
 
 struct Source {
@@ -108,79 +114,90 @@ struct Source {
     next: Seq,
     /// Bit i: packet `next - 1 - i` came.
     seen: u64,
-    /// Where the audio so far ends.
-    audio_end: Option<Timestamp>,
-    /// Samples in the last packet of audio.
-    packet_samples: u32,
+    /// Where the audio so far ends, and of which clock that is.
+    audio_end: Option<(Timestamp, u32)>,
+    /// When that audio arrived.
+    audio_at: Moment,
+    /// Units in the last packet of audio.
+    packet_units: u32,
+    /// How long it is.
+    ptime: Duration,
     /// Packets given up since the last audio.
     missing: u32,
+    /// Timestamps leapt since the last audio.
+    leapt: bool,
     /// After a jump: the packet that would prove that it was no accident.
     restart_if: Option<Seq>,
 }
 
-/// Packets that can be held back at once.
-const HELD: usize = 8;
+/// Kinds of audio that one stream may carry.
+const KINDS: usize = 6;
 
 /// Packets given up that are remembered, to learn by how much they were late.
-const GIVEN_UP: usize = 16;
+const GIVEN_UP: usize = 32;
+
+/// Packets ahead of the awaited one that can be held.
+const AHEAD: i16 = held::SLOTS.cast_signed() - 1;
 
 /// Jumps ahead up to this many packets are loss, larger ones a restart (RFC 3550, appendix A.1).
 const MAX_DROPOUT: i16 = 3_000;
 
-/// Packets up to this far back are late or double, those before them part of another sequence.
+/// Packets up to this far back are late or double, those before them part of another sequence unless their timestamps
+/// say otherwise.
 const MAX_MISORDER: i16 = 64;
+
+/// By their timestamps, packets up to this old are late.
+const OLD: Duration = Duration::from_secs(60);
 
 /// For this long stragglers of the source before this one are taken for just that.
 const STRAGGLE: Duration = Duration::from_secs(1);
 
-/// For this long after the last reordered packet the next ones are expected to behave alike.
-const REORDER_MEMORY: Duration = Duration::from_secs(30);
-
-/// Added to the lateness seen, so that the same lateness is waited out next time.
-const WAIT_MARGIN: Duration = Duration::from_millis(5);
-
-#[derive(Clone, Copy)]
-struct Held {
-    header: Option<Header>,
-    arrived: Moment,
-    len: usize,
-    payload: [u8; ReceiveStream::MAX_PAYLOAD],
-}
+/// Held packets have room for this much audio and one packet more.
+const ROOM: Duration = Duration::from_millis(200);
 
 impl ReceiveStream {
     /// No packet is ever waited for longer than this.
-    pub const MAX_WAIT: Duration = Duration::from_millis(40);
+    pub const MAX_WAIT: Duration = Patience::MOST;
 
-    /// The largest payload taken: 60 ms of G.711.
-    pub const MAX_PAYLOAD: usize = 480;
+    /// Audio of a backlog that is older than this when it comes is not heard.
+    pub const STALE: Duration = Timeline::STALE;
 
-    /// A stream that expects telephone events with payload type `events`.
+    /// A stream of G.711 in either law that expects telephone events with payload type `events`.
     #[must_use]
     pub fn new(events: PayloadType) -> Self {
-        const EMPTY: Held =
-            Held { header: None, arrived: Moment::ZERO, len: 0, payload: [0; ReceiveStream::MAX_PAYLOAD] };
+        Self::carrying(&[Carriage::PCMU, Carriage::PCMA], events)
+    }
+
+    /// A stream of the given kinds of audio, of which the first six count, and of telephone events with payload type
+    /// `events`. Comfort noise is always understood. Far ends do not always send what was agreed (Asterisk 16 sends
+    /// µ-law where it was asked for `slin`), so name all that can be decoded. Memory is taken once, as much as the
+    /// largest of them needs: with all of the stream 4.4 KiB for G.711, 10.5 KiB for `slin16`.
+    #[must_use]
+    pub fn carrying(audio: &[Carriage], events: PayloadType) -> Self {
+        let largest = audio.iter().take(KINDS).map(|it| usize::from(it.largest)).max().unwrap_or(0);
+        let per_second = audio.iter().take(KINDS).map(|it| it.bytes_per_second).max().unwrap_or(0);
+        let room = per_second as usize * ROOM.as_millis() as usize / 1_000 + largest;
         Self {
+            audio: std::array::from_fn(|kind| audio.get(kind).copied()),
             events,
+            largest,
             source: None,
             left: None,
-            held: Box::new([EMPTY; HELD]),
-            holding: 0,
+            held: HeldPackets::new(room),
+            patience: Patience::new(),
+            timeline: Timeline::new(),
             given_up: [None; GIVEN_UP],
             next_given_up: 0,
-            wait: Duration::ZERO,
-            reordered_at: Moment::ZERO,
             stats: StreamStats::default(),
             hole: None,
             key_at: None,
-            jitter_x16: 0,
-            transit: None,
         }
     }
 
     /// Takes a datagram that arrived at `now`; calls `out` with what is in order, at once.
     pub fn receive(&mut self, now: Moment, datagram: &[u8], out: &mut dyn FnMut(Piece<'_>)) {
         let packet = match Packet::parse(datagram) {
-            Ok(packet) if packet.payload.len() <= Self::MAX_PAYLOAD => packet,
+            Ok(packet) if packet.payload.len() <= self.largest => packet,
             _ => {
                 self.stats.malformed += 1;
                 return;
@@ -188,24 +205,33 @@ impl ReceiveStream {
         };
         self.stats.received += 1;
         let Some(next) = self.follow_source(now, &packet.header, out) else { return };
-        self.measure_jitter(now, &packet.header);
         match packet.header.seq.after(next) {
             0 => {
-                self.note_reordering(now);
-                self.release(packet.header, packet.payload, out);
+                let timing = self.measure(now, &packet);
+                self.note_reordering(now, packet.header.seq);
+                self.release(now, packet.header, packet.payload, timing, out);
                 self.release_successors(out);
             }
             1..=AHEAD => {
-                self.hold(now, &packet);
+                if self.held.has(packet.header.seq) {
+                    self.stats.duplicate += 1;
+                    return;
+                }
+                let timing = self.measure(now, &packet);
+                self.note_reordering(now, packet.header.seq);
+                self.hold(now, &packet, timing, out);
                 self.poll(now, out);
             }
-            ..=MAX_DROPOUT if packet.header.seq.after(next) > 0 => {
+            ahead if ahead > 0 && ahead <= MAX_DROPOUT && !self.is_elsewhere(&packet, ahead) => {
+                let timing = self.measure(now, &packet);
                 self.release_all(out);
                 self.give_up(packet.header.seq, now);
-                self.release(packet.header, packet.payload, out);
+                self.release(now, packet.header, packet.payload, timing, out);
             }
-            back if (-MAX_MISORDER..0).contains(&back) => self.note_late(now, packet.header.seq, back),
-            _ => self.maybe_restart(&packet, out),
+            back if back < 0 && (back >= -MAX_MISORDER || self.is_old(&packet, back)) => {
+                self.note_late(now, packet.header.seq, back);
+            }
+            _ => self.maybe_restart(now, &packet, out),
         }
     }
 
@@ -232,27 +258,29 @@ impl ReceiveStream {
     /// When the packet that is waited for will be given up; [`None`] when none is.
     #[must_use]
     pub fn due(&self, now: Moment) -> Option<Moment> {
-        Some(self.oldest_held()? + self.wait_at(now))
+        Some(self.held.oldest()? + self.wait_at(now))
     }
 
     /// What happened so far.
     #[must_use]
     pub fn stats(&self) -> StreamStats {
-        let jitter_nanos = u64::from(self.jitter_x16) * 125_000 / 16;
-        StreamStats { jitter: Duration::from_nanos(jitter_nanos), ..self.stats }
+        StreamStats { jitter: self.timeline.jitter(), ..self.stats }
     }
 
     /// How long a missing packet is waited for at the moment.
     #[must_use]
     pub fn wait_at(&self, now: Moment) -> Duration {
-        if now.since(self.reordered_at) > REORDER_MEMORY { Duration::ZERO } else { self.wait }
+        self.patience.wait(now)
     }
 
-    fn oldest_held(&self) -> Option<Moment> {
-        if self.holding == 0 {
-            return None;
-        }
-        self.held.iter().filter(|held| held.header.is_some()).map(|held| held.arrived).min()
+    /// Bytes that a stream takes, with all that it keeps.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        size_of::<Self>() + self.held.bytes()
+    }
+
+    fn carriage(&self, payload_type: PayloadType) -> Option<Carriage> {
+        self.audio.iter().flatten().find(|it| it.payload_type == payload_type).copied()
     }
 
     /// Makes the packet's source the current one; the packet that it awaits, or [`None`] when this packet is of a
@@ -271,77 +299,104 @@ impl ReceiveStream {
             }
             None => {}
         }
-        self.begin(header);
+        self.begin(now, header);
         Some(header.seq)
     }
 
-    fn begin(&mut self, header: &Header) {
+    fn begin(&mut self, now: Moment, header: &Header) {
         self.given_up = [None; GIVEN_UP];
-        self.transit = None;
+        self.timeline.restart();
         self.source = Some(Source {
             ssrc: header.ssrc,
             next: header.seq,
             seen: 0,
             audio_end: None,
-            packet_samples: 0,
+            audio_at: now,
+            packet_units: 0,
+            ptime: Duration::from_millis(20),
             missing: 0,
+            leapt: false,
             restart_if: None,
         });
     }
 
-    fn hold(&mut self, now: Moment, packet: &Packet<'_>) {
-        let slot = &mut self.held[usize::from(packet.header.seq.0) % HELD];
-        if slot.header.is_some() {
-            self.stats.duplicate += 1;
-            return;
-        }
-        self.holding += 1;
-        slot.header = Some(packet.header);
-        slot.arrived = now;
-        slot.len = packet.payload.len();
-        slot.payload[..packet.payload.len()].copy_from_slice(packet.payload);
+    fn measure(&mut self, now: Moment, packet: &Packet<'_>) -> Timing {
+        let Some(carriage) = self.carriage(packet.header.payload_type) else { return Timing::default() };
+        let length = carriage.duration(carriage.units(packet.payload).into());
+        let timing = self.timeline.arrived(now, packet.header.timestamp, carriage.clock_hz, length);
+        self.stats.leaps += u64::from(timing.leapt);
+        timing
     }
 
-    /// The awaited packet came; when successors of it are held, it was overtaken.
-    fn note_reordering(&mut self, now: Moment) {
-        if let Some(first) = self.oldest_held() {
+    fn hold(&mut self, now: Moment, packet: &Packet<'_>, timing: Timing, out: &mut dyn FnMut(Piece<'_>)) {
+        // Each round lets at least one packet go, and there is room for any packet once all have gone.
+        while matches!(self.held.hold(now, packet, timing), Err(Refused::NoRoom)) {
+            if !self.release_first_held(out) {
+                return;
+            }
+        }
+    }
+
+    /// A packet came that was awaited; when successors of it are held, it was overtaken.
+    fn note_reordering(&mut self, now: Moment, seq: Seq) {
+        if let Some(first) = self.held.overtaken_at(seq) {
             self.stats.reordered += 1;
-            self.learn_wait(now, now.since(first));
+            self.patience.filled(now, now.since(first), false, self.ptime());
         }
     }
 
     /// A packet from before the awaited one: its time has passed, or it came already.
     fn note_late(&mut self, now: Moment, seq: Seq, back: i16) {
         let Some(source) = &mut self.source else { return };
-        let bit = 1_u64 << (back.unsigned_abs() - 1);
+        // What is further back than can be remembered is late in any case.
+        let bit = 1_u64.checked_shl(u32::from(back.unsigned_abs()) - 1).unwrap_or(0);
         if source.seen & bit != 0 {
             self.stats.duplicate += 1;
             return;
         }
         source.seen |= bit;
         self.stats.late += 1;
-        let missed = self.given_up.iter().flatten().find(|(lost, _)| *lost == seq);
-        if let Some((_, noticed)) = missed {
-            let lateness = now.since(*noticed);
-            self.learn_wait(now, lateness);
+        let missed = self.given_up.iter_mut().find(|it| it.is_some_and(|(lost, _)| lost == seq));
+        if let Some((_, noticed)) = missed.and_then(Option::take) {
+            self.patience.filled(now, now.since(noticed), true, self.ptime());
         }
     }
 
-    fn learn_wait(&mut self, now: Moment, lateness: Duration) {
-        // What no permitted wait would have caught is no reason to wait.
-        if lateness <= Self::MAX_WAIT {
-            self.wait = self.wait_at(now).max(lateness + WAIT_MARGIN).min(Self::MAX_WAIT);
-            self.reordered_at = now;
-        }
+    fn ptime(&self) -> Duration {
+        self.source.as_ref().map_or(Duration::from_millis(20), |source| source.ptime)
     }
 
-    fn maybe_restart(&mut self, packet: &Packet<'_>, out: &mut dyn FnMut(Piece<'_>)) {
+    /// Far ahead in number, and further in time than numbers alone could bring it: the start of another sequence
+    /// rather than the end of a hole.
+    fn is_elsewhere(&self, packet: &Packet<'_>, ahead: i16) -> bool {
+        let Some(Source { audio_end: Some((end, clock_hz)), packet_units, .. }) = self.source else {
+            return false;
+        };
+        let forward = i64::from(packet.header.timestamp.after(end));
+        let most = i64::from(ahead) * i64::from(packet_units.max(1));
+        let slack = OLD.as_secs().cast_signed() * i64::from(clock_hz);
+        self.carriage(packet.header.payload_type).is_some() && !(0..=most + slack).contains(&forward)
+    }
+
+    /// Far behind, but with a timestamp of that time: an old packet and no new sequence.
+    fn is_old(&self, packet: &Packet<'_>, back: i16) -> bool {
+        let Some(Source { audio_end: Some((end, clock_hz)), packet_units, .. }) = self.source else {
+            return false;
+        };
+        let behind = -i64::from(packet.header.timestamp.after(end));
+        // Where nothing was sent for a while timestamps go faster than numbers, but never slower.
+        let least = i64::from(back.unsigned_abs()) * i64::from(packet_units) / 2;
+        (least.max(1)..OLD.as_secs().cast_signed() * i64::from(clock_hz)).contains(&behind)
+    }
+
+    fn maybe_restart(&mut self, now: Moment, packet: &Packet<'_>, out: &mut dyn FnMut(Piece<'_>)) {
         let Some(source) = &mut self.source else { return };
         if source.restart_if == Some(packet.header.seq) {
             self.stats.restarts += 1;
             self.release_all(out);
-            self.begin(&packet.header);
-            self.release(packet.header, packet.payload, out);
+            self.begin(now, &packet.header);
+            let timing = self.measure(now, packet);
+            self.release(now, packet.header, packet.payload, timing, out);
         } else {
             source.restart_if = Some(packet.header.seq.plus(1));
             self.stats.strays += 1;
@@ -355,11 +410,8 @@ impl ReceiveStream {
     /// Gives up what is missing before the first held packet and lets it and its successors go.
     fn release_first_held(&mut self, out: &mut dyn FnMut(Piece<'_>)) -> bool {
         let Some(next) = self.source.as_ref().map(|source| source.next) else { return false };
-        let waiting = self.held.iter().filter_map(|held| held.header);
-        let Some(first) = waiting.map(|header| header.seq).min_by_key(|seq| seq.after(next)) else {
-            return false;
-        };
-        let noticed = self.oldest_held().unwrap_or_default();
+        let Some(first) = self.held.first(next) else { return false };
+        let noticed = self.held.oldest().unwrap_or_default();
         self.give_up(first, noticed);
         self.release_successors(out);
         true
@@ -367,8 +419,12 @@ impl ReceiveStream {
 
     /// Remembers the packets from the awaited one up to `until` as given up; they are counted when `until` goes.
     fn give_up(&mut self, until: Seq, noticed: Moment) {
+        let ptime = self.ptime();
         let Some(source) = &mut self.source else { return };
         let missing = until.after(source.next).max(0).unsigned_abs();
+        if missing == 0 {
+            return;
+        }
         for back in (1..=missing.min(GIVEN_UP as u16)).rev() {
             self.given_up[self.next_given_up] = Some((Seq(until.0.wrapping_sub(back)), noticed));
             self.next_given_up = (self.next_given_up + 1) % GIVEN_UP;
@@ -382,28 +438,31 @@ impl ReceiveStream {
         }
         source.seen = source.seen.checked_shl(u32::from(missing)).unwrap_or(0);
         source.next = until;
-        source.missing += u32::from(missing);
+        source.missing = source.missing.saturating_add(u32::from(missing));
+        self.patience.given_up(noticed, ptime);
     }
 
     fn release_successors(&mut self, out: &mut dyn FnMut(Piece<'_>)) {
-        while self.holding > 0
+        while !self.held.is_empty()
             && let Some(next) = self.source.as_ref().map(|source| source.next)
+            && let Some(held) = self.held.take(next)
         {
-            let slot = &mut self.held[usize::from(next.0) % HELD];
-            match slot.header {
-                Some(header) if header.seq == next => {
-                    slot.header = None;
-                    self.holding -= 1;
-                    let held = *slot;
-                    self.release(header, &held.payload[..held.len], out);
-                }
-                _ => return,
-            }
+            let arena = self.held.lend();
+            self.release(held.arrived, held.header, held.payload(&arena), held.timing, out);
+            self.held.give_back(arena);
         }
     }
 
     /// Lets the awaited packet go, after what its timestamp tells about the time before it.
-    fn release(&mut self, header: Header, payload: &[u8], out: &mut dyn FnMut(Piece<'_>)) {
+    fn release(
+        &mut self,
+        arrived: Moment,
+        header: Header,
+        payload: &[u8],
+        timing: Timing,
+        out: &mut dyn FnMut(Piece<'_>),
+    ) {
+        let carriage = self.carriage(header.payload_type);
         let Some(source) = &mut self.source else { return };
         source.next = header.seq.plus(1);
         source.seen = source.seen << 1 | 1;
@@ -412,43 +471,64 @@ impl ReceiveStream {
             out(Piece::Event { marker: header.marker, timestamp: header.timestamp, payload });
             return;
         }
-        if header.payload_type != PayloadType::PCMU && header.payload_type != PayloadType::PCMA {
+        if header.payload_type == PayloadType::COMFORT_NOISE {
+            self.stats.noise += 1;
+            if let Some((level, spectrum)) = payload.split_first() {
+                source.tell_gap(arrived, header.timestamp, 0, out);
+                out(Piece::Noise { level: level & 0x7f, spectrum });
+            }
+            return;
+        }
+        let Some(carriage) = carriage else {
             self.stats.other_payload += 1;
             return;
-        }
-        let jump = source.audio_end.map_or(0, |end| header.timestamp.after(end)).max(0).unsigned_abs();
-        let lost = jump.min(source.missing.saturating_mul(source.packet_samples));
-        #[expect(clippy::cast_possible_truncation, reason = "a payload has at most MAX_PAYLOAD samples")]
-        let samples = payload.len() as u32;
-        source.missing = 0;
-        source.packet_samples = samples;
-        source.audio_end = Some(header.timestamp.plus(samples));
-        if lost > 0 {
-            out(Piece::Lost { samples: lost });
-        }
-        if jump > lost {
-            out(Piece::Silence { samples: jump - lost });
-        }
-        out(Piece::Audio { payload_type: header.payload_type, payload });
-    }
-
-    fn measure_jitter(&mut self, now: Moment, header: &Header) {
-        if header.payload_type == self.events {
+        };
+        if timing.stale {
+            self.stats.stale += 1;
+            source.missing = source.missing.saturating_add(1);
             return;
         }
-        #[expect(clippy::cast_possible_truncation, reason = "RFC 3550, A.8: arithmetic modulo 2^32 is meant")]
-        let arrival = (now.as_nanos() / 125_000) as u32;
-        let transit = arrival.wrapping_sub(header.timestamp.0);
-        if let Some(before) = self.transit.replace(transit) {
-            let difference = transit.wrapping_sub(before).cast_signed().unsigned_abs();
-            // A jump of a second is a restart of the far end's clock and no jitter.
-            if difference < 8_000 {
-                self.jitter_x16 = self.jitter_x16 + difference - ((self.jitter_x16 + 8) >> 4);
-            }
+        let units = carriage.units(payload);
+        if source.audio_end.is_some_and(|(_, clock_hz)| clock_hz != carriage.clock_hz) {
+            // Another clock counts from somewhere else.
+            source.audio_end = None;
         }
+        source.leapt |= timing.leapt;
+        source.tell_gap(arrived, header.timestamp, units, out);
+        source.packet_units = units;
+        source.ptime = carriage.duration(units.into());
+        source.audio_end = Some((header.timestamp.plus(units), carriage.clock_hz));
+        source.audio_at = arrived;
+        out(Piece::Audio { payload_type: header.payload_type, payload, age: timing.age });
     }
 }
 
-/// Packets ahead of the awaited one that can be held.
-#[expect(clippy::cast_possible_wrap, clippy::cast_possible_truncation, reason = "a small constant")]
-const AHEAD: i16 = HELD as i16 - 1;
+impl Source {
+    /// What lies between the audio so far and `timestamp`, where a packet of `units` begins.
+    fn tell_gap(
+        &mut self,
+        arrived: Moment,
+        timestamp: Timestamp,
+        units: u32,
+        out: &mut dyn FnMut(Piece<'_>),
+    ) {
+        let missing = std::mem::take(&mut self.missing);
+        let leapt = std::mem::take(&mut self.leapt);
+        let Some((end, clock_hz)) = self.audio_end else { return };
+        let mut gap = timestamp.after(end).max(0).unsigned_abs();
+        if leapt {
+            // The timestamps tell nothing: what passed by our own clock does, less the audio that ended it.
+            let passed = arrived.since(self.audio_at).as_millis() * u128::from(clock_hz) / 1_000;
+            gap = u32::try_from(passed).unwrap_or(u32::MAX).saturating_sub(units);
+        }
+        // The lost packets were as long as the one before them or the one after: they may have changed their length there.
+        let lost = gap.min(missing.saturating_mul(self.packet_units.max(units)));
+        if lost > 0 {
+            out(Piece::Lost { samples: lost });
+        }
+        if gap > lost {
+            out(Piece::Silence { samples: gap - lost });
+        }
+        self.audio_end = Some((if leapt { timestamp } else { end.plus(gap) }, clock_hz));
+    }
+}

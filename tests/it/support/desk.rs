@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use offhook::asterisk::ari::model::EventKind;
 use offhook::asterisk::ari::{Ari, ChannelId, EventStream, Signal};
-use offhook::audio::ring::{PlayId, VoiceItem};
+use offhook::audio::ring::{EarItem, PlayId, VoiceItem};
 use offhook::audio::{FRAME_SAMPLES, Frame, Rate};
 use offhook::call::{Gone, Leg, LegEvent, MediaPlan};
 use offhook::id::{CallId, OurId, Part};
 use offhook::media::{Attach, Media, MediaConfig, MediaEvent, MediaSession, MediaStats};
 use offhook::time::WallTime;
-use offhook::turn::BargeIn;
-use offhook::turn::vad::WebRtcVad;
+use offhook::turn::vad::Vad;
+use offhook::turn::{BargeIn, Listening};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -24,9 +24,26 @@ use super::caller::PATIENCE;
 /// Extensions that lead to the application of that name: `9rtp` to `rtp`.
 pub const DIALPLAN: &str = "
 [offhook]
-exten => _9[a-z].,1,Stasis(${EXTEN:1})
+exten => _9[a-z]!,1,Stasis(${EXTEN:1})
  same => n,Hangup()
 ";
+
+/// Takes everything that is not very quiet for speech.
+struct Loud;
+
+impl Vad for Loud {
+    fn is_speech(&mut self, frame: &Frame) -> bool {
+        frame.samples.iter().any(|sample| sample.unsigned_abs() > 1_000)
+    }
+}
+
+const LISTENING: Listening = Listening {
+    no_input: PATIENCE,
+    early: Duration::from_millis(100),
+    silence: Duration::from_millis(300),
+    min_speech: Duration::from_millis(60),
+    max_speech: Duration::from_secs(20),
+};
 
 /// Takes the calls of one application.
 pub struct Desk {
@@ -82,9 +99,8 @@ impl Desk {
         let mut seat = self.media.reserve_for(self.plan.transport, self.plan.format).expect("a seat");
         let joined = Leg::join(&self.ari, &self.app, id, channel, &self.plan, &mut seat, &mut events).await;
         let (leg, link) = joined.unwrap_or_else(|error| panic!("{error}"));
-        let mut attach = Attach::new(id, link, Box::new(WebRtcVad::new(Rate::Hz8000)));
+        let mut attach = Attach::new(id, link, Box::new(Loud));
         attach.format = self.plan.format;
-        attach.tape = true;
         let media = self.media.attach(seat, attach).expect("the thread runs");
         leg.answer().await.expect("it is answered");
         Bot { leg, events, media, last_play: PlayId(0) }
@@ -167,25 +183,25 @@ impl Bot {
         tokio::time::timeout(PATIENCE, next).await.expect("an event comes")
     }
 
-    /// Says back what it hears, for so long.
-    pub async fn echo(&mut self, length: Duration) {
-        let play = self.begin();
-        let mut left = length.as_millis() / 20;
-        while left > 0 {
-            let Some(item) = self.media.tape.as_ref().expect("a tape was asked for").try_pop() else {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-                continue;
-            };
-            left -= 1;
-            self.media.voice.push(VoiceItem::Audio(play, item.caller)).await.expect("the call is up");
+    /// Says back the next utterance, frame by frame as it comes: the pre-roll goes first, so that it is some 300 ms late and a
+    /// test that is late for a moment tears no hole into it.
+    pub async fn echo(&mut self) {
+        self.media.control.listen(LISTENING).expect("the call is up");
+        let mut play = None;
+        while let Some(item) = self.media.ear.pop().await {
+            match item {
+                EarItem::Audio(frame) => {
+                    let play = *play.get_or_insert_with(|| self.begin());
+                    let said = self.media.voice.push(VoiceItem::Audio(play, frame)).await;
+                    said.expect("the call is up");
+                }
+                EarItem::End { .. } => break,
+                EarItem::Onset { .. } | EarItem::Pause { .. } => {}
+            }
         }
-        self.media.voice.push(VoiceItem::End(play)).await.expect("the call is up");
-    }
-
-    /// What is on tape now, forgotten.
-    pub fn rewind(&self) {
-        let tape = self.media.tape.as_ref().expect("a tape was asked for");
-        while tape.try_pop().is_some() {}
+        if let Some(play) = play {
+            self.media.voice.push(VoiceItem::End(play)).await.expect("the call is up");
+        }
     }
 
     /// Ends the call.
@@ -202,4 +218,3 @@ pub fn next_number() -> String {
     *next += 1;
     next.to_string()
 }
-
