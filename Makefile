@@ -59,6 +59,14 @@ concealment: ## what becomes of lost audio, by PESQ, beside three other methods
 	cargo build --release --locked --example conceal
 	@benches/concealment/run
 
+network: ## the receive stream on bad networks, beside fixed jitter buffers
+	@scripts/setup build
+	cargo test --locked --test it network:: -- --nocapture
+
+fixtures: ## make the test captures in tests/fixtures anew
+	@scripts/setup build
+	cargo run --locked --example make-fixtures
+
 clean: down ## end what runs from here and delete what was built
 	@scripts/asterisk stop
 	cargo clean

@@ -6,9 +6,11 @@ mod support;
 
 mod architecture;
 mod ari;
+mod capture;
 mod commands;
 mod conversation;
 mod doctor;
+mod fixtures;
 mod lifecycle;
 mod network;
 mod phone;

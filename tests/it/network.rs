@@ -107,10 +107,15 @@ fn fixed(count: u32, arrived: &[Arrival<Vec<u8>>], buffer: Duration) -> Outcome 
     outcome(waits.collect(), firsts.iter().flatten().count())
 }
 
-/// The smallest fixed buffer, to the millisecond, that loses no more to lateness than `late`.
+/// The smallest fixed buffer that loses no more to lateness than `late`.
 fn smallest_fixed(count: u32, arrived: &[Arrival<Vec<u8>>], late: f64) -> (Duration, Outcome) {
-    let all = (0..1_000).map(|length| (ms(length), fixed(count, arrived, ms(length))));
-    all.into_iter().find(|(_, outcome)| outcome.late <= late).expect("a second is enough")
+    let took =
+        |(n, came): (usize, Option<Moment>)| came.map(|came| came.since(Moment::ZERO + PTIME * n as u32));
+    let mut took: Vec<Duration> = firsts(count, arrived).into_iter().enumerate().filter_map(took).collect();
+    took.sort_unstable();
+    let in_time = (took.len() as f64 * (1.0 - late)).ceil() as usize;
+    let length = took[in_time.clamp(1, took.len()) - 1];
+    (length, fixed(count, arrived, length))
 }
 
 fn jitter(up_to: u64, keep_order: bool) -> Option<Jitter> {
@@ -143,29 +148,38 @@ fn a_clean_path_costs_nothing_and_a_bad_one_a_quarter_of_a_fixed_buffer() {
             Impairment { spikes: Some(Spikes { every: Duration::from_secs(5), height: ms(200) }), ..bad }
         }),
     ];
+    println!("{:<38} | receive stream       | fixed buffer, no more late | fixed buffer, 0.5 % late", "");
     println!(
-        "ten minutes each               | receive stream: late, mean, p99 | smallest fixed buffer: late, mean"
+        "{:<38} | late    mean     p99 | length  mean        ratio  | length  mean      ratio",
+        "ten minutes"
     );
     for (name, impairment) in networks {
         let (count, arrived) = call(impairment, 42);
         let (ours, stats) = ours(count, &arrived);
         let (length, fixed) = smallest_fixed(count, &arrived, ours.late);
+        let (lax_length, lax) = smallest_fixed(count, &arrived, 0.005);
+        let [ratio, lax_ratio] = [fixed, lax].map(|other| {
+            if other.mean_ms > 0.0 { format!("{:.3}", ours.mean_ms / other.mean_ms) } else { "-".to_owned() }
+        });
         println!(
-            "{name:<40} | {:.3} % {:6.3} ms {:5.1} ms | {length:?}: {:.3} % {:6.2} ms | ratio {:.3}",
+            "{name:<38} | {:.3} % {:5.2} ms {:4.1} | {:>4} ms {:6.2} ms {ratio:>9}   | {:>4} ms {:6.2} ms {lax_ratio:>7}",
             ours.late * 100.0,
             ours.mean_ms,
             ours.p99_ms,
-            fixed.late * 100.0,
+            length.as_millis(),
             fixed.mean_ms,
-            ours.mean_ms / fixed.mean_ms,
+            lax_length.as_millis(),
+            lax.mean_ms,
         );
-        let came = arrived.len() as u64;
-        assert_eq!(stats.received, came, "{name}");
+        assert_eq!(stats.received, arrived.len() as u64, "{name}");
         if impairment.reordering.is_none() {
             assert_eq!((ours.late, ours.mean_ms, ours.p99_ms), (0.0, 0.0, 0.0), "{name}");
         } else {
             assert!(ours.late <= 0.005, "{name}: {ours:?}");
-            assert!(ours.mean_ms <= fixed.mean_ms / 4.0, "{name}: {ours:?} against {fixed:?}");
+            for other in [fixed, lax] {
+                assert!(other.late <= ours.late.max(0.005), "{name}: {other:?}");
+                assert!(ours.mean_ms <= other.mean_ms / 4.0, "{name}: {ours:?} against {other:?}");
+            }
         }
     }
 }
@@ -402,15 +416,16 @@ impl Ear {
 #[test]
 fn half_an_hour_of_everything_at_once_keeps_the_time_line_whole_and_is_the_same_twice() {
     let kinds = [Carriage::PCMU, Carriage::SLIN16, Carriage::OPUS];
+    let other = soak(Carriage::PCMU, 9).digest;
     for (seed, carriage) in (1..).zip(kinds) {
         let once = soak(carriage, seed);
         let Soak { digest, stats, heard, pieces } = &once;
         println!("{carriage:?}: {heard} packets heard, {pieces} pieces, {stats:?}");
+        assert_ne!(*digest, other, "another seed is another network");
         assert!(*heard > 40_000, "{heard}");
-        assert!(stats.ssrc_changes > 5 && stats.restarts > 5 && stats.noise > 500, "{stats:?}");
+        assert!(stats.ssrc_changes >= 3 && stats.restarts >= 3 && stats.noise > 500, "{stats:?}");
         assert!(stats.reordered > 500 && stats.duplicate > 300 && stats.malformed > 50, "{stats:?}");
         let again = soak(carriage, seed);
         assert_eq!((*digest, *stats), (again.digest, again.stats));
-        assert_ne!(*digest, soak(carriage, seed + 100).digest);
     }
 }

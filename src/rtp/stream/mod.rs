@@ -30,7 +30,7 @@ use super::{PayloadType, Seq, Ssrc, Timestamp};
 use crate::time::Moment;
 use held::{HeldPackets, Refused};
 use patience::Patience;
-use timing::{Timeline, Timing};
+use timing::{Timeline, Timing, leap};
 
 pub use stats::StreamStats;
 
@@ -94,8 +94,11 @@ pub struct ReceiveStream {
     /// The largest payload taken.
     largest: usize,
     source: Option<Source>,
-    /// The source before this one and when it was left, for its stragglers.
-    left: Option<(Ssrc, Moment)>,
+    /// The stream before this one, what it would have sent next, and when it was left, for its stragglers.
+    left: Option<(Ssrc, Seq, Moment)>,
+    /// The first packet of what may be another stream, the length of its payload, and when it came.
+    newcomer: Option<(Header, usize, Moment)>,
+    newcomer_payload: Box<[u8]>,
     held: HeldPackets,
     patience: Patience,
     timeline: Timeline,
@@ -124,10 +127,6 @@ struct Source {
     ptime: Duration,
     /// Packets given up since the last audio.
     missing: u32,
-    /// Timestamps leapt since the last audio.
-    leapt: bool,
-    /// After a jump: the packet that would prove that it was no accident.
-    restart_if: Option<Seq>,
 }
 
 /// Kinds of audio that one stream may carry.
@@ -146,11 +145,17 @@ const MAX_DROPOUT: i16 = 3_000;
 /// say otherwise.
 const MAX_MISORDER: i16 = 64;
 
+/// Even by their timestamps, packets are not taken for late that are further back.
+const MAX_OLD: i16 = 1_000;
+
 /// By their timestamps, packets up to this old are late.
 const OLD: Duration = Duration::from_secs(60);
 
 /// For this long stragglers of the source before this one are taken for just that.
 const STRAGGLE: Duration = Duration::from_secs(1);
+
+/// A packet that comes so soon after one that is out of place proves that it was no accident.
+const NEAR: i16 = 3;
 
 /// Held packets have room for this much audio and one packet more.
 const ROOM: Duration = Duration::from_millis(200);
@@ -171,7 +176,7 @@ impl ReceiveStream {
     /// A stream of the given kinds of audio, of which the first six count, and of telephone events with payload type
     /// `events`. Comfort noise is always understood. Far ends do not always send what was agreed (Asterisk 16 sends
     /// µ-law where it was asked for `slin`), so name all that can be decoded. Memory is taken once, as much as the
-    /// largest of them needs: with all of the stream 4.4 KiB for G.711, 10.5 KiB for `slin16`.
+    /// largest of them needs: with all of the stream 5 KiB for G.711, 13 KiB for `slin16`.
     #[must_use]
     pub fn carrying(audio: &[Carriage], events: PayloadType) -> Self {
         let largest = audio.iter().take(KINDS).map(|it| usize::from(it.largest)).max().unwrap_or(0);
@@ -183,6 +188,8 @@ impl ReceiveStream {
             largest,
             source: None,
             left: None,
+            newcomer: None,
+            newcomer_payload: vec![0; largest].into(),
             held: HeldPackets::new(room),
             patience: Patience::new(),
             timeline: Timeline::new(),
@@ -204,35 +211,15 @@ impl ReceiveStream {
             }
         };
         self.stats.received += 1;
-        let Some(next) = self.follow_source(now, &packet.header, out) else { return };
-        match packet.header.seq.after(next) {
-            0 => {
-                let timing = self.measure(now, &packet);
-                self.note_reordering(now, packet.header.seq);
-                self.release(now, packet.header, packet.payload, timing, out);
-                self.release_successors(out);
+        match &self.source {
+            None => self.begin(now, &packet.header),
+            Some(source) if source.ssrc != packet.header.ssrc => {
+                self.newcomer(now, &packet, out);
+                return;
             }
-            1..=AHEAD => {
-                if self.held.has(packet.header.seq) {
-                    self.stats.duplicate += 1;
-                    return;
-                }
-                let timing = self.measure(now, &packet);
-                self.note_reordering(now, packet.header.seq);
-                self.hold(now, &packet, timing, out);
-                self.poll(now, out);
-            }
-            ahead if ahead > 0 && ahead <= MAX_DROPOUT && !self.is_elsewhere(&packet, ahead) => {
-                let timing = self.measure(now, &packet);
-                self.release_all(out);
-                self.give_up(packet.header.seq, now);
-                self.release(now, packet.header, packet.payload, timing, out);
-            }
-            back if back < 0 && (back >= -MAX_MISORDER || self.is_old(&packet, back)) => {
-                self.note_late(now, packet.header.seq, back);
-            }
-            _ => self.maybe_restart(now, &packet, out),
+            Some(_) => {}
         }
+        self.take(now, &packet, out);
     }
 
     /// Gives up what has been waited for long enough. To be called at [`due`](Self::due), or whenever convenient.
@@ -276,31 +263,44 @@ impl ReceiveStream {
     /// Bytes that a stream takes, with all that it keeps.
     #[must_use]
     pub fn memory(&self) -> usize {
-        size_of::<Self>() + self.held.bytes()
+        size_of::<Self>() + self.held.bytes() + self.largest
     }
 
     fn carriage(&self, payload_type: PayloadType) -> Option<Carriage> {
         self.audio.iter().flatten().find(|it| it.payload_type == payload_type).copied()
     }
 
-    /// Makes the packet's source the current one; the packet that it awaits, or [`None`] when this packet is of a
-    /// source that was left.
-    fn follow_source(&mut self, now: Moment, header: &Header, out: &mut dyn FnMut(Piece<'_>)) -> Option<Seq> {
-        match &self.source {
-            Some(source) if source.ssrc == header.ssrc => return Some(source.next),
-            Some(source) => {
-                if self.left.is_some_and(|(ssrc, at)| ssrc == header.ssrc && now.since(at) < STRAGGLE) {
-                    self.stats.late += 1;
-                    return None;
-                }
-                self.left = Some((source.ssrc, now));
-                self.stats.ssrc_changes += 1;
-                self.release_all(out);
+    /// A packet of the current source.
+    fn take(&mut self, now: Moment, packet: &Packet<'_>, out: &mut dyn FnMut(Piece<'_>)) {
+        let Some(next) = self.source.as_ref().map(|source| source.next) else { return };
+        match packet.header.seq.after(next) {
+            0 => {
+                let timing = self.measure(now, packet);
+                self.note_reordering(now, packet.header.seq);
+                self.release(now, packet.header, packet.payload, timing, out);
+                self.release_successors(out);
             }
-            None => {}
+            1..=AHEAD => {
+                if self.held.has(packet.header.seq) {
+                    self.stats.duplicate += 1;
+                    return;
+                }
+                let timing = self.measure(now, packet);
+                self.note_reordering(now, packet.header.seq);
+                self.hold(now, packet, timing, out);
+                self.poll(now, out);
+            }
+            ahead if ahead > 0 && ahead <= MAX_DROPOUT && !self.is_elsewhere(packet, ahead) => {
+                let timing = self.measure(now, packet);
+                self.release_all(out);
+                self.give_up(packet.header.seq, now);
+                self.release(now, packet.header, packet.payload, timing, out);
+            }
+            back if back < 0 && (back >= -MAX_MISORDER || self.is_old(packet, back)) => {
+                self.note_late(now, packet.header.seq, back);
+            }
+            _ => self.newcomer(now, packet, out),
         }
-        self.begin(now, header);
-        Some(header.seq)
     }
 
     fn begin(&mut self, now: Moment, header: &Header) {
@@ -315,24 +315,31 @@ impl ReceiveStream {
             packet_units: 0,
             ptime: Duration::from_millis(20),
             missing: 0,
-            leapt: false,
-            restart_if: None,
         });
     }
 
     fn measure(&mut self, now: Moment, packet: &Packet<'_>) -> Timing {
         let Some(carriage) = self.carriage(packet.header.payload_type) else { return Timing::default() };
         let length = carriage.duration(carriage.units(packet.payload).into());
-        let timing = self.timeline.arrived(now, packet.header.timestamp, carriage.clock_hz, length);
-        self.stats.leaps += u64::from(timing.leapt);
-        timing
+        self.timeline.arrived(now, packet.header.timestamp, carriage.clock_hz, length)
     }
 
     fn hold(&mut self, now: Moment, packet: &Packet<'_>, timing: Timing, out: &mut dyn FnMut(Piece<'_>)) {
+        let seq = packet.header.seq;
         // Each round lets at least one packet go, and there is room for any packet once all have gone.
         while matches!(self.held.hold(now, packet, timing), Err(Refused::NoRoom)) {
             if !self.release_first_held(out) {
                 return;
+            }
+            match self.source.as_ref().map_or(0, |source| seq.after(source.next)) {
+                1.. => {}
+                0 => {
+                    self.release(now, packet.header, packet.payload, timing, out);
+                    self.release_successors(out);
+                    return;
+                }
+                // It was among those that had to be given up.
+                back => return self.note_late(now, seq, back),
             }
         }
     }
@@ -380,27 +387,53 @@ impl ReceiveStream {
 
     /// Far behind, but with a timestamp of that time: an old packet and no new sequence.
     fn is_old(&self, packet: &Packet<'_>, back: i16) -> bool {
-        let Some(Source { audio_end: Some((end, clock_hz)), packet_units, .. }) = self.source else {
-            return false;
-        };
+        let Some(Source { audio_end: Some((end, clock_hz)), .. }) = self.source else { return false };
         let behind = -i64::from(packet.header.timestamp.after(end));
-        // Where nothing was sent for a while timestamps go faster than numbers, but never slower.
-        let least = i64::from(back.unsigned_abs()) * i64::from(packet_units) / 2;
-        (least.max(1)..OLD.as_secs().cast_signed() * i64::from(clock_hz)).contains(&behind)
+        // The shortest packets in use have 2.5 ms. Where nothing is sent timestamps go faster than numbers, never slower.
+        let least = i64::from(back.unsigned_abs()) * i64::from(clock_hz) / 400;
+        back >= -MAX_OLD && (least..OLD.as_secs().cast_signed() * i64::from(clock_hz)).contains(&behind)
     }
 
-    fn maybe_restart(&mut self, now: Moment, packet: &Packet<'_>, out: &mut dyn FnMut(Piece<'_>)) {
-        let Some(source) = &mut self.source else { return };
-        if source.restart_if == Some(packet.header.seq) {
-            self.stats.restarts += 1;
-            self.release_all(out);
-            self.begin(now, &packet.header);
-            let timing = self.measure(now, packet);
-            self.release(now, packet.header, packet.payload, timing, out);
-        } else {
-            source.restart_if = Some(packet.header.seq.plus(1));
-            self.stats.strays += 1;
+    /// A packet that belongs to another stream than the one at hand: of another source, or far away in the sequence. It is
+    /// kept, and when a successor of it comes it was no accident: both are heard then, and those that follow.
+    fn newcomer(&mut self, now: Moment, packet: &Packet<'_>, out: &mut dyn FnMut(Piece<'_>)) {
+        let header = packet.header;
+        if self.is_straggler(now, &header) {
+            self.stats.late += 1;
+            return;
         }
+        let first = self.newcomer.take();
+        let proven = first.filter(|(first, _, at)| {
+            first.ssrc == header.ssrc
+                && (1..=NEAR).contains(&header.seq.after(first.seq))
+                && now.since(*at) < STRAGGLE
+        });
+        let Some((first, len, at)) = proven else {
+            self.stats.strays += u64::from(first.is_some());
+            self.newcomer = Some((header, packet.payload.len(), now));
+            self.newcomer_payload[..packet.payload.len()].copy_from_slice(packet.payload);
+            return;
+        };
+        self.release_all(out);
+        if let Some(source) = &self.source {
+            self.left = Some((source.ssrc, source.next, now));
+            let same = source.ssrc == header.ssrc;
+            *(if same { &mut self.stats.restarts } else { &mut self.stats.ssrc_changes }) += 1;
+        }
+        self.begin(at, &first);
+        let payload = std::mem::take(&mut self.newcomer_payload);
+        self.take(at, &Packet { header: first, payload: &payload[..len] }, out);
+        self.newcomer_payload = payload;
+        self.take(now, packet, out);
+    }
+
+    /// A packet of the stream before this one.
+    fn is_straggler(&self, now: Moment, header: &Header) -> bool {
+        let Some((ssrc, next, at)) = self.left else { return false };
+        let restarted = self.source.as_ref().is_some_and(|source| source.ssrc == ssrc);
+        ssrc == header.ssrc
+            && now.since(at) < STRAGGLE
+            && (!restarted || header.seq.after(next).unsigned_abs() <= MAX_MISORDER.unsigned_abs())
     }
 
     fn release_all(&mut self, out: &mut dyn FnMut(Piece<'_>)) {
@@ -466,7 +499,8 @@ impl ReceiveStream {
         let Some(source) = &mut self.source else { return };
         source.next = header.seq.plus(1);
         source.seen = source.seen << 1 | 1;
-        source.restart_if = None;
+        let in_vain = self.newcomer.take_if(|(first, ..)| first.ssrc == source.ssrc);
+        self.stats.strays += u64::from(in_vain.is_some());
         if header.payload_type == self.events {
             out(Piece::Event { marker: header.marker, timestamp: header.timestamp, payload });
             return;
@@ -474,7 +508,7 @@ impl ReceiveStream {
         if header.payload_type == PayloadType::COMFORT_NOISE {
             self.stats.noise += 1;
             if let Some((level, spectrum)) = payload.split_first() {
-                source.tell_gap(arrived, header.timestamp, 0, out);
+                self.stats.leaps += u64::from(source.tell_gap(arrived, header.timestamp, 0, out));
                 out(Piece::Noise { level: level & 0x7f, spectrum });
             }
             return;
@@ -493,8 +527,7 @@ impl ReceiveStream {
             // Another clock counts from somewhere else.
             source.audio_end = None;
         }
-        source.leapt |= timing.leapt;
-        source.tell_gap(arrived, header.timestamp, units, out);
+        self.stats.leaps += u64::from(source.tell_gap(arrived, header.timestamp, units, out));
         source.packet_units = units;
         source.ptime = carriage.duration(units.into());
         source.audio_end = Some((header.timestamp.plus(units), carriage.clock_hz));
@@ -504,23 +537,27 @@ impl ReceiveStream {
 }
 
 impl Source {
-    /// What lies between the audio so far and `timestamp`, where a packet of `units` begins.
+    /// What lies between the audio so far and `timestamp`, where a packet of `units` begins. Tells whether timestamps
+    /// leapt there.
     fn tell_gap(
         &mut self,
         arrived: Moment,
         timestamp: Timestamp,
         units: u32,
         out: &mut dyn FnMut(Piece<'_>),
-    ) {
+    ) -> bool {
         let missing = std::mem::take(&mut self.missing);
-        let leapt = std::mem::take(&mut self.leapt);
-        let Some((end, clock_hz)) = self.audio_end else { return };
-        let mut gap = timestamp.after(end).max(0).unsigned_abs();
-        if leapt {
+        let Some((end, clock_hz)) = self.audio_end else { return false };
+        let forward = i64::from(timestamp.after(end));
+        let passed = arrived.since(self.audio_at).as_millis() * u128::from(clock_hz) / 1_000;
+        let passed = u32::try_from(passed).unwrap_or(u32::MAX);
+        let leapt = forward < -leap(clock_hz) || forward > i64::from(passed) + leap(clock_hz);
+        let gap = if leapt {
             // The timestamps tell nothing: what passed by our own clock does, less the audio that ended it.
-            let passed = arrived.since(self.audio_at).as_millis() * u128::from(clock_hz) / 1_000;
-            gap = u32::try_from(passed).unwrap_or(u32::MAX).saturating_sub(units);
-        }
+            passed.saturating_sub(units)
+        } else {
+            u32::try_from(forward.max(0)).unwrap_or(0)
+        };
         // The lost packets were as long as the one before them or the one after: they may have changed their length there.
         let lost = gap.min(missing.saturating_mul(self.packet_units.max(units)));
         if lost > 0 {
@@ -530,5 +567,7 @@ impl Source {
             out(Piece::Silence { samples: gap - lost });
         }
         self.audio_end = Some((if leapt { timestamp } else { end.plus(gap) }, clock_hz));
+        self.audio_at = arrived;
+        leapt
     }
 }

@@ -29,7 +29,7 @@ pub struct StreamStats {
     pub restarts: u64,
     /// Times that timestamps jumped to somewhere else while the sequence went on.
     pub leaps: u64,
-    /// Packets far from where the sequence was, dropped.
+    /// Packets of another source or far from where the sequence was that nothing followed. They are not heard.
     pub strays: u64,
     /// Packets of a payload type that we have no use for.
     pub other_payload: u64,

@@ -171,15 +171,38 @@ fn a_loss_inside_a_gap_is_as_long_as_one_packet() {
 }
 
 #[test]
-fn a_new_source_takes_over_and_stragglers_of_the_old_one_do_not_take_it_back() {
+fn a_new_source_takes_over_at_its_second_packet_and_stragglers_of_the_old_one_do_not_take_it_back() {
     let mut line = Line::new();
     line.raw(0, &datagram(1, 0, 10, 1_000, &[1; 160]));
     line.raw(20, &datagram(2, 0, 60_000, 7, &[2; 160]));
     line.raw(21, &datagram(1, 0, 11, 1_160, &[3; 160]));
     line.raw(40, &datagram(2, 0, 60_001, 167, &[4; 160]));
-    assert_eq!(line.heard(), "1 2 4");
+    line.raw(41, &datagram(1, 0, 12, 1_320, &[5; 160]));
+    line.raw(60, &datagram(2, 0, 60_002, 327, &[6; 160]));
+    assert_eq!(line.heard(), "1 3 2 4 6");
     let stats = line.stream.stats();
-    assert_eq!((stats.ssrc_changes, stats.late, stats.lost), (1, 1, 0));
+    assert_eq!((stats.ssrc_changes, stats.late, stats.lost, stats.strays), (1, 1, 0, 0));
+}
+
+#[test]
+fn a_new_source_whose_second_packet_is_lost_takes_over_at_its_third() {
+    let mut line = Line::new();
+    line.raw(0, &datagram(1, 0, 10, 1_000, &[1; 160]));
+    line.raw(20, &datagram(2, 0, 60_000, 7, &[2; 160]));
+    line.raw(60, &datagram(2, 0, 60_002, 327, &[4; 160]));
+    assert_eq!(line.heard(), "1 2 lost160 4");
+}
+
+#[test]
+fn one_packet_of_another_source_does_not_turn_the_stream() {
+    let mut line = Line::new();
+    line.raw(0, &datagram(1, 0, 10, 1_000, &[1; 160]));
+    line.raw(5, &datagram(2, 0, 60_000, 7, &[2; 160]));
+    line.raw(20, &datagram(1, 0, 11, 1_160, &[3; 160]));
+    line.raw(25, &datagram(3, 0, 7, 7, &[4; 160]));
+    line.raw(40, &datagram(1, 0, 12, 1_320, &[5; 160]));
+    assert_eq!(line.heard(), "1 3 5");
+    assert_eq!((line.stream.stats().ssrc_changes, line.stream.stats().strays), (0, 1));
 }
 
 #[test]
@@ -189,8 +212,21 @@ fn a_source_that_restarts_far_away_is_followed_at_its_second_packet() {
     line.raw(20, &datagram(SOURCE, 0, 40_000, 9, &[2; 160]));
     line.raw(40, &datagram(SOURCE, 0, 40_001, 169, &[3; 160]));
     line.raw(60, &datagram(SOURCE, 0, 40_002, 329, &[4; 160]));
-    assert_eq!(line.heard(), "1 3 4");
-    assert_eq!((line.stream.stats().restarts, line.stream.stats().strays), (1, 1));
+    assert_eq!(line.heard(), "1 2 3 4");
+    assert_eq!((line.stream.stats().restarts, line.stream.stats().strays), (1, 0));
+}
+
+#[test]
+fn what_was_sent_before_a_restart_and_comes_after_it_is_late() {
+    let mut line = Line::new();
+    line.raw(0, &datagram(SOURCE, 0, 10, 1_000, &[1; 160]));
+    line.raw(20, &datagram(SOURCE, 0, 40_000, 900_009, &[2; 160]));
+    line.raw(40, &datagram(SOURCE, 0, 40_001, 900_169, &[3; 160]));
+    line.raw(41, &datagram(SOURCE, 0, 11, 1_160, &[4; 160]));
+    line.raw(42, &datagram(SOURCE, 0, 12, 1_320, &[5; 160]));
+    line.raw(60, &datagram(SOURCE, 0, 40_002, 900_329, &[6; 160]));
+    assert_eq!(line.heard(), "1 2 3 6");
+    assert_eq!((line.stream.stats().restarts, line.stream.stats().late), (1, 2));
 }
 
 #[test]
@@ -199,7 +235,9 @@ fn one_stray_packet_does_not_turn_the_stream() {
     line.raw(0, &datagram(SOURCE, 0, 10, 1_000, &[1; 160]));
     line.raw(20, &datagram(SOURCE, 0, 40_000, 9, &[2; 160]));
     line.raw(21, &datagram(SOURCE, 0, 11, 1_160, &[3; 160]));
+    line.raw(40, &datagram(SOURCE, 0, 40_001, 169, &[4; 160]));
     assert_eq!(line.heard(), "1 3");
+    assert_eq!((line.stream.stats().restarts, line.stream.stats().strays), (0, 1));
 }
 
 #[test]
@@ -382,8 +420,29 @@ fn full_room_gives_up_the_first_gap_and_keeps_the_rest() {
 }
 
 #[test]
+fn a_packet_whose_place_had_to_be_given_up_for_want_of_room_is_late() {
+    let mut line =
+        Line { stream: ReceiveStream::carrying(&[Carriage::SLIN16], PayloadType::EVENTS), ..Line::new() };
+    let packet = |n: u16| datagram(SOURCE, 118, n, u32::from(n) * 960, &[n as u8; 1_920]);
+    for (at, n) in [(0, 0), (60, 2), (105, 1), (110, 3)] {
+        line.raw(at, &packet(n));
+    }
+    line.heard();
+    for n in [6, 7, 8, 9] {
+        line.raw(300, &packet(n));
+    }
+    // One more: 4 and 5 are given up, and 5 is what came.
+    line.raw(301, &packet(5));
+    assert_eq!(line.heard(), "lost1920 6 7 8 9");
+    line.poll(1_000);
+    assert_eq!((line.heard(), line.stream.stats().late), (String::new(), 2));
+    line.raw(1_001, &packet(10));
+    assert_eq!(line.heard(), "10");
+}
+
+#[test]
 fn a_stream_takes_little_memory() {
-    for (carriage, most) in [(Carriage::PCMU, 5_120), (Carriage::SLIN16, 11_264), (Carriage::OPUS, 6_144)] {
+    for (carriage, most) in [(Carriage::PCMU, 5_632), (Carriage::SLIN16, 13_312), (Carriage::OPUS, 7_168)] {
         let stream = ReceiveStream::carrying(&[carriage], PayloadType::EVENTS);
         assert!(stream.memory() <= most, "{carriage:?}: {}", stream.memory());
     }

@@ -12,8 +12,6 @@ pub(super) struct Timing {
     pub(super) age: Duration,
     /// It is from a backlog that is too old to be heard.
     pub(super) stale: bool,
-    /// Its timestamp has nothing to do with those before it: it is far in the future or far in the past.
-    pub(super) leapt: bool,
 }
 
 /// Follows one source's timestamps. No allocation, no clock.
@@ -35,8 +33,9 @@ pub(super) struct Timeline {
 /// The quickest packet of one to two of these is what others are measured by: short enough that drift is nothing.
 const WINDOW: Duration = Duration::from_secs(5);
 
-/// Timestamps that run ahead of time by more are another clock's.
-const LEAP: i64 = 1_000_000_000;
+/// Timestamps that run ahead of time by more, or go back by more, are another clock's. Less may be a source that begins at
+/// the end of a blackout, and packets in the wrong order.
+pub(super) const LEAP: Duration = Duration::from_secs(3);
 
 /// A difference of more is a restart and no jitter.
 const NO_JITTER: u64 = 1_000_000_000;
@@ -91,9 +90,9 @@ impl Timeline {
             self.jitter_x16 = self.jitter_x16 + difference - ((self.jitter_x16 + 8) >> 4);
         }
         let quickest = self.quickest[0].min(self.quickest[1]);
-        if went_back || transit < quickest.saturating_sub(LEAP) {
+        if went_back || transit < quickest.saturating_sub(LEAP.as_nanos() as i64) {
             self.rebase(now, transit, timestamp);
-            return Timing { leapt: true, ..Timing::default() };
+            return Timing::default();
         }
         let age = Duration::from_nanos(u64::try_from(transit.saturating_sub(quickest)).unwrap_or(0));
         if age > Self::STALE {
@@ -102,7 +101,7 @@ impl Timeline {
             let backlog = !self.stale || now.since(before) < length / 2;
             self.stale = backlog;
             if backlog {
-                return Timing { age, stale: true, leapt: false };
+                return Timing { age, stale: true };
             }
             self.rebase(now, transit, timestamp);
             return Timing::default();
@@ -113,7 +112,7 @@ impl Timeline {
             self.window_ends = now + WINDOW;
         }
         self.quickest[0] = self.quickest[0].min(transit);
-        Timing { age, stale: false, leapt: false }
+        Timing { age, stale: false }
     }
 
     /// From now on this packet is the quickest.
@@ -129,8 +128,7 @@ impl Timeline {
 
     /// The timestamp is further back than packets come in the wrong order: a new count has begun.
     fn went_back(&self, timestamp: Timestamp) -> bool {
-        self.latest
-            .is_some_and(|(latest, _)| i64::from(timestamp.after(latest)) < -3 * i64::from(self.clock_hz))
+        self.latest.is_some_and(|(latest, _)| i64::from(timestamp.after(latest)) < -leap(self.clock_hz))
     }
 
     /// How long a packet was on its way, but for a constant.
@@ -145,4 +143,9 @@ impl Timeline {
         let spoken = i128::from(units) * 1_000_000_000 / i128::from(self.clock_hz.max(1));
         i64::try_from(i128::from(now.as_nanos()) - spoken).unwrap_or(i64::MAX)
     }
+}
+
+/// [`LEAP`] in units of a clock.
+pub(super) fn leap(clock_hz: u32) -> i64 {
+    i64::from(clock_hz) * LEAP.as_secs().cast_signed()
 }
