@@ -1,6 +1,6 @@
 //! Fills a hole from both its sides, so that they meet.
 
-use super::model::Model;
+use super::model::{Model, dot};
 use super::{MADE, Noise, REACH, rise, to_sample};
 
 /// By how much of the hole's length a continuation may be stretched or shortened at its far end, for its periods to fall
@@ -31,22 +31,27 @@ struct Side {
 pub(super) fn fill(out: &mut [i16], past: &[f32], after: &[f32], scale: usize, noise: &mut Noise) {
     let length = out.len().min(REACH * scale);
     let (before, behind) = (Model::of(past, scale), Model::of(after, scale));
-    let mut forward = Side::new(&before, past, length, noise);
-    let mut backward = Side::new(&behind, after, length, noise);
+    let mut forward = Side::new(&before, past, length, scale, noise);
+    let mut backward = Side::new(&behind, after, length, scale, noise);
     if out.len() == length && before.voiced > VOICED && behind.voiced > VOICED {
         let period = before.period.min(behind.period);
         bend(&mut forward, &mut backward, after, period, scale);
     }
     // Sides that are alike add up by their amplitudes, others by their powers.
-    let alike = if out.len() == length { forward.likeness(&backward, 1).max(0.0) } else { 1.0 };
+    let (mut firsts, mut lasts) = ([0.0; MADE], [0.0; MADE]);
+    for i in 0..length {
+        firsts[i] = forward.at(i);
+        lasts[i] = backward.at(length - 1 - i);
+    }
+    let whole = out.len() == length;
+    let alike = if whole { likeness(&firsts[..length], &lasts[..length]).max(0.0) } else { 1.0 };
     out.fill(0);
     let behind = out.len() - length;
     for i in 0..length {
         let share = rise(i, length);
-        let gain =
-            ((1.0 - share).powi(2) + share * share + 2.0 * alike * share * (1.0 - share)).sqrt().recip();
-        let (first, last) =
-            (forward.at(i) * (1.0 - share) * gain, backward.at(length - 1 - i) * share * gain);
+        let power = (1.0 - share).powi(2) + share * share + 2.0 * alike * share * (1.0 - share);
+        let gain = power.sqrt().recip();
+        let (first, last) = (firsts[i] * (1.0 - share) * gain, lasts[i] * share * gain);
         if behind == 0 {
             out[i] = to_sample(first + last);
         } else {
@@ -61,26 +66,26 @@ pub(super) fn fill(out: &mut [i16], past: &[f32], after: &[f32], scale: usize, n
 fn bend(forward: &mut Side, backward: &mut Side, after: &[f32], period: usize, scale: usize) {
     let most = ((BEND * forward.length as f32) as i32).min(period as i32 / 2);
     let compared = (COMPARED * scale).min(after.len());
-    let next = &after[after.len() - compared..];
-    let (made, length) = (&forward.made, forward.length);
+    let mut next = [0.0; 2 * COMPARED];
+    for (value, heard) in next.iter_mut().zip(after[after.len() - compared..].iter().rev()) {
+        *value = *heard;
+    }
     let shift = best((-most..=most).step_by(1), |shift| {
-        let from = length.saturating_add_signed(shift as isize);
-        let (mut both, mut energy) = (0.0, 1.0);
-        for (a, b) in made[from..].iter().zip(next.iter().rev()) {
-            both += a * b;
-            energy += a * a;
-        }
-        both / energy.sqrt()
+        let from = forward.length.saturating_add_signed(shift as isize);
+        let made = &forward.made[from..from + compared];
+        dot(made, &next[..compared]) / (1.0 + dot(made, made)).sqrt()
     });
     forward.shift = shift as f32;
+    let mut firsts = [0.0; MADE];
+    for (i, value) in firsts[..forward.length].iter_mut().enumerate() {
+        *value = forward.at(i);
+    }
+    let firsts = &firsts[..forward.length];
     let coarse = COARSE * scale;
-    let mut measure = |shift: i32, stride: usize| {
-        backward.shift = shift as f32;
-        forward.likeness(backward, stride)
-    };
-    let rough = best((-most..=most).step_by(coarse), |shift| measure(shift, coarse / 2));
+    let rough = best((-most..=most).step_by(coarse), |shift| backward.alongside(firsts, shift, coarse / 2));
     let near = rough - coarse as i32 + 1..rough + coarse as i32;
-    let shift = best(near.filter(|shift| shift.abs() <= most), |shift| measure(shift, scale));
+    let shift =
+        best(near.filter(|shift| shift.abs() <= most), |shift| backward.alongside(firsts, shift, scale));
     backward.shift = shift as f32;
 }
 
@@ -90,9 +95,10 @@ fn best(shifts: impl Iterator<Item = i32>, mut measure: impl FnMut(i32) -> f32) 
 }
 
 impl Side {
-    fn new(model: &Model, heard: &[f32], length: usize, noise: &mut Noise) -> Self {
+    fn new(model: &Model, heard: &[f32], length: usize, scale: usize, noise: &mut Noise) -> Self {
         let mut made = [0.0; MADE + BEYOND];
-        model.continues(heard, &mut made[..length + BEYOND], noise);
+        let beyond = 2 + (BEND * length as f32) as usize + COMPARED * scale;
+        model.continues(heard, &mut made[..length + beyond], noise);
         Self { made, length, shift: 0.0 }
     }
 
@@ -112,15 +118,22 @@ impl Side {
         p1 + 0.5 * t * (p2 - p0 + t * (2.0 * p0 - 5.0 * p1 + 4.0 * p2 - p3 + t * cubic))
     }
 
-    /// Normalised cross-correlation with the other side, as both lie in the hole.
-    fn likeness(&self, other: &Self, stride: usize) -> f32 {
-        let (mut both, mut of_self, mut of_other) = (0.0, 1.0, 1.0);
+    /// How well this side, shifted by `shift` at its far end, goes along with the other one, which is given from its own
+    /// edge on. To the next sample: it is only for finding the shift.
+    fn alongside(&self, other: &[f32], shift: i32, stride: usize) -> f32 {
+        let bend = shift as f32 / (self.length * self.length) as f32;
+        let (mut both, mut energy) = (0.0, 1.0);
         for i in (0..self.length).step_by(stride) {
-            let (a, b) = (self.at(i), other.at(self.length - 1 - i));
-            both += a * b;
-            of_self += a * a;
-            of_other += b * b;
+            let place = i as f32 + bend * (i * i) as f32 + 0.5;
+            let value = self.made[place.max(0.0) as usize];
+            both += value * other[self.length - 1 - i];
+            energy += value * value;
         }
-        both / f32::sqrt(of_self * of_other)
+        both / f32::sqrt(energy)
     }
+}
+
+/// Normalised cross-correlation.
+fn likeness(a: &[f32], b: &[f32]) -> f32 {
+    dot(a, b) / f32::sqrt((1.0 + dot(a, a)) * (1.0 + dot(b, b)))
 }

@@ -37,7 +37,7 @@ pub(super) struct Model {
     pub(super) period: usize,
     /// 0 noise to 1 voice.
     pub(super) voiced: f32,
-    /// A sample is minus the sum of these times those before it, newest first, plus what excites.
+    /// A sample is minus the sum of these times those before it, oldest first, plus what excites.
     prediction: [f32; ORDER],
 }
 
@@ -46,7 +46,9 @@ impl Model {
     pub(super) fn of(past: &[f32], scale: usize) -> Self {
         let (period, alike) = period(past, scale);
         let voiced = ((alike - NOISE) / (VOICE - NOISE)).clamp(0.0, 1.0);
-        Self { period, voiced, prediction: prediction(past, scale) }
+        let mut prediction = prediction(past, scale);
+        prediction.reverse();
+        Self { period, voiced, prediction }
     }
 
     /// Fills `out` with what may come after `past`.
@@ -56,58 +58,69 @@ impl Model {
         let excitation = &mut excitation[..self.period.max(past.len() / 5).min(past.len() - ORDER)];
         let begin = past.len() - excitation.len();
         for (i, value) in excitation.iter_mut().enumerate() {
-            let before = past[begin + i - ORDER..begin + i].iter().rev();
-            *value = past[begin + i] + dot(before, &self.prediction);
+            *value = past[begin + i] + dot(&past[begin + i - ORDER..begin + i], &self.prediction);
         }
-        let energy: f32 = excitation.iter().map(|value| value * value).sum();
+        let energy = dot(excitation, excitation);
         let loudness = (energy / excitation.len() as f32).sqrt() * (1.0 - self.voiced * self.voiced).sqrt();
         let cycle = &excitation[excitation.len() - self.period..];
         let mut before = [0.0; ORDER];
-        for (value, heard) in before.iter_mut().zip(past.iter().rev()) {
-            *value = *heard;
-        }
+        before.copy_from_slice(&past[past.len() - ORDER..]);
         for (value, again) in out.iter_mut().zip(cycle.iter().cycle()) {
             let excited = self.voiced * again + loudness * noise.sample();
-            *value = (excited - dot(before.iter(), &self.prediction)).clamp(-most, most);
-            before.copy_within(..ORDER - 1, 1);
-            before[0] = *value;
+            *value = (excited - dot(&before, &self.prediction)).clamp(-most, most);
+            before.copy_within(1.., 0);
+            before[ORDER - 1] = *value;
         }
     }
 }
 
-fn dot<'a>(values: impl Iterator<Item = &'a f32>, weights: &[f32]) -> f32 {
-    values.zip(weights).map(|(value, weight)| value * weight).sum()
+/// The sum of the products, up to the shorter one's end.
+pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
+    // In eight lanes, so that the additions do not wait for each other.
+    let length = a.len().min(b.len());
+    let (a, b) = (a[..length].chunks_exact(8), b[..length].chunks_exact(8));
+    let rest: f32 = a.remainder().iter().zip(b.remainder()).map(|(a, b)| a * b).sum();
+    let mut lanes = [0.0; 8];
+    for (a, b) in a.zip(b) {
+        for i in 0..8 {
+            lanes[i] += a[i] * b[i];
+        }
+    }
+    rest + lanes.iter().sum::<f32>()
 }
 
 /// The period at which the end of `past` is most like what was before it, and how alike they are, up to 1.
 fn period(past: &[f32], scale: usize) -> (usize, f32) {
-    let most = (*PERIODS.end() * scale).min(past.len() - COMPARED_AT_LEAST * scale);
-    let least = (*PERIODS.start() * scale).min(most);
-    let best = |periods: &mut dyn Iterator<Item = usize>, stride| {
-        let measured = periods.map(|period| {
-            let bias = 1.0 - BIAS * (period - least) as f32 / (most - least).max(1) as f32;
-            (period, bias * likeness(past, period, scale, stride))
-        });
-        measured.max_by(|a, b| a.1.total_cmp(&b.1)).expect("there is at least one period")
-    };
-    // At 16 kHz every second sample and every second period will do to find the place.
-    let (rough, _) = best(&mut (least..=most).step_by(scale), scale);
-    best(&mut (rough.saturating_sub(scale).max(least)..=(rough + scale).min(most)), 1)
+    // At 16 kHz every second sample will do to find the place.
+    let mut thinned = [0.0; HISTORY];
+    let length = past.len() / scale;
+    for (value, heard) in thinned[..length].iter_mut().rev().zip(past.iter().rev().step_by(scale)) {
+        *value = *heard;
+    }
+    let most = (*PERIODS.end()).min(length - COMPARED_AT_LEAST);
+    let least = (*PERIODS.start()).min(most);
+    let bias = |period: f32| 1.0 - BIAS * (period - least as f32) / (most - least).max(1) as f32;
+    let rough =
+        best(least..=most, |period| bias(period as f32) * likeness(&thinned[..length], period, COMPARED));
+    if scale == 1 {
+        return rough;
+    }
+    let around = (rough.0 - 1).max(least) * scale..=(rough.0 * scale + scale).min(most * scale);
+    best(around, |period| bias(period as f32 / scale as f32) * likeness(past, period, COMPARED * scale))
 }
 
-/// Normalised cross-correlation of the last samples with those one period before them.
-fn likeness(past: &[f32], period: usize, scale: usize, stride: usize) -> f32 {
-    let length = period.max(COMPARED * scale).min(past.len() - period);
+fn best(periods: std::ops::RangeInclusive<usize>, measure: impl Fn(usize) -> f32) -> (usize, f32) {
+    let measured = periods.map(|period| (period, measure(period)));
+    measured.max_by(|a, b| a.1.total_cmp(&b.1)).expect("there is at least one period")
+}
+
+/// Normalised cross-correlation of the last samples, `compared` or a period of them, with those one period before.
+fn likeness(past: &[f32], period: usize, compared: usize) -> f32 {
+    let length = period.max(compared).min(past.len() - period);
     let last = &past[past.len() - length..];
     let before = &past[past.len() - length - period..past.len() - period];
     // A silence is like nothing.
-    let (mut both, mut of_last, mut of_before) = (0.0, 1.0, 1.0);
-    for (a, b) in last.iter().zip(before).step_by(stride) {
-        both += a * b;
-        of_last += a * a;
-        of_before += b * b;
-    }
-    both / f32::sqrt(of_last * of_before)
+    dot(last, before) / f32::sqrt((1.0 + dot(last, last)) * (1.0 + dot(before, before)))
 }
 
 /// Linear prediction by the method of autocorrelation (J. Makhoul, Proc. IEEE 63, 1975): always stable.
@@ -124,7 +137,7 @@ fn prediction(past: &[f32], scale: usize) -> [f32; ORDER] {
     for (lag, value) in correlation.iter_mut().enumerate() {
         // Each resonance is made 40 Hz wider, so that none of them rings on for long.
         let angle = std::f32::consts::TAU * 40.0 / 8_000.0 / scale as f32 * lag as f32;
-        *value = dot(windowed[lag..].iter(), windowed) * (-0.5 * angle * angle).exp();
+        *value = dot(&windowed[lag..], windowed) * (-0.5 * angle * angle).exp();
     }
     // A floor of noise 40 dB below, for what has no energy in a part of the band.
     correlation[0] = correlation[0] * 1.000_1 + 1.0;
@@ -135,7 +148,7 @@ fn levinson_durbin(correlation: &[f32; ORDER + 1]) -> [f32; ORDER] {
     let mut weights = [0.0; ORDER];
     let mut error = correlation[0];
     for i in 0..ORDER {
-        let predicted = dot(weights[..i].iter(), &reversed(&correlation[1..=i]));
+        let predicted = dot(&weights[..i], &reversed(&correlation[1..=i]));
         let reflection = -(correlation[i + 1] + predicted) / error;
         let before = weights;
         for j in 0..i {
