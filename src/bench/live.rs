@@ -234,6 +234,7 @@ fn summary(plan: &LivePlan<'_>, at: Moment, length: Duration, told: &[Told], hea
         caller_packets_received: sum(|stats| stats.stream.received),
         caller_packets_lost: sum(|stats| stats.stream.lost),
         caller_packets_late: sum(|stats| stats.stream.late),
+        concealed_ms: sum(|stats| stats.concealed_ms),
         bot_packets_received: heard.received,
         bot_packets_lost: heard.lost,
         skipped_ticks: sum(|stats| stats.skipped_ticks),

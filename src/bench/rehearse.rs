@@ -145,6 +145,7 @@ impl Stage {
             caller_packets_received: stats.stream.received + stats.stream.malformed,
             caller_packets_lost: stats.stream.lost,
             caller_packets_late: stats.stream.late,
+            concealed_ms: stats.concealed_ms,
             bot_packets_received: sent,
             utterances: track.speech.len() as u64,
             endpoints: endpoint.count(),

@@ -123,6 +123,7 @@ fn render(replay: &Replay, stream: &StreamSummary) -> String {
     let mut out = String::new();
     let _ = writeln!(out, "format      {}", replay.format.name());
     let _ = writeln!(out, "packets     {} received, {} lost ({share:.2} %)", counts.received, counts.lost);
+    let _ = writeln!(out, "            {} ms concealed", replay.stats.concealed_ms);
     let _ = writeln!(
         out,
         "            {} late, {} reordered, {} double, {} malformed, {} restarts, {} changes of source",

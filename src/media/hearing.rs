@@ -87,6 +87,8 @@ pub(super) struct Hearing {
     dry_ticks: u32,
     /// Frames that the turn was told are missing, not yet made good by lost ones.
     told_missing: usize,
+    /// Samples that were made up.
+    concealed: u64,
     /// Payloads that could not be decoded.
     undecodable: u64,
 }
@@ -148,8 +150,14 @@ impl Hearing {
             owed: 0,
             dry_ticks: 0,
             told_missing: 0,
+            concealed: 0,
             undecodable: 0,
         }
+    }
+
+    /// Audio that was made up in place of what was lost, in milliseconds.
+    pub(super) fn concealed_ms(&self) -> u64 {
+        self.concealed * 1_000 / u64::from(self.rate.hz())
     }
 
     pub(super) fn ear_dropped(&self) -> u64 {
@@ -264,6 +272,7 @@ impl Hearing {
         let mut hole = [0; CONCEALED * MOST_SAMPLES];
         let mut hole = &mut hole[..std::mem::take(&mut self.owed).min(most)];
         self.concealer.between(hole, next);
+        self.concealed += hole.len() as u64;
         while !hole.is_empty() {
             let (made_up, rest) = hole.split_at_mut(hole.len().min(per_tick - self.filled));
             self.partly_lost = true;

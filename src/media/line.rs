@@ -259,6 +259,7 @@ impl Line {
         MediaStats {
             stream,
             undecodable: talk.hearing.undecodable(),
+            concealed_ms: talk.hearing.concealed_ms(),
             underruns: talk.playout.underruns(),
             ear_dropped: talk.hearing.ear_dropped(),
             tape_dropped: talk.tape.as_ref().map_or(0, Tape::dropped),

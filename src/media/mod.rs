@@ -40,6 +40,7 @@ use tokio::sync::mpsc;
 
 use crate::audio::Rate;
 use crate::audio::codec::{ByteOrder, CodecError, Decoder, Encoder, Format};
+use crate::audio::g711::Law;
 use crate::audio::ring::{self, EarReader, PlayId, TapeReader, VoiceWriter};
 use crate::id::CallId;
 use crate::rtp::PayloadType;
@@ -494,7 +495,12 @@ impl Media {
         let (decoder, encoder) = (Decoder::new(format, order)?, Encoder::new(format, order)?);
         // Wideband comes in frames of 10 ms.
         let frames = if attach.ear_rate.min(format.rate()) == Rate::Hz16000 { 2 } else { 1 };
-        let (ear_writer, ear) = ring::ear(attach.ear_capacity.max(1) * frames);
+        let capacity = attach.ear_capacity.max(1) * frames;
+        let (ear_writer, ear) = match format {
+            Format::Ulaw => ring::companded_ear(Law::Mu, capacity),
+            Format::Alaw => ring::companded_ear(Law::A, capacity),
+            _ => ring::ear(capacity),
+        };
         let (voice, voice_reader) = ring::voice(attach.voice_capacity.max(1));
         let (tape_writer, tape) = attach.tape.then(|| ring::tape(TAPE)).unzip();
         let (events_out, events) = mpsc::channel(EVENTS);

@@ -16,6 +16,8 @@ pub struct MediaStats {
     pub other_law: u64,
     /// Payloads that are none of the call's format.
     pub undecodable: u64,
+    /// Audio that was made up in place of what was lost, in milliseconds.
+    pub concealed_ms: u64,
     /// Packets or messages of audio sent.
     pub sent: u64,
     /// Packets that the system refused to send; messages that a stalled peer had no room for.
@@ -77,6 +79,7 @@ counters!(
     stream.malformed,
     other_law,
     undecodable,
+    concealed_ms,
     sent,
     send_errors,
     skipped_ticks,
