@@ -6,6 +6,7 @@ mod support;
 
 mod architecture;
 mod ari;
+mod bench;
 mod capture;
 mod commands;
 mod conversation;
