@@ -94,8 +94,9 @@ pub struct ReceiveStream {
     /// The largest payload taken.
     largest: usize,
     source: Option<Source>,
-    /// The stream before this one, what it would have sent next, and when it was left, for its stragglers.
-    left: Option<(Ssrc, Seq, Moment)>,
+    /// The streams before this one, latest first: what each would have sent next, and when it was left, for their
+    /// stragglers.
+    left: [Option<(Ssrc, Seq, Moment)>; LEFT],
     /// The first packet of what may be another stream, the length of its payload, and when it came.
     newcomer: Option<(Header, usize, Moment)>,
     newcomer_payload: Box<[u8]>,
@@ -151,6 +152,9 @@ const MAX_OLD: i16 = 1_000;
 /// By their timestamps, packets up to this old are late.
 const OLD: Duration = Duration::from_secs(60);
 
+/// Streams that were left and are remembered.
+const LEFT: usize = 3;
+
 /// For this long stragglers of the source before this one are taken for just that.
 const STRAGGLE: Duration = Duration::from_secs(1);
 
@@ -187,7 +191,7 @@ impl ReceiveStream {
             events,
             largest,
             source: None,
-            left: None,
+            left: [None; LEFT],
             newcomer: None,
             newcomer_payload: vec![0; largest].into(),
             held: HeldPackets::new(room),
@@ -416,7 +420,8 @@ impl ReceiveStream {
         };
         self.release_all(out);
         if let Some(source) = &self.source {
-            self.left = Some((source.ssrc, source.next, now));
+            self.left.rotate_right(1);
+            self.left[0] = Some((source.ssrc, source.next, now));
             let same = source.ssrc == header.ssrc;
             *(if same { &mut self.stats.restarts } else { &mut self.stats.ssrc_changes }) += 1;
         }
@@ -427,13 +432,14 @@ impl ReceiveStream {
         self.take(now, packet, out);
     }
 
-    /// A packet of the stream before this one.
+    /// A packet of a stream before this one.
     fn is_straggler(&self, now: Moment, header: &Header) -> bool {
-        let Some((ssrc, next, at)) = self.left else { return false };
-        let restarted = self.source.as_ref().is_some_and(|source| source.ssrc == ssrc);
-        ssrc == header.ssrc
-            && now.since(at) < STRAGGLE
-            && (!restarted || header.seq.after(next).unsigned_abs() <= MAX_MISORDER.unsigned_abs())
+        self.left.iter().flatten().any(|(ssrc, next, at)| {
+            let restarted = self.source.as_ref().is_some_and(|source| source.ssrc == *ssrc);
+            *ssrc == header.ssrc
+                && now.since(*at) < STRAGGLE
+                && (!restarted || (-MAX_OLD..=MAX_OLD).contains(&header.seq.after(*next)))
+        })
     }
 
     fn release_all(&mut self, out: &mut dyn FnMut(Piece<'_>)) {
