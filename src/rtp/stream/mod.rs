@@ -17,6 +17,7 @@
 //! # Parts
 //!
 //! - this file: [`ReceiveStream`], the order of packets and what the gaps between them mean;
+//! - `source`: the packet awaited, and what the gaps between timestamps mean;
 //! - `held`: packets that wait for one that is missing;
 //! - `patience`: how long that is worth;
 //! - `timing`: jitter, age, and timestamps that leap;
@@ -30,12 +31,14 @@ use super::{PayloadType, Seq, Ssrc, Timestamp};
 use crate::time::Moment;
 use held::{HeldPackets, Refused};
 use patience::Patience;
-use timing::{Timeline, Timing, leap};
+use source::Source;
+use timing::{Timeline, Timing};
 
 pub use stats::StreamStats;
 
 mod held;
 mod patience;
+mod source;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -94,8 +97,9 @@ pub struct ReceiveStream {
     /// The largest payload taken.
     largest: usize,
     source: Option<Source>,
-    /// The stream before this one, what it would have sent next, and when it was left, for its stragglers.
-    left: Option<(Ssrc, Seq, Moment)>,
+    /// The streams before this one, latest first: what each would have sent next, and when it was left, for their
+    /// stragglers.
+    left: [Option<(Ssrc, Seq, Moment)>; LEFT],
     /// The first packet of what may be another stream, the length of its payload, and when it came.
     newcomer: Option<(Header, usize, Moment)>,
     newcomer_payload: Box<[u8]>,
@@ -109,24 +113,6 @@ pub struct ReceiveStream {
     hole: Option<(Moment, u64)>,
     /// When a key was reported whose hole has not been seen yet.
     key_at: Option<Moment>,
-}
-
-struct Source {
-    ssrc: Ssrc,
-    /// The packet that is awaited.
-    next: Seq,
-    /// Bit i: packet `next - 1 - i` came.
-    seen: u64,
-    /// Where the audio so far ends, and of which clock that is.
-    audio_end: Option<(Timestamp, u32)>,
-    /// When that audio arrived.
-    audio_at: Moment,
-    /// Units in the last packet of audio.
-    packet_units: u32,
-    /// How long it is.
-    ptime: Duration,
-    /// Packets given up since the last audio.
-    missing: u32,
 }
 
 /// Kinds of audio that one stream may carry.
@@ -150,6 +136,9 @@ const MAX_OLD: i16 = 1_000;
 
 /// By their timestamps, packets up to this old are late.
 const OLD: Duration = Duration::from_secs(60);
+
+/// Streams that were left and are remembered.
+const LEFT: usize = 3;
 
 /// For this long stragglers of the source before this one are taken for just that.
 const STRAGGLE: Duration = Duration::from_secs(1);
@@ -187,7 +176,7 @@ impl ReceiveStream {
             events,
             largest,
             source: None,
-            left: None,
+            left: [None; LEFT],
             newcomer: None,
             newcomer_payload: vec![0; largest].into(),
             held: HeldPackets::new(room),
@@ -416,7 +405,8 @@ impl ReceiveStream {
         };
         self.release_all(out);
         if let Some(source) = &self.source {
-            self.left = Some((source.ssrc, source.next, now));
+            self.left.rotate_right(1);
+            self.left[0] = Some((source.ssrc, source.next, now));
             let same = source.ssrc == header.ssrc;
             *(if same { &mut self.stats.restarts } else { &mut self.stats.ssrc_changes }) += 1;
         }
@@ -427,13 +417,14 @@ impl ReceiveStream {
         self.take(now, packet, out);
     }
 
-    /// A packet of the stream before this one.
+    /// A packet of a stream before this one.
     fn is_straggler(&self, now: Moment, header: &Header) -> bool {
-        let Some((ssrc, next, at)) = self.left else { return false };
-        let restarted = self.source.as_ref().is_some_and(|source| source.ssrc == ssrc);
-        ssrc == header.ssrc
-            && now.since(at) < STRAGGLE
-            && (!restarted || header.seq.after(next).unsigned_abs() <= MAX_MISORDER.unsigned_abs())
+        self.left.iter().flatten().any(|(ssrc, next, at)| {
+            let restarted = self.source.as_ref().is_some_and(|source| source.ssrc == *ssrc);
+            *ssrc == header.ssrc
+                && now.since(*at) < STRAGGLE
+                && (!restarted || (-MAX_OLD..=MAX_OLD).contains(&header.seq.after(*next)))
+        })
     }
 
     fn release_all(&mut self, out: &mut dyn FnMut(Piece<'_>)) {
@@ -533,41 +524,5 @@ impl ReceiveStream {
         source.audio_end = Some((header.timestamp.plus(units), carriage.clock_hz));
         source.audio_at = arrived;
         out(Piece::Audio { payload_type: header.payload_type, payload, age: timing.age });
-    }
-}
-
-impl Source {
-    /// What lies between the audio so far and `timestamp`, where a packet of `units` begins. Tells whether timestamps
-    /// leapt there.
-    fn tell_gap(
-        &mut self,
-        arrived: Moment,
-        timestamp: Timestamp,
-        units: u32,
-        out: &mut dyn FnMut(Piece<'_>),
-    ) -> bool {
-        let missing = std::mem::take(&mut self.missing);
-        let Some((end, clock_hz)) = self.audio_end else { return false };
-        let forward = i64::from(timestamp.after(end));
-        let passed = arrived.since(self.audio_at).as_millis() * u128::from(clock_hz) / 1_000;
-        let passed = u32::try_from(passed).unwrap_or(u32::MAX);
-        let leapt = forward < -leap(clock_hz) || forward > i64::from(passed) + leap(clock_hz);
-        let gap = if leapt {
-            // The timestamps tell nothing: what passed by our own clock does, less the audio that ended it.
-            passed.saturating_sub(units)
-        } else {
-            u32::try_from(forward.max(0)).unwrap_or(0)
-        };
-        // The lost packets were as long as the one before them or the one after: they may have changed their length there.
-        let lost = gap.min(missing.saturating_mul(self.packet_units.max(units)));
-        if lost > 0 {
-            out(Piece::Lost { samples: lost });
-        }
-        if gap > lost {
-            out(Piece::Silence { samples: gap - lost });
-        }
-        self.audio_end = Some((if leapt { timestamp } else { end.plus(gap) }, clock_hz));
-        self.audio_at = arrived;
-        leapt
     }
 }

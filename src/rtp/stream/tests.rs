@@ -230,6 +230,19 @@ fn what_was_sent_before_a_restart_and_comes_after_it_is_late() {
 }
 
 #[test]
+fn a_shuffled_backlog_from_before_a_restart_does_not_turn_the_stream_back() {
+    let mut line = Line::new();
+    line.raw(0, &datagram(SOURCE, 0, 1_000, 1_000, &[1; 160]));
+    line.raw(1_000, &datagram(SOURCE, 0, 40_000, 900_000, &[2; 160]));
+    line.raw(1_000, &datagram(SOURCE, 0, 40_001, 900_160, &[3; 160]));
+    for n in [1_090, 1_091, 1_004, 1_005] {
+        line.raw(1_001, &datagram(SOURCE, 0, n, u32::from(n) * 160, &[4; 160]));
+    }
+    line.raw(1_020, &datagram(SOURCE, 0, 40_002, 900_320, &[5; 160]));
+    assert_eq!(line.heard(), "1 2 3 5");
+}
+
+#[test]
 fn one_stray_packet_does_not_turn_the_stream() {
     let mut line = Line::new();
     line.raw(0, &datagram(SOURCE, 0, 10, 1_000, &[1; 160]));
