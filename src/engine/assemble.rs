@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::config::{Config, RecognizerKind, SynthesizerKind};
+use super::config::{Choice, Config, RecognizerKind, SynthesizerKind};
 use super::{EngineError, EngineVoices, Services};
 use crate::audio::Rate;
 use crate::bot::AnyBot;
@@ -26,11 +26,16 @@ impl Services {
         for (name, section) in &config.bots {
             let flow =
                 Flow::load(&section.flow, &search).map_err(|errors| EngineError::Flow(errors.to_string()))?;
-            flows.push((name, Arc::new(flow), section.voice.clone()));
+            // What no format is named for is carried at 8 kHz.
+            let rate = match section.format.unwrap_or(config.media.format) {
+                Choice::Named(format) => format.rate(),
+                Choice::Auto => Rate::Hz8000,
+            };
+            flows.push((name, Arc::new(flow), section.voice.clone(), rate));
         }
         let recognizer = recognizer(config)?;
         if let Some(recognizer) = &recognizer {
-            for (_, grammar) in flows.iter().flat_map(|(_, flow, _)| flow.grammars()) {
+            for (_, grammar) in flows.iter().flat_map(|(_, flow, ..)| flow.grammars()) {
                 recognizer.prepare(grammar)?;
             }
         }
@@ -40,9 +45,9 @@ impl Services {
             config.speech.prompt_cache_mb * 1_024 * 1_024,
         );
         let mut services = Self { bots: Default::default(), recognizer, voices: Arc::new(voices), watcher };
-        for (name, flow, voice) in flows {
+        for (name, flow, voice, rate) in flows {
             let bot = FlowBot::new(flow, voice);
-            services.voices.warm(&bot.fixed_parts(), bot.voice(), Rate::Hz8000).await?;
+            services.voices.warm(&bot.fixed_parts(), bot.voice(), rate).await?;
             services.bots.insert(name.clone(), AnyBot::new(bot));
         }
         Ok(services)

@@ -335,10 +335,10 @@ pub struct BotSection {
     /// Its voice.
     #[serde(default)]
     pub voice: Option<String>,
-    /// By what its calls' audio comes, where that is not what [media] says.
+    /// By what its calls' audio comes, where that is not what `[media]` says.
     #[serde(default)]
     pub transport: Option<Choice<TransportKind>>,
-    /// How it is coded, where that is not what [media] says.
+    /// How it is coded, where that is not what `[media]` says.
     #[serde(default)]
     pub format: Option<Choice<Format>>,
 }

@@ -14,7 +14,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::door::Awaited;
 pub use super::handshake::Dial;
-use super::thread::{self, Wire};
+use super::seated::Wire;
+use super::thread;
 use super::transport::audiosocket::AudioSocket;
 use super::transport::nat::Latch;
 use super::transport::rtp::Rtp;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::num::NonZeroU64;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -13,13 +13,11 @@ use std::time::Duration;
 use crossbeam_queue::ArrayQueue;
 use rustix::buffer::spare_capacity;
 use rustix::event::{EventfdFlags, epoll, eventfd};
-use rustix::io::Errno;
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
-use tokio_util::task::AbortOnDropHandle;
 
-use super::line::{LONGEST_PACKET, Line};
-use super::transport::nat::Latch;
+use super::line::LONGEST_PACKET;
 use super::probe::Probe;
+use super::seated::{Arrival, Seated, Wire};
 use super::{Command, MediaError};
 use crate::id::CallId;
 use crate::stamp;
@@ -31,26 +29,6 @@ pub(super) enum Order {
     Attach(Box<Arrival>),
     /// A command for the call with this key.
     Call(u64, Command),
-}
-
-/// A new call, and what its audio comes by.
-pub(super) struct Arrival {
-    pub(super) line: Line,
-    pub(super) wire: Wire,
-    /// What came on its stream before.
-    pub(super) early: Vec<u8>,
-}
-
-/// What a call's audio comes by.
-pub(super) enum Wire {
-    /// The thread's own UDP port, where the source address tells the calls apart.
-    Shared,
-    /// A UDP port of its own, and the rule that tells whom to believe.
-    Port(UdpSocket, Latch),
-    /// A stream, and the task between it and the network where there is one, which ends with it.
-    Stream(OwnedFd, #[expect(dead_code, reason = "held, not read")] Option<AbortOnDropHandle<()>>),
-    /// A stream that has ended.
-    Closed,
 }
 
 /// What a thread shares with everybody else.
@@ -237,17 +215,6 @@ struct Worker {
     next_slot: u64,
     /// What is measured, in a benchmark.
     probe: Option<Box<Probe>>,
-}
-
-struct Seated {
-    line: Box<Arrival>,
-    /// The stream has no room: we are told when it has.
-    awaits_room: bool,
-    phase: usize,
-    /// The slot in which it will be served next.
-    due: u64,
-    /// It is in `waiting`.
-    waits: bool,
 }
 
 impl Worker {
@@ -528,68 +495,6 @@ impl Worker {
         let times = Itimerspec { it_interval: spec(every), it_value: spec(first) };
         if let Err(error) = rustix::time::timerfd_settime(&self.timer, TimerfdTimerFlags::ABSTIME, &times) {
             tracing::error!(%error, "the media clock cannot be set: no call will hear anything");
-        }
-    }
-}
-
-impl Seated {
-    /// What came on its stream before the call was here.
-    fn early(&mut self, now: Moment) {
-        let Arrival { line, wire, early } = &mut *self.line;
-        if !early.is_empty() && !line.bytes(now, early) {
-            *wire = Wire::Closed;
-        }
-        *early = Vec::new();
-    }
-
-    /// Reads a piece of the stream, which ends when the far end says so, breaks, or says what nobody understands.
-    fn read(&mut self, now: Moment, chunk: &mut [u8]) {
-        let Arrival { line, wire, .. } = &mut *self.line;
-        let Wire::Stream(stream, _) = wire else { return };
-        let goes_on = match rustix::io::read(stream, &mut *chunk) {
-            Ok(0) => false,
-            Ok(len) => line.bytes(now, &chunk[..len]),
-            Err(Errno::AGAIN | Errno::INTR) => true,
-            Err(_) => false,
-        };
-        if !goes_on {
-            *wire = Wire::Closed;
-        }
-    }
-
-    /// Writes what waits for the stream, as far as there is room.
-    fn flush(&mut self, poll: &OwnedFd) {
-        let Arrival { line, wire, .. } = &mut *self.line;
-        let Wire::Stream(stream, _) = wire else { return };
-        // Looked at once: what is written is always less than what a stream that flows has room for.
-        let pending = line.pending();
-        if !pending.is_empty() {
-            match rustix::io::write(&*stream, pending) {
-                Ok(count) => line.written(count),
-                Err(Errno::AGAIN | Errno::INTR) => {}
-                Err(_) => {
-                    *wire = Wire::Closed;
-                    return;
-                }
-            }
-        }
-        let awaits_room = !line.pending().is_empty();
-        if std::mem::replace(&mut self.awaits_room, awaits_room) != awaits_room {
-            let mut flags = epoll::EventFlags::IN;
-            flags.set(epoll::EventFlags::OUT, awaits_room);
-            // Cannot fail for a socket that was added; without it the next tick writes.
-            let _ = epoll::modify(poll, &*stream, epoll::EventData::new_u64(line.key), flags);
-        }
-    }
-}
-
-impl Wire {
-    /// The socket that is this call's alone.
-    fn own(&self) -> Option<BorrowedFd<'_>> {
-        match self {
-            Self::Port(socket, _) => Some(socket.as_fd()),
-            Self::Stream(stream, _) => Some(stream.as_fd()),
-            Self::Shared | Self::Closed => None,
         }
     }
 }

@@ -14,14 +14,20 @@ use offhook::call::keys::KeyMatcher;
 use offhook::call::{LegEvent, MediaPlan};
 use offhook::engine::transports::goes_over;
 use offhook::media::{MediaConfig, MediaEvent, PlayEnd, TransportKind};
+use offhook::phone::script::Step;
 use offhook::phone::{KeyTiming, Phone, PhoneCall};
+use offhook::store::Disposition;
 use offhook::time::Moment;
 use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 
 use crate::support::asterisk::{AsteriskUnderTest, Wanted, eventually};
-use crate::support::caller::{PATIENCE, SECOND, connected, phone};
+use crate::support::caller::{
+    HANGS_UP, PATIENCE, REPLIES, SECOND, assert_gone, connected, ended_by_bot, own_asterisk, phone, play,
+    press,
+};
 use crate::support::desk::{Bot, DIALPLAN, Desk, next_number};
+use crate::support::engine::{EngineUnderTest, Settings, ShowLog};
 
 const FRAME: Duration = Duration::from_millis(20);
 
@@ -110,6 +116,36 @@ async fn websocket_that_asterisk_opens() {
     conform(&asterisk, desk, QUEUED).await;
 }
 
+/// The real engine, told by its configuration: a bot asks, and is answered by keys.
+#[tokio::test]
+async fn the_engine_takes_the_transport_that_it_is_told() {
+    let asterisk = own_asterisk(false).await;
+    for (kind, format) in [("audiosocket", "slin16"), ("websocket", "auto")] {
+        let env = [
+            ("OFFHOOK_MEDIA_TRANSPORT", kind),
+            ("OFFHOOK_BOTS_QUICK_FORMAT", format),
+            ("OFFHOOK_MEDIA_AUDIOSOCKET_PORT", "0"),
+        ];
+        let mut engine =
+            EngineUnderTest::start(&asterisk, Settings { env: &env, ..Settings::default() }).await;
+        let _log = ShowLog(&engine);
+        let number = next_number();
+        let phone = phone(&number).await;
+        let call = connected(&phone, &asterisk, "111").await;
+        let steps =
+            vec![Step::BotSpeaks { within: PATIENCE }, press("1"), REPLIES, press("1234"), REPLIES, HANGS_UP];
+        assert!(ended_by_bot(&play(&call, steps).await));
+        let (record, turns) = engine.ended_call_of(&number).await;
+        assert_eq!(record.disposition, Some(Disposition::Completed), "{kind}");
+        let keys: Vec<_> = turns.iter().filter_map(|turn| turn.heard.keys.as_deref()).collect();
+        assert_eq!(keys, ["1", "1234"], "{kind}: each key once");
+        assert_gone(&asterisk, &engine, &record).await;
+        drop(_log);
+        engine.terminate();
+        engine.ended(PATIENCE).await;
+    }
+}
+
 /// The chirp there and back, in every format of every transport.
 #[tokio::test]
 async fn every_format_is_right_both_ways() {
@@ -158,6 +194,8 @@ async fn a_chirp_comes_back_whole(call: &PhoneCall, bot: &mut Bot) {
     let chirp = chirp();
     let mut delays = None;
     for _ in 0..3 {
+        // A silence before it becomes the pre-roll, which is the echo's cushion.
+        tokio::time::sleep(SECOND / 2).await;
         let (spoken, ()) = tokio::join!(call.say(chirp.clone()), bot.echo());
         let spoken = spoken.expect("the call is up");
         call.wait_bot_silent(SECOND / 2, PATIENCE).await.expect("it ends");
