@@ -123,6 +123,12 @@ pub struct MediaSection {
     pub websocket_client: String,
     /// Media threads; 0 is one per core.
     pub threads: usize,
+    /// Folder for captures of RTP calls. Without it none are made.
+    pub capture: Option<PathBuf>,
+    /// The most that one call's capture may have, in megabytes.
+    pub capture_call_mb: u64,
+    /// The most that all captures of the folder may have, in megabytes.
+    pub capture_folder_mb: u64,
 }
 
 impl Default for MediaSection {
@@ -139,6 +145,9 @@ impl Default for MediaSection {
             websocket_port: 9_093,
             websocket_client: "offhook".into(),
             threads: 0,
+            capture: None,
+            capture_call_mb: 20,
+            capture_folder_mb: 1_000,
         }
     }
 }
@@ -341,6 +350,9 @@ pub struct BotSection {
     /// How it is coded, where that is not what `[media]` says.
     #[serde(default)]
     pub format: Option<Choice<Format>>,
+    /// Whether its calls are captured, where `[media] capture` names a folder.
+    #[serde(default)]
+    pub capture: Option<bool>,
 }
 
 /// Environment variables that begin with `OFFHOOK_` and are no configuration keys.
@@ -402,8 +414,12 @@ impl Config {
         let resolve = |path: &mut PathBuf| *path = folder.join(&*path);
         resolve(&mut self.store.path);
         self.bots.values_mut().for_each(|bot| resolve(&mut bot.flow));
-        let optional =
-            [&mut self.asterisk.password_file, &mut self.speech.models, &mut self.recording.folder];
+        let optional = [
+            &mut self.asterisk.password_file,
+            &mut self.speech.models,
+            &mut self.recording.folder,
+            &mut self.media.capture,
+        ];
         optional.into_iter().flatten().for_each(resolve);
     }
 }

@@ -24,6 +24,7 @@ use crate::bot::AnyBot;
 use crate::call::{Facts, Gone, Journal, LegEvent};
 use crate::id::{CallId, OurId, Part};
 use crate::media::{Media, MediaConfig, MediaError, TransportKind};
+use crate::pcap::recorder::{Recorder, RecorderConfig, RecorderError};
 use crate::speech::{Recognizer, SpeechError};
 use crate::store::recording::Recordings;
 use crate::store::{Disposition, Store, StoreError};
@@ -63,6 +64,9 @@ pub enum EngineError {
     /// The media sockets or threads could not be had.
     #[error(transparent)]
     Media(#[from] MediaError),
+    /// Packets cannot be kept.
+    #[error(transparent)]
+    Capture(#[from] RecorderError),
     /// The recogniser or synthesiser could not be had.
     #[error(transparent)]
     Speech(#[from] SpeechError),
@@ -141,6 +145,7 @@ struct Shared {
     services: Services,
     store: Store,
     recordings: Option<Recordings>,
+    captures: Option<Arc<Recorder>>,
     switchboard: Switchboard,
     phase: watch::Sender<Phase>,
     tasks: TaskTracker,
@@ -165,6 +170,7 @@ impl Engine {
         let media = Media::start(&media_config(&config, &transports))?;
         let store = Store::open(&config.store.path, config.store.numbers).await?;
         let recordings = config.recording.folder.as_ref().map(Recordings::open).transpose()?;
+        let captures = captures(&config)?;
         let app = config.asterisk.app.clone();
         let events = ari.events(&app);
         let shared = Arc::new(Shared {
@@ -175,6 +181,7 @@ impl Engine {
             services,
             store,
             recordings,
+            captures,
             switchboard: Switchboard::default(),
             phase: watch::Sender::new(Phase::Running),
             tasks: TaskTracker::new(),
@@ -324,6 +331,19 @@ fn media_config(config: &Config, transports: &Transports) -> MediaConfig {
         websocket: listener(TransportKind::WebsocketServer, media.websocket_port),
         probe: false,
     }
+}
+
+/// The recorder of packets, where a folder is named for it.
+fn captures(config: &Config) -> Result<Option<Arc<Recorder>>, RecorderError> {
+    const MB: u64 = 1_000_000;
+    let media = &config.media;
+    let Some(folder) = media.capture.clone() else { return Ok(None) };
+    let recorder = Recorder::start(RecorderConfig {
+        folder,
+        call_limit_bytes: media.capture_call_mb.saturating_mul(MB),
+        folder_limit_bytes: media.capture_folder_mb.saturating_mul(MB),
+    });
+    recorder.map(|recorder| Some(Arc::new(recorder)))
 }
 
 impl Shared {

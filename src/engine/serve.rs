@@ -15,9 +15,10 @@ use crate::audio::ring::TapeReader;
 use crate::bot::{AnyBot, Outcome};
 use crate::call::{Call, CallError, CallParts, Facts, Gone, Leg, LegEvent, Prompt, Speaker};
 use crate::media::{Attach, Lease, MediaSession};
+use crate::pcap::recorder::Tap;
 use crate::store::Disposition;
 use crate::store::recording::Tape;
-use crate::time::Moment;
+use crate::time::{Moment, WallTime};
 use crate::turn::vad::WebRtcVad;
 
 /// How a call ended.
@@ -113,6 +114,21 @@ async fn answered(shared: &Shared, facts: &Facts, events: &mut mpsc::Receiver<Le
     }
 }
 
+/// Keeps the call's packets, where that is wanted; a call whose packets cannot be kept goes on without.
+async fn capture(shared: &Shared, facts: &Facts) -> Option<Tap> {
+    let wanted = shared.config.bots.get(&facts.bot).and_then(|bot| bot.capture).unwrap_or(true);
+    let recorder = Arc::clone(shared.captures.as_ref().filter(|_| wanted)?);
+    let id = facts.id;
+    let opened = tokio::task::spawn_blocking(move || recorder.tap(id, Moment::now(), WallTime::now())).await;
+    match opened.ok()? {
+        Ok(tap) => Some(tap),
+        Err(error) => {
+            tracing::warn!(call = %id, %error, "the call is not captured");
+            None
+        }
+    }
+}
+
 /// Joins the caller with a seat on a media thread, a recogniser and a voice.
 async fn connect(
     shared: &Arc<Shared>,
@@ -128,6 +144,7 @@ async fn connect(
     let mut attach = Attach::new(id, link, Box::new(WebRtcVad::new(Rate::Hz8000)));
     attach.format = plan.format;
     attach.tape = shared.recordings.is_some();
+    attach.capture = capture(shared, &facts).await;
     let MediaSession { events: media_events, ear, voice, control, tape, lease } =
         match shared.media.attach(seat, attach) {
             Ok(session) => session,

@@ -44,6 +44,7 @@ use crate::audio::codec::{ByteOrder, Decoder, Encoder, Format};
 use crate::audio::g711::Law;
 use crate::audio::ring::{self, EarReader, PlayId, TapeReader, VoiceWriter};
 use crate::id::CallId;
+use crate::pcap::recorder::Tap;
 use crate::rtp::PayloadType;
 use crate::time::Moment;
 use crate::turn::vad::Vad;
@@ -100,6 +101,8 @@ pub struct Attach {
     pub vad: Box<dyn Vad>,
     /// Whether both sides are wanted for a recording.
     pub tape: bool,
+    /// Keeps the call's datagrams; a stream has none.
+    pub capture: Option<Tap>,
     /// How many items the ear holds. A frame is one item.
     pub ear_capacity: usize,
     /// How many items the voice holds.
@@ -119,6 +122,7 @@ impl Attach {
             key_events: PayloadType::EVENTS,
             vad,
             tape: false,
+            capture: None,
             ear_capacity: 128,
             voice_capacity: 25,
         }
@@ -407,6 +411,7 @@ impl Media {
             line: line::Line::new(Moment::now(), line),
             wire: parts.wire,
             early: parts.early,
+            tap: attach.capture,
         });
         thread.send(call, thread::Order::Attach(arrival))?;
         let lease = Lease { control: control.clone(), seat };

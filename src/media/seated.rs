@@ -9,6 +9,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::line::Line;
 use super::transport::nat::Latch;
+use crate::pcap::recorder::Tap;
 use crate::time::Moment;
 
 /// A new call, and what its audio comes by.
@@ -17,6 +18,8 @@ pub(super) struct Arrival {
     pub(super) wire: Wire,
     /// What came on its stream before.
     pub(super) early: Vec<u8>,
+    /// Keeps its datagrams, where that was asked for.
+    pub(super) tap: Option<Tap>,
 }
 
 /// What a call's audio comes by.
@@ -46,7 +49,7 @@ pub(super) struct Seated {
 impl Seated {
     /// What came on its stream before the call was here.
     pub(super) fn early(&mut self, now: Moment) {
-        let Arrival { line, wire, early } = &mut *self.line;
+        let Arrival { line, wire, early, .. } = &mut *self.line;
         if !early.is_empty() && !line.bytes(now, early) {
             *wire = Wire::Closed;
         }

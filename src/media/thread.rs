@@ -328,13 +328,19 @@ impl Worker {
             i += 1;
             let skipped = slot.saturating_sub(seated.due) / PHASES;
             seated.due = slot + PHASES;
-            let Arrival { line, wire, .. } = &mut *seated.line;
+            let Arrival { line, wire, tap, .. } = &mut *seated.line;
             let len = line.tick(Moment::now(), skipped, &mut packet);
-            let left = match wire {
-                Wire::Shared => Some(send(&self.socket, &packet[..len], line.peer)),
-                Wire::Port(socket, latch) => Some(send(socket, &packet[..len], latch.peer())),
+            let to = match wire {
+                Wire::Shared => Some((&self.socket, line.peer)),
+                Wire::Port(socket, latch) => Some((&*socket, latch.peer())),
                 Wire::Stream(..) | Wire::Closed => None,
             };
+            let left = to.map(|(socket, peer)| {
+                if let Some(tap) = tap {
+                    tap.packet(Moment::now(), self.shared.advertised, peer, &packet[..len]);
+                }
+                send(socket, &packet[..len], peer)
+            });
             seated.line.line.ticked(Moment::now(), left);
             seated.flush(&self.poll);
         }
@@ -370,6 +376,9 @@ impl Worker {
             if let Some(probe) = &mut self.probe {
                 probe.begins(arrived);
             }
+            if let Some(tap) = &mut seated.line.tap {
+                tap.packet(arrived, from, self.shared.advertised, &datagram[..len]);
+            }
             seated.line.line.packet(now, &datagram[..len]);
             if let Some(probe) = &mut self.probe {
                 probe.ends();
@@ -385,7 +394,7 @@ impl Worker {
     fn read_port(&mut self, at: usize, now: Moment) {
         let mut datagram = [0; 2_048];
         let Some(seated) = self.seated[at].as_mut() else { return };
-        let Arrival { line, wire: Wire::Port(socket, latch), .. } = &mut *seated.line else { return };
+        let Arrival { line, wire: Wire::Port(socket, latch), tap, .. } = &mut *seated.line else { return };
         for _ in 0..BATCH {
             let (len, from) = match socket.recv_from(&mut datagram) {
                 Ok(received) => received,
@@ -399,6 +408,9 @@ impl Worker {
             };
             let from = SocketAddr::new(from.ip().to_canonical(), from.port());
             if latch.admits(from, &datagram[..len]) {
+                if let Some(tap) = tap {
+                    tap.packet(now, from, self.shared.advertised, &datagram[..len]);
+                }
                 line.packet(now, &datagram[..len]);
             } else {
                 self.shared.unknown_source.fetch_add(1, Ordering::Relaxed);

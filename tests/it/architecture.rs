@@ -11,13 +11,13 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("turn", &["audio"]),
     ("speech", &["audio"]),
     ("asterisk", &[]),
-    ("media", &["audio", "rtp", "turn"]),
+    ("media", &["audio", "rtp", "pcap", "turn"]),
     ("phone", &["audio", "rtp"]),
     ("bench", &["audio", "rtp", "pcap", "turn", "media"]),
     ("call", &["audio", "turn", "speech", "asterisk", "media"]),
     ("bot", &["call", "speech", "turn", "asterisk"]),
     ("store", &[]),
-    ("engine", &["audio", "turn", "speech", "asterisk", "media", "call", "bot", "store"]),
+    ("engine", &["audio", "pcap", "turn", "speech", "asterisk", "media", "call", "bot", "store"]),
     (
         "cli",
         &[

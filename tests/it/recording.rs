@@ -101,3 +101,25 @@ async fn a_recording_has_the_caller_left_and_the_bot_right_in_step() {
     assert!((begins - in_recording).abs() < 150.0, "{begins} {in_recording}");
     assert!(matches!(timeline.events.last().unwrap().event, Event::Ended { lost_ms: 0, lost_events: 0 }));
 }
+
+#[tokio::test]
+async fn the_packets_of_a_call_are_kept_both_ways() {
+    let (asterisk, engine) = house().await;
+    let _log = ShowLog(engine);
+    let phone = phone("5550402").await;
+    let call = connected(&phone, asterisk, "111").await;
+    play(&call, vec![Step::BotSpeaks { within: PATIENCE }, SILENT, HANGS_UP]).await;
+    let (record, _) = engine.ended_call_of("5550402").await;
+    assert_gone(asterisk, engine, &record).await;
+    let capture = engine.capture(record.id);
+    let streams = eventually(5 * SECOND, "both streams are in the capture", async || {
+        let streams = offhook::pcap::streams(&capture).ok()?;
+        (streams.len() == 2).then_some(streams)
+    })
+    .await;
+    assert!(streams[0].is_answered_by(&streams[1]), "{streams:?}");
+    for stream in streams {
+        assert!(stream.packets > 50, "{stream:?}");
+        assert_eq!((stream.lost, stream.reordered, stream.duplicate), (0, 0, 0), "{stream:?}");
+    }
+}

@@ -146,6 +146,7 @@ impl EngineUnderTest {
         ];
         if settings.recordings {
             env.push(("OFFHOOK_RECORDING_FOLDER".to_owned(), path("recordings")));
+            env.push(("OFFHOOK_MEDIA_CAPTURE".to_owned(), path("captures")));
         }
         env.extend(settings.env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let process = Guarded::start(folder.path(), &env);
@@ -214,6 +215,11 @@ impl EngineUnderTest {
     pub async fn has_snapshot(&self, call: CallId) -> bool {
         let snapshots = self.store().await.snapshots().await.expect("it can be read");
         snapshots.iter().any(|snapshot| snapshot.call == call)
+    }
+
+    /// Where a call's capture is.
+    pub fn capture(&self, call: CallId) -> PathBuf {
+        self.folder.path().join("captures").join(format!("{call}.pcap"))
     }
 
     /// Where a call's recording is.
