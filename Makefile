@@ -6,7 +6,7 @@ SHELL := bash
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down build check test doc accuracy latency load concealment clean
+.PHONY: help demo up down build check test doc accuracy latency bench load concealment clean
 
 help:
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -48,6 +48,11 @@ accuracy: ## how well the embedded recogniser hears
 
 latency: ## reply and barge-in times at the caller's ear, over ten conversations
 	@scripts/demo --conversations 10
+
+bench: ## what a call's audio path costs beside this machine's floor, at 1, 100, 1000 and 1500 calls
+	@scripts/setup build
+	cargo build --release --locked
+	target/release/offhook bench clean-ulaw --calls 1,100,1000,1500 --seconds 20 --json target/bench.json --html target/bench.html
 
 load: ## one hundred calls at once
 	@scripts/setup
