@@ -180,6 +180,10 @@ impl Hearing {
         // Opus has packets; everything else can be cut where one likes.
         let piece = if self.decoder.format() == Format::Opus { payload.len().max(1) } else { PIECE };
         for piece in payload.chunks(piece) {
+            if self.owed > 0 && self.decoder.conceals() {
+                // Before the packet is decoded: it carries a copy of what went before.
+                self.make_up(now, &[], Some(piece), signals, heard);
+            }
             match self.decoder.decode(piece, &mut samples) {
                 Ok(count) => self.samples(now, &mut samples[..count], signals, heard),
                 Err(_) => self.undecodable += 1,
@@ -219,7 +223,7 @@ impl Hearing {
         heard: &mut dyn FnMut(&Frame),
     ) {
         if self.owed > 0 {
-            self.make_up(now, &samples[..samples.len().min(FOLLOWING)], signals, heard);
+            self.make_up(now, &samples[..samples.len().min(FOLLOWING)], None, signals, heard);
         }
         self.told_missing = 0;
         while !samples.is_empty() {
@@ -254,7 +258,7 @@ impl Hearing {
             self.owed = self.owed.saturating_add(samples);
             return;
         }
-        self.make_up(now, &[], signals, heard);
+        self.make_up(now, &[], None, signals, heard);
         let mut left = samples.min(MADE_UP.saturating_sub(self.told_missing) * per_tick);
         while left > 0 {
             let mut silence = [0; MOST_SAMPLES];
@@ -265,13 +269,27 @@ impl Hearing {
         }
     }
 
-    /// Makes up what is owed, less what the turn was told is missing.
-    fn make_up(&mut self, now: Moment, next: &[i16], signals: &mut Signals, heard: &mut dyn FnMut(&Frame)) {
+    /// Makes up what is owed, less what the turn was told is missing, to end in the audio `next`; of a codec that does so
+    /// itself, with the help of the `packet` that follows.
+    fn make_up(
+        &mut self,
+        now: Moment,
+        next: &[i16],
+        packet: Option<&[u8]>,
+        signals: &mut Signals,
+        heard: &mut dyn FnMut(&Frame),
+    ) {
         let per_tick = samples_per_tick(self.rate);
         let most = CONCEALED.saturating_sub(self.told_missing) * per_tick;
         let mut hole = [0; CONCEALED * MOST_SAMPLES];
         let mut hole = &mut hole[..std::mem::take(&mut self.owed).min(most)];
-        self.concealer.between(hole, next);
+        if hole.is_empty() {
+            return;
+        }
+        let by_codec = self.decoder.lost(packet, hole).is_ok_and(|made_up| made_up == hole.len());
+        if !by_codec {
+            self.concealer.between(hole, next);
+        }
         self.concealed += hole.len() as u64;
         while !hole.is_empty() {
             let (made_up, rest) = hole.split_at_mut(hole.len().min(per_tick - self.filled));

@@ -287,6 +287,9 @@ impl Talk {
     fn piece(&mut self, now: Moment, piece: Piece<'_>) {
         let Self { hearing, tape, keys, events, stats, encoder, .. } = self;
         let mut signals = Signals::default();
+        // From the timestamps' clock to samples of 8 kHz; both laws, which may come instead, have that clock.
+        let clock_hz = u64::from(encoder.format().rtp_clock());
+        let narrow = |units: u32| u32::try_from(u64::from(units) * 8_000 / clock_hz).unwrap_or(u32::MAX);
         let mut on_tape = |frame: &Frame| {
             if let Some(tape) = tape {
                 tape.caller(frame);
@@ -307,8 +310,12 @@ impl Talk {
                     }
                 }
             }
-            Piece::Lost { samples } => hearing.missing(now, samples, true, &mut signals, &mut on_tape),
-            Piece::Silence { samples } => hearing.missing(now, samples, false, &mut signals, &mut |_| ()),
+            Piece::Lost { samples } => {
+                hearing.missing(now, narrow(samples), true, &mut signals, &mut on_tape);
+            }
+            Piece::Silence { samples } => {
+                hearing.missing(now, narrow(samples), false, &mut signals, &mut |_| ());
+            }
             // Until audio comes again there is silence, whatever colour it has.
             Piece::Noise { .. } => {}
             Piece::Event { timestamp, payload, .. } => {

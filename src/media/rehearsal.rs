@@ -132,3 +132,42 @@ impl Rehearsal {
         self.line.stats()
     }
 }
+
+#[cfg(all(test, feature = "opus"))]
+mod tests {
+    use super::*;
+    use crate::audio::tone::Tone;
+    use crate::audio::{PTIME, Rate};
+    use crate::rtp::sender::Sender;
+    use crate::turn::vad::WebRtcVad;
+
+    #[test]
+    fn a_lost_packet_of_opus_is_made_up_from_the_copy_in_its_successor() {
+        let format = Format::Opus;
+        let mut now = Moment::from_millis(1_000);
+        let vad = Box::new(WebRtcVad::new(Rate::Hz8000));
+        let mut call = Rehearsal::new(now, format, PayloadType::EVENTS, vad).expect("it is built in");
+        let mut encoder = Encoder::new(format, ByteOrder::Big).expect("it is built in");
+        let payload_type = PayloadType::new(format.payload_type()).expect("below 128");
+        let mut sender = Sender::new(payload_type);
+        let mut tone = Tone::sine(Rate::Hz16000, 400.0, -12.0);
+        let mut loudest = Vec::new();
+        for i in 0..50 {
+            let samples = [tone.frame().samples, tone.frame().samples].concat();
+            let mut datagram = [0; 512];
+            datagram[..12].copy_from_slice(&sender.next(960).to_bytes());
+            let len = encoder.encode(&samples, &mut datagram[12..]).expect("room for it");
+            if i != 30 {
+                call.packet(now, &datagram[..12 + len]);
+            }
+            call.tick(now + PTIME / 2);
+            while let Some(both) = call.heard() {
+                loudest.push(both.caller.samples.iter().map(|sample| sample.unsigned_abs()).max());
+            }
+            now = now + PTIME;
+        }
+        assert_eq!((call.stats().stream.lost, call.stats().concealed_ms), (1, 20));
+        let quiet = loudest[20..45].iter().filter(|level| **level < Some(3_000)).count();
+        assert!(quiet <= 1, "but for the tick in which nothing came the tone goes on: {loudest:?}");
+    }
+}
