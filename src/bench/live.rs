@@ -169,14 +169,14 @@ pub(super) async fn run(plan: &LivePlan<'_>, progress: &Progress) -> Result<Run,
     let length = WARM_UP + plan.length + WARM_UP;
     callers.begin(&Start { at, length, targets })?;
     let mut ports = ports.callers.into_iter();
-    for mut seat in seats {
+    for (number, mut seat) in seats.into_iter().enumerate() {
         let link = match ports.next() {
             Some(caller) => seat.link(caller),
             None => seat.connected(PATIENCE).await?,
         };
         let vad = Box::new(WebRtcVad::new(Rate::Hz8000));
         let attach = Attach { format: plan.track.format, ..Attach::new(CallId::new(WallTime::now()), link, vad) };
-        bots.spawn(take_turns(media.attach(seat, attach)?, stopped.clone()));
+        bots.spawn(take_turns(number, media.attach(seat, attach)?, stopped.clone()));
     }
     let cpu = async {
         tokio::time::sleep((at + WARM_UP).since(Moment::now())).await;
@@ -212,9 +212,9 @@ fn summary(plan: &LivePlan<'_>, at: Moment, length: Duration, told: &[Told], hea
     let sum = |pick: fn(&MediaStats) -> u64| told.iter().map(|told| pick(&told.stats)).sum::<u64>();
     let (mut reply, mut endpoint) = (Spans::default(), Spans::default());
     let (mut utterances, mut cut_offs) = (0, 0);
-    for (number, told) in told.iter().enumerate() {
+    for told in told {
         told.replies.iter().for_each(|span| reply.add(*span));
-        let table = Timetable::new(plan.track, at, number, plan.calls);
+        let table = Timetable::new(plan.track, at, told.number, plan.calls);
         let speech = table.speech(plan.track, at + length);
         utterances += speech.len() as u64;
         cut_offs += track::count_within(&told.endpoints, &speech);
@@ -250,8 +250,10 @@ fn per_call_second(cpu: Duration, plan: &LivePlan<'_>) -> f64 {
     cpu.as_secs_f64() * 1e6 / plan.length.as_secs_f64() / plan.calls.max(1) as f64
 }
 
-/// What one bot has to tell.
+/// What one bot has to tell; they end in any order.
 struct Told {
+    /// Which of the callers was his.
+    number: usize,
     stats: MediaStats,
     /// From having an answer to its first frame.
     replies: Vec<Duration>,
@@ -260,7 +262,7 @@ struct Told {
 }
 
 /// Until it is stopped: says its sentence, lets itself be interrupted, and answers with the same again.
-async fn take_turns(mut session: MediaSession, mut stop: watch::Receiver<bool>) -> Told {
+async fn take_turns(number: usize, mut session: MediaSession, mut stop: watch::Receiver<bool>) -> Told {
     let sentence = Tone::sine(Rate::Hz8000, 300.0, -12.0).frame();
     let mut bot = Bot { sentence, play: PlayId(0), saying: false, asked: Moment::now() };
     let (mut replies, mut endpoints) = (Vec::with_capacity(64), Vec::with_capacity(64));
@@ -294,7 +296,7 @@ async fn take_turns(mut session: MediaSession, mut stop: watch::Receiver<bool>) 
         // Nobody recognises what is said.
         session.ear.clear();
     }
-    Told { stats: session.detach().await, replies, endpoints }
+    Told { number, stats: session.detach().await, replies, endpoints }
 }
 
 struct Bot {

@@ -62,6 +62,10 @@ const PHASES: u64 = 4;
 /// Packets read before the clock is looked at again.
 const BATCH: usize = 64;
 
+/// Calls served before packets are looked for again: with hundreds of calls in a slot what has come does not wait for all
+/// of them.
+const SERVED: usize = 8;
+
 /// Sockets with news that one wake looks at; the others wait for the next one, which comes at once.
 const NEWS: usize = 256;
 
@@ -262,7 +266,7 @@ impl Worker {
     /// Reads what came.
     fn look(&mut self, event: epoll::Event) {
         match event.data.u64() {
-            SOCKET => self.read(),
+            SOCKET => self.read(BATCH),
             TIMER | BELL => {}
             key => {
                 let Some(at) = self.by_key.get(&key).copied() else { return };
@@ -318,14 +322,19 @@ impl Worker {
         let mut packet = [0; LONGEST_PACKET];
         let mut i = 0;
         while let Some(at) = self.phases[phase].get(i).copied() {
-            let Some(seated) =
-                self.seated[at].as_mut().filter(|s| !s.line.line.shared.gone.load(Ordering::Acquire))
-            else {
+            let gone = |seated: &Seated| seated.line.line.shared.gone.load(Ordering::Acquire);
+            if self.seated[at].as_ref().is_none_or(gone) {
                 // Its place in this phase is taken by the next one.
                 self.unseat(at, phase);
                 continue;
-            };
+            }
             i += 1;
+            if i % SERVED == 0 {
+                // One for each that was sent since, and some that came before; a call that waits is seen to at the slot's
+                // end.
+                self.read(2 * SERVED);
+            }
+            let Some(seated) = self.seated[at].as_mut() else { continue };
             let skipped = slot.saturating_sub(seated.due) / PHASES;
             seated.due = slot + PHASES;
             let Arrival { line, wire, tap, .. } = &mut *seated.line;
@@ -346,11 +355,12 @@ impl Worker {
         }
     }
 
-    fn read(&mut self) {
+    /// Reads what has come to the thread's own port, so many packets at most.
+    fn read(&mut self, most: usize) {
         let mut datagram = [0; 2_048];
         let now = Moment::now();
         let clock = self.probe.is_some().then(Probe::clock);
-        for _ in 0..BATCH {
+        for _ in 0..most {
             let received = match clock {
                 None => self.socket.recv_from(&mut datagram).map(|(len, from)| (len, now, from)),
                 Some(clock) => stamp::receive_from(self.socket.as_fd(), &mut datagram, clock),
