@@ -71,6 +71,9 @@ fn main() {
 fn run() -> Result<()> {
     let voices = Voices::new()?;
     let cases = cases(&voices)?;
+    if std::env::args().any(|a| a == "--cost") {
+        return cost(&cases);
+    }
     let recognizers = Recognizers {
         plain: PocketSphinxRecognizer::new(PocketSphinxConfig { extend_bandwidth: false, ..config(2) })?,
         extended: PocketSphinxRecognizer::new(config(2))?,

@@ -24,13 +24,17 @@
 use std::path::PathBuf;
 
 #[cfg(feature = "pocketsphinx")]
+mod acoustics;
+#[cfg(feature = "pocketsphinx")]
 mod decoder;
 #[cfg(feature = "pocketsphinx")]
-mod decoys;
+mod evidence;
 #[cfg(feature = "pocketsphinx")]
 mod ffi;
 #[cfg(feature = "pocketsphinx")]
 mod hearing;
+#[cfg(feature = "pocketsphinx")]
+mod hook;
 #[cfg(feature = "pocketsphinx")]
 mod lexicon;
 #[cfg(feature = "pocketsphinx")]
@@ -38,12 +42,16 @@ mod pool;
 #[cfg(feature = "pocketsphinx")]
 mod recognizer;
 #[cfg(feature = "pocketsphinx")]
+mod scorer;
+#[cfg(feature = "pocketsphinx")]
 mod session;
 #[cfg(not(feature = "pocketsphinx"))]
 mod stub;
 
 #[cfg(feature = "pocketsphinx")]
-pub use recognizer::PocketSphinxRecognizer;
+pub use evidence::{EVIDENCE, Evidence};
+#[cfg(feature = "pocketsphinx")]
+pub use recognizer::{Examiner, PocketSphinxRecognizer};
 #[cfg(not(feature = "pocketsphinx"))]
 pub use stub::PocketSphinxRecognizer;
 

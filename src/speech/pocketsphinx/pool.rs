@@ -9,6 +9,7 @@ use std::thread::Thread;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
+use super::acoustics::Acoustics;
 use super::decoder::CepstralMean;
 use super::hearing::{Hearing, Prepared};
 use crate::audio::ring::{EarItem, EarReader};
@@ -44,6 +45,7 @@ pub(super) enum Outcome {
 /// The threads, made as they are needed.
 pub(super) struct Pool {
     acoustic_model: PathBuf,
+    acoustics: Arc<Acoustics>,
     extend: bool,
     /// One permit for each decoder that may be.
     free: Arc<Semaphore>,
@@ -79,22 +81,30 @@ pub(super) struct Lease {
 }
 
 impl Pool {
-    pub(super) fn new(acoustic_model: PathBuf, extend: bool, decoders: usize) -> Self {
+    /// Reads the model; the decoders come later.
+    pub(super) fn new(acoustic_model: PathBuf, extend: bool, decoders: usize) -> Result<Self, SpeechError> {
         let decoders = decoders.clamp(1, 1_024);
         let (orders, inbox) = std_mpsc::sync_channel(decoders);
-        Self {
+        let acoustics = Arc::new(Acoustics::read(&acoustic_model)?);
+        Ok(Self {
             acoustic_model,
+            acoustics,
             extend,
             free: Arc::new(Semaphore::new(decoders)),
             idle: Arc::new(AtomicUsize::new(0)),
             orders,
             inbox: Arc::new(Mutex::new(inbox)),
-        }
+        })
+    }
+
+    /// Another decoder, beside the pool's.
+    pub(super) fn hearing(&self) -> Result<Hearing, SpeechError> {
+        Hearing::new(&self.acoustic_model, &self.acoustics, self.extend)
     }
 
     /// Makes the first decoder, so that the first caller need not wait for it and errors show at the start.
     pub(super) fn warm_up(&self) -> Result<(), SpeechError> {
-        let hearing = Hearing::new(&self.acoustic_model, self.extend)?;
+        let hearing = self.hearing()?;
         self.idle.fetch_add(1, Ordering::SeqCst);
         self.start(Some(hearing))
     }
@@ -126,14 +136,15 @@ impl Pool {
 
     fn start(&self, hearing: Option<Hearing>) -> Result<(), SpeechError> {
         let (inbox, idle) = (Arc::clone(&self.inbox), Arc::clone(&self.idle));
-        let (model, extend) = (self.acoustic_model.clone(), self.extend);
+        let (model, acoustics, extend) =
+            (self.acoustic_model.clone(), Arc::clone(&self.acoustics), self.extend);
         let run = move || {
             let mut hearing = hearing;
             loop {
                 // Held while it waits: the threads queue for the lock, and the next one takes the next order.
                 let order = lock(&inbox).recv();
                 let Ok(Order { job, recall, done, permit }) = order else { return };
-                let outcome = match hearing.take().map_or_else(|| Hearing::new(&model, extend), Ok) {
+                let outcome = match hearing.take().map_or_else(|| Hearing::new(&model, &acoustics, extend), Ok) {
                     Ok(mut ready) => {
                         let outcome = listen(&mut ready, &job, &recall);
                         hearing = Some(ready);
