@@ -10,7 +10,7 @@ use super::decoder::Segment;
 use super::scorer::Scorer;
 
 /// How many numbers there are.
-pub const EVIDENCE: usize = 12;
+pub const EVIDENCE: usize = 14;
 
 /// The evidence on one hypothesis; see the card in `models/refusal/README.md`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -21,7 +21,7 @@ impl Evidence {
     pub(super) fn of(segments: &[Segment], scorer: &Scorer, phones: impl Fn(&str) -> usize) -> Self {
         let mut spoken = 0.0_f32;
         let (mut behind, mut worst, mut words) = (0.0_f32, f32::NEG_INFINITY, 0.0_f32);
-        let mut unheard = 0.0_f32;
+        let (mut unheard, mut strange) = (0.0_f32, 0.0_f32);
         let (mut fastest, mut slowest) = (f32::INFINITY, 0.0_f32);
         for segment in segments.iter().filter(|s| !s.word.starts_with('(')) {
             let (first, last) = segment.frames;
@@ -35,6 +35,9 @@ impl Evidence {
             } else {
                 words += 1.0;
                 spoken += frames;
+                #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
+                let free = scorer.free(first, last) as f32;
+                strange += free;
                 behind += lost;
                 worst = worst.max(lost / frames);
                 #[expect(clippy::cast_precision_loss, reason = "a few dozen")]
@@ -48,6 +51,7 @@ impl Evidence {
         let unheard = (unheard / 1_000.0).min(2.0);
         let length = (spoken / 100.0).ln();
         let words = words.max(1.0).ln();
+        let strange = strange / spoken / 100.0;
         Self([
             behind,
             worst.max(-100.0) / 10.0,
@@ -61,6 +65,8 @@ impl Evidence {
             behind * words,
             unheard * length,
             length * length,
+            strange,
+            behind * strange,
         ])
     }
 
@@ -78,8 +84,9 @@ const SHIPPED: &str = include_str!("../../../models/refusal/weights.txt");
 
 /// What the calibration found.
 pub(super) struct Weights {
-    /// A hypothesis less sure than this is refused.
-    pub refused_below: f32,
+    /// A hypothesis less sure than this is refused: of one word, of more. A word alone is found in more of what was never
+    /// asked for.
+    refused_below: [f32; 2],
     /// A constant, then one for each number of the evidence.
     values: [f32; EVIDENCE + 1],
 }
@@ -91,12 +98,17 @@ impl Weights {
         WEIGHTS.get_or_init(|| Self::parse(SHIPPED).expect("a test reads the shipped weights"))
     }
 
-    /// Reads the threshold and the weights, a number a line, `#` before comments.
+    /// Whether a hypothesis of these words is too doubtful.
+    pub(super) fn refuse(&self, words: &str, confidence: f32) -> bool {
+        confidence < self.refused_below[usize::from(words.contains(' '))]
+    }
+
+    /// Reads the thresholds and the weights, a number a line, `#` before comments.
     fn parse(text: &str) -> Option<Self> {
         let lines = text.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty());
         let numbers: Option<Vec<f32>> = lines.map(|line| line.trim().parse().ok()).collect();
-        let (refused_below, values) = numbers.as_ref()?.split_first()?;
-        Some(Self { refused_below: *refused_below, values: values.try_into().ok()? })
+        let (refused_below, values) = numbers.as_ref()?.split_at_checked(2)?;
+        Some(Self { refused_below: refused_below.try_into().ok()?, values: values.try_into().ok()? })
     }
 }
 
@@ -107,7 +119,8 @@ mod tests {
     #[test]
     fn the_shipped_weights_have_the_right_shape() {
         let weights = Weights::parse(SHIPPED).expect("they read");
-        assert!((0.0..1.0).contains(&weights.refused_below));
+        assert!(weights.refused_below.iter().all(|below| (0.0..1.0).contains(below)));
+        assert!(weights.refuse("one", 0.0) && !weights.refuse("one two", 1.0));
         assert!(Weights::parse("0.5\n1\n2").is_none());
     }
 }

@@ -72,12 +72,20 @@ const SETTINGS: [(&str, &str); 12] = [
     ("-dither", "no"),
 ];
 
+/// What may be turned off, for comparison.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Options {
+    pub extend: bool,
+    pub refuse: bool,
+}
+
 /// One decoder in use by one caller at a time.
 pub(super) struct Hearing {
     decoder: Decoder,
     words: HashSet<String>,
     grammars: VecDeque<String>,
     extender: Extender,
+    refuse: bool,
     /// The utterance so far at 16 kHz.
     wide: Vec<i16>,
     prepared: Option<Arc<Prepared>>,
@@ -92,7 +100,7 @@ impl Hearing {
     pub(super) fn new(
         acoustic_model: &std::path::Path,
         acoustics: &Arc<Acoustics>,
-        extend: bool,
+        Options { extend, refuse }: Options,
     ) -> Result<Self, SpeechError> {
         let decoder = Decoder::new(acoustic_model, acoustics, &SETTINGS)?;
         Ok(Self {
@@ -100,6 +108,7 @@ impl Hearing {
             words: HashSet::new(),
             grammars: VecDeque::new(),
             extender: Extender::new(extend),
+            refuse,
             wide: Vec::with_capacity(1_024),
             prepared: None,
             mean: TELEPHONE_MEAN,
@@ -185,7 +194,8 @@ impl Hearing {
         self.hear_again()?;
         let heard = self.judge(false);
         // What is no sentence yet may become one; the evidence is of sentences.
-        Ok(if heard.as_ref().is_some_and(|heard| heard.meaning.is_some()) { believed(heard) } else { heard })
+        let whole = heard.as_ref().is_some_and(|heard| heard.meaning.is_some());
+        Ok(if whole { self.believed(heard) } else { heard })
     }
 
     /// Ends the utterance: what was said, and the cepstral mean for the caller's next utterance.
@@ -197,7 +207,8 @@ impl Hearing {
         self.decoder.end()?;
         fed?;
         let mean = self.decoder.cepstral_mean();
-        Ok((believed(self.judge(true)), mean))
+        let heard = self.judge(true);
+        Ok((self.believed(heard), mean))
     }
 
     /// Ends the utterance, and gives what was heard even if it would be refused, with the evidence.
@@ -236,6 +247,11 @@ impl Hearing {
         Some(Evidence::of(&segments, self.decoder.scorer()?, |word| prepared.phones(word)))
     }
 
+    /// Nothing that is likelier to have been said outside the grammar.
+    fn believed(&self, heard: Option<Hypothesis>) -> Option<Hypothesis> {
+        heard.filter(|heard| !self.refuse || !Weights::shipped().refuse(&heard.text, heard.confidence))
+    }
+
     /// The best hypothesis with its confidence; `whole`: only a sentence of the grammar counts.
     fn judge(&mut self, whole: bool) -> Option<Hypothesis> {
         let heard = self.decoder.heard()?;
@@ -250,11 +266,6 @@ impl Hearing {
         let confidence = self.evidence()?.confidence();
         Some(Hypothesis { text: heard.words, meaning, confidence })
     }
-}
-
-/// Nothing that is likelier to have been said outside the grammar.
-fn believed(heard: Option<Hypothesis>) -> Option<Hypothesis> {
-    heard.filter(|heard| heard.confidence >= Weights::shipped().refused_below)
 }
 
 /// The mean of an utterance of `frames`, out of the expected one and what the library made of it, which counts the

@@ -1,11 +1,16 @@
 //! Embedded recognition with PocketSphinx (feature `pocketsphinx`; Debian: libpocketsphinx-dev, pocketsphinx-en-us).
 //!
-//! A call's audio is matched with the grammar of the question at hand while the caller speaks. Speech outside the
-//! grammar has decoy words to fall into, and is refused.
+//! A call's audio is matched with the grammar of the question at hand while the caller speaks. Beside it goes a free loop
+//! over all phones; where that explains the sound much better than the grammar does, something else was said, and the
+//! answer is refused.
 //!
 //! # Parts
 //!
 //! - `ffi`, `decoder`: the binding, written by hand, and a decoder that frees itself;
+//! - `acoustics`, `scorer`, `hook`: the acoustic model, how well its sounds fit a frame and what the free loop makes of it,
+//!   and how both come to stand in the place of the library's own scorer, which was the slowest part of it;
+//! - `evidence`: what speaks for an answer and against it, how sure that makes, and when it is refused
+//!   (`models/refusal/README.md`);
 //! - `lexicon`: pronunciations; a decoder's dictionary holds only what the grammars prepared so far need;
 //! - `hearing`: one decoder with the bandwidth extension before it and the judgement behind it;
 //! - `pool`: decoder threads, leased to a call from the onset of an utterance to its end;
@@ -70,6 +75,9 @@ pub struct PocketSphinxConfig {
     pub decoders: usize,
     /// Whether what the telephone cut off above 3.5 kHz is estimated. Only a comparison has a reason to turn it off.
     pub extend_bandwidth: bool,
+    /// Whether answers that are likelier to have been outside the grammar are refused. Only a comparison has a reason to
+    /// turn it off.
+    pub refuse: bool,
 }
 
 impl Default for PocketSphinxConfig {
@@ -80,6 +88,7 @@ impl Default for PocketSphinxConfig {
             pronunciations: None,
             decoders: 2 * cores,
             extend_bandwidth: true,
+            refuse: true,
         }
     }
 }

@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::acoustics::Acoustics;
 use super::decoder::CepstralMean;
-use super::hearing::{Hearing, Prepared};
+use super::hearing::{Hearing, Options, Prepared};
 use crate::audio::ring::{EarItem, EarReader};
 use crate::speech::{Answer, AskId, Hypothesis, SpeechError};
 
@@ -46,7 +46,7 @@ pub(super) enum Outcome {
 pub(super) struct Pool {
     acoustic_model: PathBuf,
     acoustics: Arc<Acoustics>,
-    extend: bool,
+    options: Options,
     /// One permit for each decoder that may be.
     free: Arc<Semaphore>,
     /// How many threads wait for an order. Whoever holds a permit and finds none waiting starts one.
@@ -82,14 +82,18 @@ pub(super) struct Lease {
 
 impl Pool {
     /// Reads the model; the decoders come later.
-    pub(super) fn new(acoustic_model: PathBuf, extend: bool, decoders: usize) -> Result<Self, SpeechError> {
+    pub(super) fn new(
+        acoustic_model: PathBuf,
+        options: Options,
+        decoders: usize,
+    ) -> Result<Self, SpeechError> {
         let decoders = decoders.clamp(1, 1_024);
         let (orders, inbox) = std_mpsc::sync_channel(decoders);
         let acoustics = Arc::new(Acoustics::read(&acoustic_model)?);
         Ok(Self {
             acoustic_model,
             acoustics,
-            extend,
+            options,
             free: Arc::new(Semaphore::new(decoders)),
             idle: Arc::new(AtomicUsize::new(0)),
             orders,
@@ -99,7 +103,7 @@ impl Pool {
 
     /// Another decoder, beside the pool's.
     pub(super) fn hearing(&self) -> Result<Hearing, SpeechError> {
-        Hearing::new(&self.acoustic_model, &self.acoustics, self.extend)
+        Hearing::new(&self.acoustic_model, &self.acoustics, self.options)
     }
 
     /// Makes the first decoder, so that the first caller need not wait for it and errors show at the start.
@@ -136,22 +140,23 @@ impl Pool {
 
     fn start(&self, hearing: Option<Hearing>) -> Result<(), SpeechError> {
         let (inbox, idle) = (Arc::clone(&self.inbox), Arc::clone(&self.idle));
-        let (model, acoustics, extend) =
-            (self.acoustic_model.clone(), Arc::clone(&self.acoustics), self.extend);
+        let (model, acoustics, options) =
+            (self.acoustic_model.clone(), Arc::clone(&self.acoustics), self.options);
         let run = move || {
             let mut hearing = hearing;
             loop {
                 // Held while it waits: the threads queue for the lock, and the next one takes the next order.
                 let order = lock(&inbox).recv();
                 let Ok(Order { job, recall, done, permit }) = order else { return };
-                let outcome = match hearing.take().map_or_else(|| Hearing::new(&model, &acoustics, extend), Ok) {
-                    Ok(mut ready) => {
-                        let outcome = listen(&mut ready, &job, &recall);
-                        hearing = Some(ready);
-                        outcome
-                    }
-                    Err(e) => Outcome::Failed(e),
-                };
+                let outcome =
+                    match hearing.take().map_or_else(|| Hearing::new(&model, &acoustics, options), Ok) {
+                        Ok(mut ready) => {
+                            let outcome = listen(&mut ready, &job, &recall);
+                            hearing = Some(ready);
+                            outcome
+                        }
+                        Err(e) => Outcome::Failed(e),
+                    };
                 drop(job);
                 // Idle before the permit is free: whoever gets the permit counts on this thread.
                 idle.fetch_add(1, Ordering::SeqCst);

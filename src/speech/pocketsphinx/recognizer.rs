@@ -8,12 +8,12 @@ use tokio::sync::mpsc;
 
 use super::PocketSphinxConfig;
 use super::evidence::Evidence;
-use super::hearing::{Hearing, Prepared};
+use super::hearing::{Hearing, Options, Prepared};
 use super::lexicon::{self, Lexicon};
 use super::pool::Pool;
 use super::session::Session;
-use crate::audio::{Frame, Rate};
 use crate::audio::ring::EarReader;
+use crate::audio::{Frame, Rate};
 use crate::id::CallId;
 use crate::speech::grammar::Grammar;
 use crate::speech::{Hypothesis, Recognizer, RecognizerSession, SpeechError};
@@ -59,7 +59,8 @@ impl PocketSphinxRecognizer {
             readable(file)?;
         }
         let lexicon = Lexicon::new(dictionary, config.pronunciations.clone())?;
-        let pool = Pool::new(acoustic_model, config.extend_bandwidth, config.decoders)?;
+        let options = Options { extend: config.extend_bandwidth, refuse: config.refuse };
+        let pool = Pool::new(acoustic_model, options, config.decoders)?;
         pool.warm_up()?;
         let known = Known { lexicon, prepared: VecDeque::new(), named: 0 };
         let inner = Arc::new(Inner { pool, known: Mutex::new(known) });

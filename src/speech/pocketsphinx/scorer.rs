@@ -117,7 +117,8 @@ impl Scorer {
         for book in 0..self.acoustics.codebooks() {
             let anew = self.asked[book] || (frame + book).is_multiple_of(2) || frame == 0;
             for (stream, values) in features.iter().enumerate() {
-                let (lanes, best) = (self.acoustics.of(book, stream), &mut self.best[book * STREAMS + stream]);
+                let (lanes, best) =
+                    (self.acoustics.of(book, stream), &mut self.best[book * STREAMS + stream]);
                 *best = if anew { nearest(lanes, values, self.wide) } else { again(lanes, values, best) };
             }
         }
@@ -127,8 +128,17 @@ impl Scorer {
     /// `cost` there.
     pub(super) fn behind(&self, first: usize, last: usize, cost: i64) -> i64 {
         let Some(end) = self.trail.get(last).or(self.trail.last()) else { return 0 };
-        let start = first.checked_sub(1).and_then(|before| self.trail.get(before)).copied().unwrap_or_default();
+        let start =
+            first.checked_sub(1).and_then(|before| self.trail.get(before)).copied().unwrap_or_default();
         cost + (end.floor - start.floor) - (end.free - start.free)
+    }
+
+    /// What the free loop cost over the frames `first` to `last`: how far the sound is from anything that the model knows.
+    pub(super) fn free(&self, first: usize, last: usize) -> i64 {
+        let Some(end) = self.trail.get(last).or(self.trail.last()) else { return 0 };
+        let start =
+            first.checked_sub(1).and_then(|before| self.trail.get(before)).copied().unwrap_or_default();
+        end.free - start.free
     }
 
     /// What a senone costs in this frame; `least` is what the best Gaussian of each stream costs.
@@ -201,8 +211,8 @@ fn nearest_any(book: &[Lanes], values: &[f32; WIDTH]) -> [(f32, u8); TOP] {
         let mut costs = lanes.constant;
         for ((value, mean), precision) in values.iter().zip(&lanes.mean).zip(&lanes.precision) {
             for ((cost, mean), precision) in costs.iter_mut().zip(mean).zip(precision) {
-                let off = value - mean;
-                *cost += off * off * precision;
+                let off = value - mean.get();
+                *cost += off * off * precision.get();
             }
         }
         // Most blocks have nothing among the best: one look at all sixteen.
@@ -227,8 +237,8 @@ fn again(book: &[Lanes], values: &[f32; WIDTH], last: &[(f32, u8); TOP]) -> [(f3
         let (lanes, lane) = (&book[usize::from(*density) / LANES], usize::from(*density) % LANES);
         let mut cost = lanes.constant[lane];
         for ((value, mean), precision) in values.iter().zip(&lanes.mean).zip(&lanes.precision) {
-            let off = value - mean[lane];
-            cost += off * off * precision[lane];
+            let off = value - mean[lane].get();
+            cost += off * off * precision[lane].get();
         }
         insert(&mut best, (cost, *density));
     }
