@@ -2,7 +2,8 @@
 //!
 //! The voices that train the bandwidth extension say what is inside the shipped grammars and what is outside of them,
 //! through a telephone. A logistic regression learns from the evidence how often a hypothesis is right. Writes
-//! `models/refusal/weights.txt`.
+//! `models/refusal/weights.txt`. Hearing takes minutes, the regression none: OFFHOOK_ROWS names a file that what was heard
+//! is kept in, and read from when it is there.
 
 use std::path::Path;
 use std::sync::Arc;
