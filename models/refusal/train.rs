@@ -129,8 +129,19 @@ fn main() -> Result<()> {
             100.0 * share(grammar, below, &right)
         );
     }
+    calibration(&left_out, balance(rows.iter()));
+    let weights = regress(rows.iter());
+    let mut text = "# When an answer is refused, and how sure it is; see README.md beside it.\n\
+                    # Made by `cargo run --release --example train-refusal`.\n"
+        .to_owned();
+    below.iter().for_each(|threshold| text += &format!("{threshold:.2}\n"));
+    weights.iter().for_each(|weight| text += &format!("{weight:.4}\n"));
+    std::fs::write(models.join("refusal/weights.txt"), text).context("writing the weights")
+}
+
+/// Prints how often hypotheses were right, by their confidence.
+fn calibration(left_out: &[(f64, &Row)], balance: [f64; 2]) {
     println!("right, by confidence, voices left out in turn, half of the weight outside:");
-    let balance = balance(rows.iter());
     for tenth in 0..10 {
         let from = f64::from(tenth) / 10.0;
         let here = left_out.iter().filter(|(sure, row)| {
@@ -142,13 +153,6 @@ fn main() -> Result<()> {
         });
         println!("  {from:.1} to {:.1}: {:>5.1} %", from + 0.1, 100.0 * good / f64::max(all, 1e-9));
     }
-    let weights = regress(rows.iter());
-    let mut text = "# When an answer is refused, and how sure it is; see README.md beside it.\n\
-                    # Made by `cargo run --release --example train-refusal`.\n"
-        .to_owned();
-    below.iter().for_each(|threshold| text += &format!("{threshold:.2}\n"));
-    weights.iter().for_each(|weight| text += &format!("{weight:.4}\n"));
-    std::fs::write(models.join("refusal/weights.txt"), text).context("writing the weights")
 }
 
 /// Lets everything be heard.
