@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::acoustics::{Acoustics, DENSITIES, LANES, Lanes, STREAMS, Shape, WIDTH, sums};
 
 /// Gaussians of a codebook that count in a mixture.
-const TOP: usize = 4;
+const TOP: usize = 8;
 /// A Gaussian costs at most this much more than the best of all: outliers weigh no more.
 const MOST: i32 = 96;
 /// What it costs the free loop to go on to another phone.
@@ -319,7 +319,10 @@ mod tests {
             });
         }
         let best = nearest(&lanes, &[40.2; WIDTH], has_wide());
-        assert_eq!(best.map(|(_, density)| density), [40, 41, 39, 42]);
-        assert_eq!(again(&lanes, &[40.9; WIDTH], &best).map(|(_, density)| density), [41, 40, 42, 39]);
+        assert_eq!(best.map(|(_, density)| density), [40, 41, 39, 42, 38, 43, 37, 44]);
+        assert_eq!(
+            again(&lanes, &[40.9; WIDTH], &best).map(|(_, density)| density),
+            [41, 40, 42, 39, 43, 38, 44, 37]
+        );
     }
 }
