@@ -5,10 +5,12 @@
 //! ear of a call, frame by frame, and the recogniser's finals are compared with what was said. Prints each figure with
 //! its target and `ok` or `MISS`; exits with 1 only when it could not run.
 //!
+//! With `-- --cost` only what it costs; with OFFHOOK_BENCH_VOICES=1 also what was heard wrong, by voice.
+//!
 //! # Which voices count
 //!
-//! The same words are also heard as they were at 16 kHz, before the telephone, without the bandwidth extension: what
-//! PocketSphinx understands of a voice at best. A voice of which it gets fewer than nine in ten of the answers inside the
+//! The same words are also heard as they were at 16 kHz, before the telephone, without the bandwidth extension and
+//! without refusal: what PocketSphinx understands of a voice at best. A voice of which it gets fewer than nine in ten of the answers inside the
 //! grammars exactly even then tells about that voice, not about the telephone: it has a row of its own and is not in the
 //! sums that are held against the targets. Of the human there are recordings at 8 kHz only; he always counts.
 
@@ -71,7 +73,15 @@ fn main() {
 fn run() -> Result<()> {
     let voices = Voices::new()?;
     let cases = cases(&voices)?;
+    if std::env::args().any(|argument| argument == "--cost") {
+        return cost(&cases);
+    }
     let recognizers = Recognizers {
+        original: PocketSphinxRecognizer::new(PocketSphinxConfig {
+            extend_bandwidth: false,
+            refuse: false,
+            ..config(2)
+        })?,
         plain: PocketSphinxRecognizer::new(PocketSphinxConfig { extend_bandwidth: false, ..config(2) })?,
         extended: PocketSphinxRecognizer::new(config(2))?,
     };
@@ -98,6 +108,8 @@ fn run() -> Result<()> {
 }
 
 struct Recognizers {
+    /// Refuses nothing: what it understands of a voice at best.
+    original: PocketSphinxRecognizer,
     plain: PocketSphinxRecognizer,
     extended: PocketSphinxRecognizer,
 }
@@ -115,7 +127,7 @@ fn inside(recognizers: &Recognizers, cases: &[Case]) -> Result<Counted> {
     let mut scores = Vec::new();
     for case in cases {
         scores.push([
-            score(&recognizers.plain, case, Hearing::Original)?,
+            score(&recognizers.original, case, Hearing::Original)?,
             score(&recognizers.plain, case, Hearing::Telephone)?,
             score(&recognizers.extended, case, Hearing::Telephone)?,
         ]);
@@ -536,6 +548,8 @@ fn heard(session: &mut RecognizerSession) -> Result<Option<Hypothesis>> {
 
 /// Callers at once.
 const STREAMS: usize = 8;
+/// How long the bot speaks after each answer of a dialogue, in frames of 20 ms.
+const REPLY: u32 = 150;
 
 /// A caller who answers one question after the other without a breath between.
 struct Talker<'a> {
@@ -546,12 +560,20 @@ struct Talker<'a> {
     todo: Vec<&'a Clip>,
     /// What is being said, and the frame that comes next; [`None`] between two questions.
     now: Option<(&'a Clip, usize)>,
+    /// For so many ticks more the bot speaks.
+    listens: u32,
+    /// For so many ticks the bot speaks after each answer.
+    reply: u32,
 }
 
 impl<'a> Talker<'a> {
     /// 20 ms of the call: the frames that were fed, 0 or 1; [`None`] when all is said and answered.
     fn tick(&mut self) -> Result<Option<u32>> {
         let Some((clip, index)) = &mut self.now else {
+            if self.listens > 0 {
+                self.listens -= 1;
+                return Ok(Some(0));
+            }
             let Some(clip) = self.todo.pop() else { return Ok(None) };
             self.session.asks.blocking_send(Some(Ask { id: AskId(1), grammar: Arc::clone(self.grammar) }))?;
             self.ear.push(EarItem::Onset { at: Moment::ZERO });
@@ -571,7 +593,10 @@ impl<'a> Talker<'a> {
         }
         while let Ok((_, answer)) = self.session.answers.try_recv() {
             match answer {
-                Answer::Final(_) => self.now = None,
+                Answer::Final(_) => {
+                    self.now = None;
+                    self.listens = self.reply;
+                }
                 Answer::Failed(e) => return Err(e.into()),
                 Answer::Partial(_) | Answer::Provisional(_) => {}
             }
@@ -584,27 +609,52 @@ fn cost(cases: &[Case]) -> Result<()> {
     let recognizer = PocketSphinxRecognizer::new(config(STREAMS))?;
     cases.iter().try_for_each(|case| recognizer.prepare(&case.grammar))?;
     // One decoder first: what is paid once is not counted.
-    talk(&recognizer, cases, 1, 1)?;
+    talk(&recognizer, cases, 1, 1, 0)?;
     let before = resident()?;
     // The grammars are compiled in every decoder, and its memory is taken.
-    talk(&recognizer, cases, STREAMS, 1)?;
+    talk(&recognizer, cases, STREAMS, 1, 0)?;
     let megabytes = (resident()?.saturating_sub(before)) as f64 / 1_024.0 / (STREAMS - 1) as f64;
-    let first = talk(&recognizer, cases, STREAMS, 1)?;
-    let whole = talk(&recognizer, cases, STREAMS, 6)?;
+    let first = talk(&recognizer, cases, STREAMS, 1, 0)?;
+    let whole = talk(&recognizer, cases, STREAMS, 6, 0)?;
+    let dialogue = talk(&recognizer, cases, STREAMS, 6, REPLY)?;
     let verdict = |value: f64, most: f64| if value <= most { "ok" } else { "MISS" };
     println!(
         "\n{STREAMS} callers at once who speak all the time, at the pace of a call; time of the decoding threads:"
     );
     println!(
-        "one stream: {whole:.2} % of a core (≤ 3 %) {}; over its first answer {first:.2} %",
-        verdict(whole, 3.0)
+        "one stream: {:.2} % of a core (≤ 3 %) {}; over its first answer {:.2} %",
+        whole.of_speech,
+        verdict(whole.of_speech, 3.0),
+        first.of_speech
+    );
+    println!(
+        "one stream of a dialogue, {:.1} s of bot after each answer, the caller's utterances {:.0} % of the time: {:.2} % of a core",
+        f64::from(REPLY) / 50.0,
+        dialogue.spoken,
+        dialogue.of_call
     );
     println!("one stream: {megabytes:.1} MB (≤ 12 MB) {}", verdict(megabytes, 12.0));
     Ok(())
 }
 
-/// Callers who give several answers each: the time that decoding took, in percent of the time that they spoke.
-fn talk(recognizer: &PocketSphinxRecognizer, cases: &[Case], streams: usize, answers: usize) -> Result<f64> {
+/// What decoding took of a core, in percent.
+struct Cost {
+    /// Of the time that callers spoke.
+    of_speech: f64,
+    /// Of the time that calls lasted.
+    of_call: f64,
+    /// The share of the calls' time that callers spoke.
+    spoken: f64,
+}
+
+/// Callers who give several answers each, after each of which the bot speaks for `reply` ticks of 20 ms.
+fn talk(
+    recognizer: &PocketSphinxRecognizer,
+    cases: &[Case],
+    streams: usize,
+    answers: usize,
+    reply: u32,
+) -> Result<Cost> {
     let mut talkers = Vec::new();
     for stream in 0..streams {
         let case = &cases[stream % 4];
@@ -613,15 +663,16 @@ fn talk(recognizer: &PocketSphinxRecognizer, cases: &[Case], streams: usize, ans
         let all = if of_voice.is_empty() { case.clips.iter().collect() } else { of_voice };
         let todo = all.into_iter().cycle().skip(stream).take(answers).collect();
         let (ear, session) = call(recognizer, Rate::Hz8000)?;
-        talkers.push(Talker { ear, session, grammar: &case.grammar, todo, now: None });
+        talkers.push(Talker { ear, session, grammar: &case.grammar, todo, now: None, listens: 0, reply });
     }
     let before = ears_cpu()?;
-    let mut frames = 0;
+    let (mut frames, mut ticks) = (0, 0);
     loop {
         let mut talking = false;
         for talker in &mut talkers {
             if let Some(fed) = talker.tick()? {
                 frames += fed;
+                ticks += 1;
                 talking = true;
             }
         }
@@ -632,8 +683,13 @@ fn talk(recognizer: &PocketSphinxRecognizer, cases: &[Case], streams: usize, ans
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
     #[expect(clippy::cast_precision_loss, reason = "nanoseconds of a few seconds")]
-    let share = 100.0 * (ears_cpu()? - before) as f64 / (f64::from(frames) * 20e6);
-    Ok(share)
+    let spent = (ears_cpu()? - before) as f64;
+    let share = |ticks: u32| 100.0 * spent / (f64::from(ticks) * 20e6);
+    Ok(Cost {
+        of_speech: share(frames),
+        of_call: share(ticks),
+        spoken: 100.0 * f64::from(frames) / f64::from(ticks),
+    })
 }
 
 /// Resident memory of this process in kB.

@@ -219,17 +219,14 @@ impl Grammar {
     /// The grammar as a finite state grammar in the text format of Sphinx, without tags: what PocketSphinx reads.
     ///
     /// Weights count against the heaviest alternative of their group, so a grammar without weights has none here either.
-    /// `decoys` may be said instead of a sentence, one or more after each other; each costs `decoy_probability` (above 0,
-    /// at most 1), so that speech outside the grammar has somewhere to go.
     #[must_use]
-    pub fn to_fsg(&self, name: &str, decoys: &[String], decoy_probability: f32) -> String {
+    pub fn to_fsg(&self, name: &str) -> String {
         let compact = self.machine.compact();
-        let states = compact.states.len();
-        // Behind the states of the grammar: the end of it all, and the two ends of a decoy.
-        let (end, decoy, said) = (states, states + 1, states + 2);
+        // Behind the states of the grammar: the end of it all.
+        let end = compact.states.len();
         let mut out = format!(
             "FSG_BEGIN {name}\nNUM_STATES {}\nSTART_STATE {}\nFINAL_STATE {end}\n",
-            states + 3,
+            end + 1,
             compact.start
         );
         for (from, state) in compact.states.iter().enumerate() {
@@ -239,13 +236,6 @@ impl Grammar {
             if state.accepts {
                 let _ = writeln!(out, "TRANSITION {from} {end} 1.0");
             }
-        }
-        if !decoys.is_empty() {
-            let _ = writeln!(out, "TRANSITION {} {decoy} 1.0", compact.start);
-            for word in decoys {
-                let _ = writeln!(out, "TRANSITION {decoy} {said} {decoy_probability:e} {word}");
-            }
-            let _ = writeln!(out, "TRANSITION {said} {decoy} 1.0\nTRANSITION {said} {end} 1.0");
         }
         out.push_str("FSG_END\n");
         out

@@ -3,8 +3,12 @@
 use std::ffi::{CStr, CString, c_char};
 use std::path::Path;
 use std::ptr::NonNull;
+use std::sync::Arc;
 
+use super::acoustics::Acoustics;
 use super::ffi;
+use super::hook::Hook;
+use super::scorer::Scorer;
 use crate::speech::SpeechError;
 
 /// Length of a cepstral vector of the acoustic model.
@@ -22,6 +26,8 @@ pub(super) type CepstralMean = [f32; CEPSTRA];
 pub(super) struct Decoder {
     ps: NonNull<ffi::PsDecoder>,
     config: NonNull<ffi::CmdLn>,
+    /// Our scorer in the place of the library's; there until the decoder goes.
+    hook: Option<Hook>,
     /// The library keeps pointers into these for as long as `config` lives.
     _arguments: Vec<CString>,
 }
@@ -53,8 +59,13 @@ unsafe impl Send for Decoder {}
 
 #[expect(unsafe_code, reason = "foreign border")]
 impl Decoder {
-    /// Makes a decoder with an empty dictionary. `settings` are options of the library, name and value in turn.
-    pub(super) fn new(acoustic_model: &Path, settings: &[(&str, &str)]) -> Result<Self, SpeechError> {
+    /// Makes a decoder with an empty dictionary. `acoustics` is what `acoustic_model` holds; `settings` are options of the
+    /// library, name and value in turn.
+    pub(super) fn new(
+        acoustic_model: &Path,
+        acoustics: &Arc<Acoustics>,
+        settings: &[(&str, &str)],
+    ) -> Result<Self, SpeechError> {
         let mut arguments =
             vec![c_string("offhook")?, c_string("-hmm")?, c_string(&acoustic_model.to_string_lossy())?];
         for (name, value) in settings {
@@ -80,7 +91,7 @@ impl Decoder {
                 acoustic_model.display()
             )));
         };
-        let decoder = Self { ps, config, _arguments: arguments };
+        let mut decoder = Self { ps, config, hook: None, _arguments: arguments };
         // SAFETY: the feature extractor of a decoder lives as long as the decoder.
         let cepsize = unsafe { (*ffi::ps_get_feat(decoder.ps.as_ptr())).cepsize };
         if usize::try_from(cepsize) != Ok(CEPSTRA) {
@@ -88,6 +99,8 @@ impl Decoder {
                 "the acoustic model has {cepsize} cepstra where {CEPSTRA} are expected"
             )));
         }
+        // SAFETY: the decoder was just made, and drops its hook before it frees the library's side.
+        decoder.hook = Some(unsafe { Hook::new(ps, Scorer::new(Arc::clone(acoustics))) }?);
         Ok(decoder)
     }
 
@@ -195,6 +208,11 @@ impl Decoder {
         Some(Heard { words, score })
     }
 
+    /// What our scorer knows of the utterance.
+    pub(super) fn scorer(&mut self) -> Option<&Scorer> {
+        self.hook.as_ref().map(Hook::scorer)
+    }
+
     /// The stretches of the best hypothesis so far.
     pub(super) fn segments(&mut self) -> Vec<Segment> {
         let mut found = Vec::new();
@@ -217,6 +235,7 @@ impl Decoder {
 #[expect(unsafe_code, reason = "foreign border")]
 impl Drop for Decoder {
     fn drop(&mut self) {
+        self.hook = None;
         // SAFETY: both were made in `new` and are used nowhere else; the decoder goes before its configuration.
         unsafe {
             ffi::ps_free(self.ps.as_ptr());

@@ -4,10 +4,51 @@
 
 use std::ffi::{c_char, c_int, c_void};
 
-/// `ps_decoder_t`, opaque.
+/// The beginning of `ps_decoder_t` (pocketsphinx_internal.h of 0.8+5prealpha, not installed): checked before it is used.
 #[repr(C)]
 pub(super) struct PsDecoder {
-    _opaque: [u8; 0],
+    pub config: *mut CmdLn,
+    pub refcount: c_int,
+    pub acmod: *mut AcousticModel,
+}
+
+/// The beginning of `acmod_t` (acmod.h of 0.8+5prealpha, not installed): checked before it is used.
+#[repr(C)]
+pub(super) struct AcousticModel {
+    pub config: *mut CmdLn,
+    pub lmath: *mut LogMath,
+    pub strings: *mut c_void,
+    pub fe: *mut c_void,
+    pub fcb: *mut Feat,
+    pub mdef: *mut c_void,
+    pub tmat: *mut c_void,
+    /// What computes the scores of a frame.
+    pub mgau: *mut Gaussians,
+}
+
+/// `ps_mgau_t`, the beginning of whatever computes scores.
+#[repr(C)]
+pub(super) struct Gaussians {
+    pub functions: *const GaussianFunctions,
+    /// Counted by the library.
+    pub frame: c_int,
+}
+
+/// `ps_mgaufuncs_t`.
+#[repr(C)]
+pub(super) struct GaussianFunctions {
+    pub name: *const c_char,
+    pub frame_eval: unsafe extern "C" fn(
+        gaussians: *mut Gaussians,
+        scores: *mut i16,
+        active: *mut u8,
+        active_len: i32,
+        features: *mut *mut f32,
+        frame: i32,
+        all: i32,
+    ) -> c_int,
+    pub transform: unsafe extern "C" fn(gaussians: *mut Gaussians, by: *mut c_void) -> c_int,
+    pub free: unsafe extern "C" fn(gaussians: *mut Gaussians),
 }
 
 /// `cmd_ln_t`, opaque.
@@ -86,6 +127,8 @@ unsafe extern "C" {
         phones: *const c_char,
         update: c_int,
     ) -> c_int;
+    pub(super) fn ps_get_config(ps: *mut PsDecoder) -> *mut CmdLn;
+    pub(super) fn ps_get_fe(ps: *mut PsDecoder) -> *mut c_void;
     pub(super) fn ps_get_logmath(ps: *mut PsDecoder) -> *mut LogMath;
     pub(super) fn ps_set_fsg(ps: *mut PsDecoder, name: *const c_char, fsg: *mut FsgModel) -> c_int;
     pub(super) fn ps_set_search(ps: *mut PsDecoder, name: *const c_char) -> c_int;

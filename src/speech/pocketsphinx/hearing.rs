@@ -3,7 +3,9 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
-use super::decoder::{CEPSTRA, CepstralMean, Decoder, Segment};
+use super::acoustics::Acoustics;
+use super::decoder::{CEPSTRA, CepstralMean, Decoder};
+use super::evidence::{Evidence, Weights};
 use crate::audio::{Frame, Rate};
 use crate::speech::bandwidth::Extender;
 use crate::speech::grammar::Grammar;
@@ -11,9 +13,6 @@ use crate::speech::{Hypothesis, SpeechError};
 
 /// A decoder keeps this many grammars compiled; the one used longest ago goes first.
 const GRAMMARS_KEPT: usize = 32;
-
-/// Words that stand for a decoy begin with this; no grammar has such words.
-pub(super) const DECOY_MARK: char = '_';
 
 /// The cepstral mean to begin a call with: the average over telephone speech with the bandwidth extension.
 pub(super) const TELEPHONE_MEAN: CepstralMean =
@@ -24,13 +23,24 @@ pub(super) struct Prepared {
     /// Unique within a recogniser.
     pub name: String,
     pub grammar: Arc<Grammar>,
-    /// With the decoys in it.
+    /// As the library reads it.
     pub fsg: String,
     /// Every word of it and its pronunciations.
     pub words: Vec<(String, Vec<String>)>,
 }
 
 impl Prepared {
+    /// How many phones a word has; `yes(2)` is its second pronunciation.
+    fn phones(&self, word: &str) -> usize {
+        let (word, number) = match word.split_once('(') {
+            Some((word, number)) => (word, number.trim_end_matches(')').parse().unwrap_or(1)),
+            None => (word, 1_usize),
+        };
+        let found = self.words.iter().find(|(known, _)| known == word);
+        let phones = found.and_then(|(_, all)| all.get(number.saturating_sub(1)));
+        phones.map_or(1, |phones| phones.split(' ').count())
+    }
+
     /// The same words under the tags of another grammar.
     pub(super) fn with(&self, grammar: &Arc<Grammar>) -> Self {
         let (name, fsg, words) = (self.name.clone(), self.fsg.clone(), self.words.clone());
@@ -45,15 +55,8 @@ const PRIOR: f32 = 500.0;
 /// Frames that it counts as here.
 const STAYS: f32 = 30.0;
 
-/// Acoustic cost of a frame at which a hypothesis is right as often as not, and how fast that changes around it.
-///
-/// Rough: nine in ten hypotheses come out above 0.9, of which seven in eight are right.
-const HALF_SURE: f32 = 75.0;
-const SLOPE: f32 = 8.0;
-
-/// Settings of the library. Most of the work is in the Gaussians of the sounds that could come next: two of each codebook
-/// (`-topn`) hear as well as three. Every second frame only (`-ds 2`) costs 6 in 100 of the digits.
-const SETTINGS: [(&str, &str); 13] = [
+/// Settings of the library. Those of its scorer (`-topn`, `-ds`) are without effect: ours takes its place.
+const SETTINGS: [(&str, &str); 12] = [
     // The turn detector has decided what is speech; the library's own detector cuts first consonants.
     ("-remove_silence", "no"),
     ("-cmn", "live"),
@@ -63,12 +66,18 @@ const SETTINGS: [(&str, &str); 13] = [
     ("-lw", "1.0"),
     ("-wip", "1.0"),
     ("-silprob", "0.1"),
-    ("-topn", "2"),
     ("-beam", "1e-40"),
     ("-wbeam", "1e-24"),
     ("-pbeam", "1e-40"),
     ("-dither", "no"),
 ];
+
+/// What may be turned off, for comparison.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Options {
+    pub extend: bool,
+    pub refuse: bool,
+}
 
 /// One decoder in use by one caller at a time.
 pub(super) struct Hearing {
@@ -76,6 +85,7 @@ pub(super) struct Hearing {
     words: HashSet<String>,
     grammars: VecDeque<String>,
     extender: Extender,
+    refuse: bool,
     /// The utterance so far at 16 kHz.
     wide: Vec<i16>,
     prepared: Option<Arc<Prepared>>,
@@ -87,13 +97,18 @@ pub(super) struct Hearing {
 }
 
 impl Hearing {
-    pub(super) fn new(acoustic_model: &std::path::Path, extend: bool) -> Result<Self, SpeechError> {
-        let decoder = Decoder::new(acoustic_model, &SETTINGS)?;
+    pub(super) fn new(
+        acoustic_model: &std::path::Path,
+        acoustics: &Arc<Acoustics>,
+        Options { extend, refuse }: Options,
+    ) -> Result<Self, SpeechError> {
+        let decoder = Decoder::new(acoustic_model, acoustics, &SETTINGS)?;
         Ok(Self {
             decoder,
             words: HashSet::new(),
             grammars: VecDeque::new(),
             extender: Extender::new(extend),
+            refuse,
             wide: Vec::with_capacity(1_024),
             prepared: None,
             mean: TELEPHONE_MEAN,
@@ -177,7 +192,10 @@ impl Hearing {
     /// follows goes on with the better mean.
     pub(super) fn pause(&mut self) -> Result<Option<Hypothesis>, SpeechError> {
         self.hear_again()?;
-        Ok(self.judge(false))
+        let heard = self.judge(false);
+        // What is no sentence yet may become one; the evidence is of sentences.
+        let whole = heard.as_ref().is_some_and(|heard| heard.meaning.is_some());
+        Ok(if whole { self.believed(heard) } else { heard })
     }
 
     /// Ends the utterance: what was said, and the cepstral mean for the caller's next utterance.
@@ -189,7 +207,15 @@ impl Hearing {
         self.decoder.end()?;
         fed?;
         let mean = self.decoder.cepstral_mean();
-        Ok((self.judge(true), mean))
+        let heard = self.judge(true);
+        Ok((self.believed(heard), mean))
+    }
+
+    /// Ends the utterance, and gives what was heard even if it would be refused, with the evidence.
+    pub(super) fn examine(&mut self) -> Result<Option<(Hypothesis, Evidence)>, SpeechError> {
+        self.end()?;
+        let evidence = self.evidence();
+        Ok(self.judge(true).zip(evidence))
     }
 
     /// Hears the utterance again with its own cepstral mean, if it was heard with the average one. (Doing so only in doubt
@@ -214,33 +240,32 @@ impl Hearing {
         self.prepared = None;
     }
 
-    fn judge(&mut self, last: bool) -> Option<Hypothesis> {
+    /// What speaks for the best hypothesis and against it, whether it would be refused or not.
+    pub(super) fn evidence(&mut self) -> Option<Evidence> {
+        let segments = self.decoder.segments();
+        let prepared = self.prepared.as_ref()?;
+        Some(Evidence::of(&segments, self.decoder.scorer()?, |word| prepared.phones(word)))
+    }
+
+    /// Nothing that is likelier to have been said outside the grammar.
+    fn believed(&self, heard: Option<Hypothesis>) -> Option<Hypothesis> {
+        heard.filter(|heard| !self.refuse || !Weights::shipped().refuse(&heard.text, heard.confidence))
+    }
+
+    /// The best hypothesis with its confidence; `whole`: only a sentence of the grammar counts.
+    fn judge(&mut self, whole: bool) -> Option<Hypothesis> {
         let heard = self.decoder.heard()?;
         let prepared = self.prepared.as_ref()?;
-        if heard.words.is_empty() || heard.words.split(' ').any(|word| word.starts_with(DECOY_MARK)) {
+        if heard.words.is_empty() {
             return None;
         }
         let meaning = prepared.grammar.interpret(&heard.words);
-        if last && meaning.is_none() {
+        if whole && meaning.is_none() {
             return None;
         }
-        let confidence = confidence(&self.decoder.segments());
+        let confidence = self.evidence()?.confidence();
         Some(Hypothesis { text: heard.words, meaning, confidence })
     }
-}
-
-/// How sure a hypothesis is: a logistic curve over the acoustic score of its words for each frame of 10 ms.
-///
-/// The library scores each frame against the best sound of all, so a word that fits as well as any sound could costs
-/// little, and one that the grammar forced costs much.
-fn confidence(segments: &[Segment]) -> f32 {
-    let words = segments.iter().filter(|s| !s.word.starts_with(['<', '(', '[', '+']));
-    let (cost, frames) = words.fold((0, 0), |(cost, frames), s| {
-        (cost + i64::from(s.acoustic).abs(), frames + i64::from(s.frames.1 - s.frames.0 + 1))
-    });
-    #[expect(clippy::cast_precision_loss, reason = "a score of a few thousand")]
-    let each = cost as f32 / frames.max(1) as f32;
-    1.0 / (1.0 + ((each - HALF_SURE) / SLOPE).exp())
 }
 
 /// The mean of an utterance of `frames`, out of the expected one and what the library made of it, which counts the

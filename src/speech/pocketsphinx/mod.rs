@@ -1,11 +1,16 @@
 //! Embedded recognition with PocketSphinx (feature `pocketsphinx`; Debian: libpocketsphinx-dev, pocketsphinx-en-us).
 //!
-//! A call's audio is matched with the grammar of the question at hand while the caller speaks. Speech outside the
-//! grammar has decoy words to fall into, and is refused.
+//! A call's audio is matched with the grammar of the question at hand while the caller speaks. Beside it goes a free loop
+//! over all phones; where that explains the sound much better than the grammar does, something else was said, and the
+//! answer is refused.
 //!
 //! # Parts
 //!
 //! - `ffi`, `decoder`: the binding, written by hand, and a decoder that frees itself;
+//! - `acoustics`, `scorer`, `hook`: the acoustic model, how well its sounds fit a frame and what the free loop makes of it,
+//!   and how both come to stand in the place of the library's own scorer, which was the slowest part of it;
+//! - `evidence`: what speaks for an answer and against it, how sure that makes, and when it is refused
+//!   (`models/refusal/README.md`);
 //! - `lexicon`: pronunciations; a decoder's dictionary holds only what the grammars prepared so far need;
 //! - `hearing`: one decoder with the bandwidth extension before it and the judgement behind it;
 //! - `pool`: decoder threads, leased to a call from the onset of an utterance to its end;
@@ -24,13 +29,17 @@
 use std::path::PathBuf;
 
 #[cfg(feature = "pocketsphinx")]
+mod acoustics;
+#[cfg(feature = "pocketsphinx")]
 mod decoder;
 #[cfg(feature = "pocketsphinx")]
-mod decoys;
+mod evidence;
 #[cfg(feature = "pocketsphinx")]
 mod ffi;
 #[cfg(feature = "pocketsphinx")]
 mod hearing;
+#[cfg(feature = "pocketsphinx")]
+mod hook;
 #[cfg(feature = "pocketsphinx")]
 mod lexicon;
 #[cfg(feature = "pocketsphinx")]
@@ -38,12 +47,16 @@ mod pool;
 #[cfg(feature = "pocketsphinx")]
 mod recognizer;
 #[cfg(feature = "pocketsphinx")]
+mod scorer;
+#[cfg(feature = "pocketsphinx")]
 mod session;
 #[cfg(not(feature = "pocketsphinx"))]
 mod stub;
 
 #[cfg(feature = "pocketsphinx")]
-pub use recognizer::PocketSphinxRecognizer;
+pub use evidence::{EVIDENCE, Evidence};
+#[cfg(feature = "pocketsphinx")]
+pub use recognizer::{Examiner, PocketSphinxRecognizer};
 #[cfg(not(feature = "pocketsphinx"))]
 pub use stub::PocketSphinxRecognizer;
 
@@ -62,6 +75,9 @@ pub struct PocketSphinxConfig {
     pub decoders: usize,
     /// Whether what the telephone cut off above 3.5 kHz is estimated. Only a comparison has a reason to turn it off.
     pub extend_bandwidth: bool,
+    /// Whether answers that are likelier to have been outside the grammar are refused. Only a comparison has a reason to
+    /// turn it off.
+    pub refuse: bool,
 }
 
 impl Default for PocketSphinxConfig {
@@ -72,6 +88,7 @@ impl Default for PocketSphinxConfig {
             pronunciations: None,
             decoders: 2 * cores,
             extend_bandwidth: true,
+            refuse: true,
         }
     }
 }

@@ -9,8 +9,9 @@ use std::thread::Thread;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
+use super::acoustics::Acoustics;
 use super::decoder::CepstralMean;
-use super::hearing::{Hearing, Prepared};
+use super::hearing::{Hearing, Options, Prepared};
 use crate::audio::ring::{EarItem, EarReader};
 use crate::speech::{Answer, AskId, Hypothesis, SpeechError};
 
@@ -44,7 +45,8 @@ pub(super) enum Outcome {
 /// The threads, made as they are needed.
 pub(super) struct Pool {
     acoustic_model: PathBuf,
-    extend: bool,
+    acoustics: Arc<Acoustics>,
+    options: Options,
     /// One permit for each decoder that may be.
     free: Arc<Semaphore>,
     /// How many threads wait for an order. Whoever holds a permit and finds none waiting starts one.
@@ -79,22 +81,34 @@ pub(super) struct Lease {
 }
 
 impl Pool {
-    pub(super) fn new(acoustic_model: PathBuf, extend: bool, decoders: usize) -> Self {
+    /// Reads the model; the decoders come later.
+    pub(super) fn new(
+        acoustic_model: PathBuf,
+        options: Options,
+        decoders: usize,
+    ) -> Result<Self, SpeechError> {
         let decoders = decoders.clamp(1, 1_024);
         let (orders, inbox) = std_mpsc::sync_channel(decoders);
-        Self {
+        let acoustics = Arc::new(Acoustics::read(&acoustic_model)?);
+        Ok(Self {
             acoustic_model,
-            extend,
+            acoustics,
+            options,
             free: Arc::new(Semaphore::new(decoders)),
             idle: Arc::new(AtomicUsize::new(0)),
             orders,
             inbox: Arc::new(Mutex::new(inbox)),
-        }
+        })
+    }
+
+    /// Another decoder, beside the pool's.
+    pub(super) fn hearing(&self) -> Result<Hearing, SpeechError> {
+        Hearing::new(&self.acoustic_model, &self.acoustics, self.options)
     }
 
     /// Makes the first decoder, so that the first caller need not wait for it and errors show at the start.
     pub(super) fn warm_up(&self) -> Result<(), SpeechError> {
-        let hearing = Hearing::new(&self.acoustic_model, self.extend)?;
+        let hearing = self.hearing()?;
         self.idle.fetch_add(1, Ordering::SeqCst);
         self.start(Some(hearing))
     }
@@ -126,21 +140,23 @@ impl Pool {
 
     fn start(&self, hearing: Option<Hearing>) -> Result<(), SpeechError> {
         let (inbox, idle) = (Arc::clone(&self.inbox), Arc::clone(&self.idle));
-        let (model, extend) = (self.acoustic_model.clone(), self.extend);
+        let (model, acoustics, options) =
+            (self.acoustic_model.clone(), Arc::clone(&self.acoustics), self.options);
         let run = move || {
             let mut hearing = hearing;
             loop {
                 // Held while it waits: the threads queue for the lock, and the next one takes the next order.
                 let order = lock(&inbox).recv();
                 let Ok(Order { job, recall, done, permit }) = order else { return };
-                let outcome = match hearing.take().map_or_else(|| Hearing::new(&model, extend), Ok) {
-                    Ok(mut ready) => {
-                        let outcome = listen(&mut ready, &job, &recall);
-                        hearing = Some(ready);
-                        outcome
-                    }
-                    Err(e) => Outcome::Failed(e),
-                };
+                let outcome =
+                    match hearing.take().map_or_else(|| Hearing::new(&model, &acoustics, options), Ok) {
+                        Ok(mut ready) => {
+                            let outcome = listen(&mut ready, &job, &recall);
+                            hearing = Some(ready);
+                            outcome
+                        }
+                        Err(e) => Outcome::Failed(e),
+                    };
                 drop(job);
                 // Idle before the permit is free: whoever gets the permit counts on this thread.
                 idle.fetch_add(1, Ordering::SeqCst);

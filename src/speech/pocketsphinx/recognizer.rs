@@ -7,16 +7,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 
 use super::PocketSphinxConfig;
-use super::decoys;
-use super::hearing::Prepared;
+use super::evidence::Evidence;
+use super::hearing::{Hearing, Options, Prepared};
 use super::lexicon::{self, Lexicon};
 use super::pool::Pool;
 use super::session::Session;
-use crate::audio::Rate;
 use crate::audio::ring::EarReader;
+use crate::audio::{Frame, Rate};
 use crate::id::CallId;
 use crate::speech::grammar::Grammar;
-use crate::speech::{Recognizer, RecognizerSession, SpeechError};
+use crate::speech::{Hypothesis, Recognizer, RecognizerSession, SpeechError};
 
 /// Grammars kept with their pronunciations; the one asked for longest ago goes first.
 const PREPARED_KEPT: usize = 256;
@@ -42,7 +42,6 @@ pub(super) struct Inner {
 
 struct Known {
     lexicon: Lexicon,
-    decoys: Vec<(String, Vec<String>)>,
     /// Used longest ago first.
     prepared: VecDeque<(String, Arc<Prepared>)>,
     named: u64,
@@ -59,11 +58,11 @@ impl PocketSphinxRecognizer {
         for file in [&acoustic_model.join("mdef"), &acoustic_model.join("means"), &dictionary] {
             readable(file)?;
         }
-        let mut lexicon = Lexicon::new(dictionary, config.pronunciations.clone())?;
-        let decoys = decoys::pronounced(&mut lexicon)?;
-        let pool = Pool::new(acoustic_model, config.extend_bandwidth, config.decoders);
+        let lexicon = Lexicon::new(dictionary, config.pronunciations.clone())?;
+        let options = Options { extend: config.extend_bandwidth, refuse: config.refuse };
+        let pool = Pool::new(acoustic_model, options, config.decoders)?;
         pool.warm_up()?;
-        let known = Known { lexicon, decoys, prepared: VecDeque::new(), named: 0 };
+        let known = Known { lexicon, prepared: VecDeque::new(), named: 0 };
         let inner = Arc::new(Inner { pool, known: Mutex::new(known) });
         let (sessions, mut opened) = mpsc::channel::<Session>(OPENINGS);
         let attend = move || {
@@ -81,6 +80,40 @@ impl PocketSphinxRecognizer {
             SpeechError::Failed { backend: super::NAME, what: format!("its thread does not start: {e}") }
         })?;
         Ok(Self { inner, sessions })
+    }
+}
+
+impl PocketSphinxRecognizer {
+    /// A decoder that tells what its answers rest on, for calibration (`models/refusal/train.rs`).
+    ///
+    /// # Errors
+    /// As those of [`new`](Self::new).
+    pub fn examiner(&self) -> Result<Examiner, SpeechError> {
+        Ok(Examiner { inner: Arc::clone(&self.inner), hearing: self.inner.pool.hearing()? })
+    }
+}
+
+/// Hears utterances one by one on the caller's thread, and refuses none.
+pub struct Examiner {
+    inner: Arc<Inner>,
+    hearing: Hearing,
+}
+
+impl Examiner {
+    /// What is heard in the frames of an utterance of somebody unknown, and what speaks for it and against it.
+    /// [`None`]: no sentence of the grammar in it. Blocks for some hundredths of the utterance's length.
+    ///
+    /// # Errors
+    /// When a word of the grammar is in no dictionary, or the decoder fails.
+    pub fn hear(
+        &mut self,
+        grammar: &Arc<Grammar>,
+        frames: &[Frame],
+    ) -> Result<Option<(Hypothesis, Evidence)>, SpeechError> {
+        let prepared = self.inner.prepared(grammar)?;
+        self.hearing.begin(&prepared, None)?;
+        frames.iter().try_for_each(|frame| self.hearing.feed(frame))?;
+        self.hearing.examine()
     }
 }
 
@@ -118,7 +151,7 @@ impl Inner {
     pub(super) fn prepared(&self, grammar: &Arc<Grammar>) -> Result<Arc<Prepared>, SpeechError> {
         let mut guard = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let known = &mut *guard;
-        let key = grammar.to_fsg("", &[], 1.0);
+        let key = grammar.to_fsg("");
         if let Some(at) =
             known.prepared.iter().position(|(k, p)| *k == key && p.grammar.name() == grammar.name())
         {
@@ -129,15 +162,12 @@ impl Inner {
             known.prepared.push_back((found.0, Arc::clone(&prepared)));
             return Ok(prepared);
         }
-        let mut words = known.lexicon.look_up(grammar.vocabulary(), grammar.name())?;
-        let decoys = decoys::beside(&known.decoys, &words);
-        let names: Vec<String> = decoys.iter().map(|(name, _)| name.clone()).collect();
-        words.extend(decoys);
+        let words = known.lexicon.look_up(grammar.vocabulary(), grammar.name())?;
         known.named += 1;
         let prepared = Arc::new(Prepared {
             name: format!("g{}", known.named),
             grammar: Arc::clone(grammar),
-            fsg: grammar.to_fsg("offhook", &names, decoys::PROBABILITY),
+            fsg: grammar.to_fsg("offhook"),
             words,
         });
         if known.prepared.len() == PREPARED_KEPT {
