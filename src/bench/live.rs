@@ -23,7 +23,9 @@ use crate::audio::ring::{PlayId, VoiceItem};
 use crate::audio::tone::Tone;
 use crate::audio::{Frame, Rate};
 use crate::id::CallId;
-use crate::media::{Attach, Invitation, Media, MediaConfig, MediaEvent, MediaSession, MediaStats, TransportKind};
+use crate::media::{
+    Attach, Invitation, Media, MediaConfig, MediaEvent, MediaSession, MediaStats, TransportKind,
+};
 use crate::time::{Moment, WallTime};
 use crate::turn::vad::WebRtcVad;
 use crate::turn::{BargeIn, Listening, TurnSignal};
@@ -61,7 +63,10 @@ impl Callers {
         };
         let mut this = Self { child, input, output: BufReader::new(output) };
         let format = plan.format.map(|format| format.name().to_owned());
-        write_line(&mut this.input, &Plan { fixture: plan.fixture.to_owned(), format, calls: plan.calls, transport: plan.transport })?;
+        write_line(
+            &mut this.input,
+            &Plan { fixture: plan.fixture.to_owned(), format, calls: plan.calls, transport: plan.transport },
+        )?;
         let ports = read_line(&mut this.output)?;
         Ok((this, ports))
     }
@@ -127,7 +132,11 @@ async fn bare(
     let measured = (at + WARM_UP, at + WARM_UP + plan.length);
     let bare = Bare::start(ports.callers, measured.0, measured.1, timed)?;
     let length = WARM_UP + plan.length + WARM_UP;
-    callers.begin(&Start { at, length, targets: vec![Target { address: bare.address, uuid: None }; plan.calls] })?;
+    callers.begin(&Start {
+        at,
+        length,
+        targets: vec![Target { address: bare.address, uuid: None }; plan.calls],
+    })?;
     progress.follow(what, at, length).await;
     let heard = finish(callers).await?;
     let measured = bare.finish()?;
@@ -175,7 +184,8 @@ pub(super) async fn run(plan: &LivePlan<'_>, progress: &Progress) -> Result<Run,
             None => seat.connected(PATIENCE).await?,
         };
         let vad = Box::new(WebRtcVad::new(Rate::Hz8000));
-        let attach = Attach { format: plan.track.format, ..Attach::new(CallId::new(WallTime::now()), link, vad) };
+        let attach =
+            Attach { format: plan.track.format, ..Attach::new(CallId::new(WallTime::now()), link, vad) };
         bots.spawn(take_turns(number, media.attach(seat, attach)?, stopped.clone()));
     }
     let cpu = async {

@@ -310,7 +310,12 @@ impl Media {
                     .and_then(|i| first.checked_add(i))
                     .ok_or(MediaError::TooManyPorts { port: first, threads: count })?,
             };
-            threads.push(thread::Thread::start(i, SocketAddr::new(config.bind, port), advertise, config.probe)?);
+            threads.push(thread::Thread::start(
+                i,
+                SocketAddr::new(config.bind, port),
+                advertise,
+                config.probe,
+            )?);
         }
         let listen = |what, port: Option<u16>| {
             port.map(|port| door::Door::open(what, SocketAddr::new(config.bind, port), advertise)).transpose()

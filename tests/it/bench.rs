@@ -67,7 +67,11 @@ fn in_virtual_time_every_capture_gives_the_same_figures_twice() {
         let name = run["fixture"].as_str().expect("a name");
         assert_eq!(run["caller_packets_sent"], run["caller_packets_received"], "{name}");
         if name.starts_with("clean") {
-            assert_eq!((&run["utterances"], &run["cut_offs"]), (&run["endpoints"], &Value::from(0)), "{name}");
+            assert_eq!(
+                (&run["utterances"], &run["cut_offs"]),
+                (&run["endpoints"], &Value::from(0)),
+                "{name}"
+            );
             assert!(run["speech_end_to_endpoint_ms"]["max"].as_f64() < Some(600.0), "{name}");
             assert!(run["barge_in_to_last_frame_ms"]["max"].as_f64() < Some(250.0), "{name}");
         }
