@@ -155,7 +155,7 @@ fn waterfall(run: &Run, colour: &str) -> String {
 fn curve_chart(curves: &[(usize, String, &Distribution)]) -> String {
     let values = || curves.iter().flat_map(|(_, _, values)| values.curve.iter().map(|(_, value)| *value));
     let least = values().filter(|value| *value > 0.0).fold(f64::MAX, f64::min);
-    let x = Axis::logarithmic(least.min(1e9).max(1e-3), values().fold(1e-2, f64::max));
+    let x = Axis::logarithmic(least.clamp(1e-3, 1e9), values().fold(1e-2, f64::max));
     let y = Axis::linear(1.0);
     let mut chart = Chart::new(&x, &y, "", "share");
     for (i, name, values) in curves {

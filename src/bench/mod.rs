@@ -76,9 +76,12 @@ pub struct Plan {
     pub threads: usize,
 }
 
+/// What is going on, and which share of it is done.
+type Tell = dyn Fn(&str, f64) + Send + Sync;
+
 /// Told how far a benchmark is, ten times a second.
 pub struct Progress {
-    tell: Box<dyn Fn(&str, f64) + Send + Sync>,
+    tell: Box<Tell>,
 }
 
 impl Progress {
