@@ -19,7 +19,7 @@
 //! | 3 | [`media`] | media threads, clock, playout: the only place that touches media sockets |
 //! | 3 | [`phone`] | a small real SIP phone: the scripted caller of the demo, the tests and the load run |
 //! | 4 | [`call`] | `Call`: what a bot holds, and its snapshot |
-//! | 4 | [`bench`] | what a call costs and how long its stages take, and the report of it |
+//! | 4 | [`mod@bench`] | what a call costs and how long its stages take, and the report of it |
 //! | 5 | [`bot`] | the trait `Bot`, and `bot::flow`, an IVR declared in TOML |
 //! | 6 | [`store`] | calls and turns in SQLite |
 //! | 7 | [`engine`] | starts and stops everything, admits calls, drains |
