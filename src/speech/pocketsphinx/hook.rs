@@ -141,7 +141,7 @@ unsafe extern "C" fn free(_: *mut ffi::Gaussians) {}
 fn unknown() -> SpeechError {
     SpeechError::Unavailable(
         "libpocketsphinx is another than the one this was built for: install libpocketsphinx-dev and \
-         pocketsphinx-en-us 0.8+5prealpha (Debian, Ubuntu), and leave `speech.model_dir` at its default"
+         pocketsphinx-en-us 0.8+5prealpha (Debian, Ubuntu), or set `recognizer = \"none\"` under [speech]"
             .to_owned(),
     )
 }
