@@ -7,6 +7,20 @@ use offhook::audio::Rate;
 use offhook::speech::flite::FliteSynthesizer;
 use offhook::speech::{Synthesizer as _, Utterance};
 
+/// Voices that train the extension and calibrate refusal. `benches/recognition.rs` speaks with others.
+pub const FLITE: [&str; 3] = ["rms", "awb", "kal16"];
+/// The same, of espeak-ng.
+pub const ESPEAK: [&str; 8] = [
+    "en-us+f2",
+    "en-us+m3",
+    "en-gb+f4",
+    "en-gb+m1",
+    "en-us+m6",
+    "en-gb-scotland+f1",
+    "en-us+f3",
+    "en-gb-x-rp+m4",
+];
+
 /// Peaks that calls have, of full scale.
 pub const LEVELS: [f32; 5] = [0.5, 0.25, 0.12, 0.8, 0.06];
 

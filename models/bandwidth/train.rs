@@ -20,18 +20,6 @@ use telephone::{LEVELS, say_espeak, say_flite, telephone};
 /// How strongly weights are drawn to nothing, in frames.
 const RIDGE: f64 = 200.0;
 
-/// Voices that train. `benches/recognition.rs` speaks with others.
-const FLITE: [&str; 3] = ["rms", "awb", "kal16"];
-const ESPEAK: [&str; 8] = [
-    "en-us+f2",
-    "en-us+m3",
-    "en-gb+f4",
-    "en-gb+m1",
-    "en-us+m6",
-    "en-gb-scotland+f1",
-    "en-us+f3",
-    "en-gb-x-rp+m4",
-];
 /// Voices that only measure.
 const LEFT_OUT_FLITE: [&str; 1] = ["slt"];
 const LEFT_OUT_ESPEAK: [&str; 2] = ["en-us+f5", "en-gb+m7"];
@@ -41,14 +29,14 @@ const SENTENCES: &str = include_str!("sentences.txt");
 fn main() -> Result<()> {
     let flite = FliteSynthesizer::new(FliteConfig::default())?;
     let mut sums = Sums::new();
-    for voice in FLITE {
+    for voice in telephone::FLITE {
         let mut frames = 0;
         for (index, sentence) in SENTENCES.lines().enumerate() {
             frames += sums.add_speech(&say_flite(&flite, voice, sentence)?, index);
         }
         println!("trained on Flite {voice}: {frames} frames");
     }
-    for voice in ESPEAK {
+    for voice in telephone::ESPEAK {
         let mut frames = 0;
         for (index, sentence) in SENTENCES.lines().enumerate().filter(|(index, _)| index % 2 == 0) {
             match say_espeak(voice, sentence) {

@@ -19,19 +19,6 @@ use offhook::speech::pocketsphinx::{
 #[path = "../bandwidth/telephone.rs"]
 mod telephone;
 
-/// Voices that calibrate: those that train the extension. `benches/recognition.rs` speaks with others.
-const FLITE: [&str; 3] = ["rms", "awb", "kal16"];
-const ESPEAK: [&str; 8] = [
-    "en-us+f2",
-    "en-us+m3",
-    "en-gb+f4",
-    "en-gb+m1",
-    "en-us+m6",
-    "en-gb-scotland+f1",
-    "en-us+f3",
-    "en-gb-x-rp+m4",
-];
-
 const OUTSIDE: &str = include_str!("outside.txt");
 
 struct Said {
@@ -278,11 +265,11 @@ fn said(grammars: &[Arc<Grammar>]) -> Result<Vec<Said>> {
     let flite = FliteSynthesizer::new(FliteConfig::default())?;
     let mut said = Vec::new();
     let mut variant = 0;
-    let voices: Vec<&str> = FLITE.into_iter().chain(ESPEAK).collect();
+    let voices: Vec<&str> = telephone::FLITE.into_iter().chain(telephone::ESPEAK).collect();
     for (index, (text, inside)) in texts.into_iter().enumerate() {
         for number in (0..SPEAKERS).map(|turn| (index * SPEAKERS + turn) % voices.len()) {
             let voice = voices[number];
-            let wide = if FLITE.contains(&voice) {
+            let wide = if telephone::FLITE.contains(&voice) {
                 telephone::say_flite(&flite, voice, &text)?
             } else {
                 telephone::say_espeak(voice, &text)?

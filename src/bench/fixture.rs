@@ -10,7 +10,7 @@ use crate::pcap::{self, Capture, CaptureError, StreamSummary};
 use crate::rtp::PayloadType;
 use crate::rtp::packet::Packet;
 
-/// Between the end of a capture and its next beginning; long enough for the last sentence's end to be noticed.
+/// Between the last packet of a capture and its next beginning, at least.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Why a capture cannot be played.
