@@ -5,8 +5,8 @@
 //! of one address may be undecided at the same moment, so that nobody can fill the room in front of the door.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
-use std::io::Read as _;
+use std::fmt;
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{MissedTickBehavior, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::handshake::{self, Asked, Dial};
@@ -38,6 +38,9 @@ const UNDECIDED: u32 = 64;
 
 /// After an error of the listener itself: the limit of open files, usually.
 const BREATH: Duration = Duration::from_millis(50);
+
+/// How often silence is sent to who waits.
+const FRAME: Duration = Duration::from_millis(20);
 
 /// What the kernel may hold of what we send: it is old when it is heard.
 const SEND_BUFFER: usize = 8_192;
@@ -62,7 +65,7 @@ type Secret = [u8; 16];
 
 struct Expected {
     until: Moment,
-    /// What is sent to it at once.
+    /// What is sent to it at once, and on and on until a media thread has it.
     greeting: Vec<u8>,
     arrives: oneshot::Sender<Link>,
 }
@@ -180,7 +183,7 @@ impl Awaited {
     pub(super) fn secret(&self) -> String {
         self.secret.iter().fold(String::with_capacity(32), |mut hex, byte| {
             // Writing to a String cannot fail.
-            let _ = write!(hex, "{byte:02x}");
+            let _ = fmt::Write::write_fmt(&mut hex, format_args!("{byte:02x}"));
             hex
         })
     }
@@ -285,12 +288,10 @@ async fn meet(hall: &Hall, mut stream: TcpStream) -> Result<(), Refusal> {
         TransportKind::WebsocketServer => by_parameter(hall, &mut stream).await?,
         _ => (by_uuid(hall, &mut stream).await?, Vec::new()),
     };
-    let link = Stream {
-        speaks: hall.speaks(),
-        fd: ready(stream).map_err(|_| Refusal::Stranger)?,
-        early,
-        bridge: None,
-    };
+    let fd = ready(stream).map_err(|_| Refusal::Stranger)?;
+    let waits = (!expected.greeting.is_empty()).then(|| hold(&fd, expected.greeting));
+    let waits = waits.transpose().map_err(|_| Refusal::Stranger)?;
+    let link = Stream { speaks: hall.speaks(), fd, early, waits, bridge: None };
     expected.arrives.send(Link(Inner::Stream(link))).map_err(|_| Refusal::Unknown)
 }
 
@@ -306,6 +307,33 @@ async fn by_uuid(hall: &Hall, stream: &mut TcpStream) -> Result<Expected, Refusa
     let expected = hall.take(&secret).ok_or(Refusal::Unknown)?;
     stream.write_all(&expected.greeting).await.map_err(|_| Refusal::Stranger)?;
     Ok(expected)
+}
+
+/// Repeats a message every 20 ms until what is returned is dropped.
+///
+/// Asterisk reads an AudioSocket with the channel locked, and having begun to read it does not let go before something
+/// comes (22.10; asterisk#2089). Whoever lists the channels waits for that lock: a connection that says nothing while its
+/// call is put together stops new calls, ARI and the events of the whole server.
+fn hold(fd: &OwnedFd, message: Vec<u8>) -> std::io::Result<AbortOnDropHandle<()>> {
+    let mut stream = std::net::TcpStream::from(fd.try_clone()?);
+    Ok(AbortOnDropHandle::new(tokio::spawn(async move {
+        let mut ticks = tokio::time::interval(FRAME);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        ticks.tick().await;
+        loop {
+            ticks.tick().await;
+            match stream.write(&message) {
+                Ok(written) if written == message.len() => {}
+                // It has enough to read.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                // Broken off in the middle of a message, or gone: the media thread finds it closed.
+                _ => {
+                    let _ = stream.shutdown(std::net::Shutdown::Both);
+                    return;
+                }
+            }
+        }
+    })))
 }
 
 /// WebSocket: a parameter of the URI says it.
@@ -349,10 +377,10 @@ async fn connect(dial: &Dial) -> std::io::Result<Stream> {
     let speaks = Speaks::WebSocketClient;
     if dial.tls {
         let (fd, bridge) = handshake::through_tls(stream, dial).await?;
-        return Ok(Stream { speaks, fd, early: Vec::new(), bridge: Some(bridge) });
+        return Ok(Stream { speaks, fd, early: Vec::new(), waits: None, bridge: Some(bridge) });
     }
     let early = handshake::ask(&mut stream, dial).await?;
-    Ok(Stream { speaks, fd: ready(stream)?, early, bridge: None })
+    Ok(Stream { speaks, fd: ready(stream)?, early, waits: None, bridge: None })
 }
 
 /// A connection as a media thread wants it.

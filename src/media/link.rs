@@ -167,6 +167,8 @@ pub(super) struct Stream {
     pub(super) fd: OwnedFd,
     /// What came on it already.
     pub(super) early: Vec<u8>,
+    /// What keeps it in talk until a media thread has it, where that is needed.
+    pub(super) waits: Option<AbortOnDropHandle<()>>,
     /// What stands between it and the network, if something does.
     pub(super) bridge: Option<AbortOnDropHandle<()>>,
 }
@@ -211,7 +213,8 @@ impl Link {
                 let wire = Wire::Port(socket, Latch::new(named));
                 Opened { transport: rtp(), wire, peer: named, early: Vec::new() }
             }
-            Inner::Stream(Stream { speaks, fd, early, bridge }) => {
+            Inner::Stream(Stream { speaks, fd, early, waits, bridge }) => {
+                drop(waits);
                 let websocket = |client| Transport::WebSocket(WebSocket::new(Moment::now(), client));
                 let transport = match speaks {
                     Speaks::AudioSocket => Transport::AudioSocket(AudioSocket::new(format.rate())),

@@ -85,6 +85,9 @@ async fn a_stream_is_greeted_with_silence_and_heard_however_it_is_cut() {
     let mut peer = connect(address, uuid);
     assert_eq!(message(&mut peer), (0x10, vec![0; 320]), "silence, at once");
     let link = seat.connected(PATIENCE).await.expect("it has come");
+    for _ in 0..3 {
+        assert_eq!(message(&mut peer), (0x10, vec![0; 320]), "and while its call is put together");
+    }
     let mut session = attach(&media, seat, link, Format::Slin);
     let audio = [&[0x10, 1, 64][..], &[0x20; 320], &[3, 0, 1, b'7'], &[0x10, 0]].concat();
     peer.write_all(&audio[..200]).expect("it is open");
