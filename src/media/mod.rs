@@ -1,8 +1,8 @@
 //! Media threads: the only place that touches media sockets.
 //!
 //! A media thread is a plain thread that owns one UDP socket, the streams and ports of its calls, and the calls. It wakes
-//! when something comes, when a bot wants something, and every 5 ms by an absolute clock; each of its calls is served
-//! once per 20 ms, in one of four phases, so that the work is spread. All calls over RTP share its port: every call's
+//! when something comes, when a bot wants something, and every 2.5 ms by an absolute clock where calls are due; each is
+//! served once per 20 ms, in one of eight phases, so that the work is spread. All calls over RTP share its port: every call's
 //! packets come from Asterisk's own port for that call, so the source address names the call, and what comes from
 //! elsewhere is dropped and counted. Behind a NAT that rewrites addresses each call has a port of its own instead; over
 //! AudioSocket and WebSocket each has a TCP connection.
