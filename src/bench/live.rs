@@ -5,6 +5,7 @@
 //! path.
 
 use std::io::{self, BufReader};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::floor::Bare;
-use super::machine::{anonymous_bytes, process_cpu};
+use super::machine::{anonymous_bytes, give_back_memory, process_cpu};
 use super::peers::{Heard, Plan, Ports, Start, Target, read_line, write_line};
 use super::report::{Floor, Run};
 use super::track::{self, Timetable, Track};
@@ -23,6 +24,7 @@ use crate::audio::ring::{PlayId, VoiceItem};
 use crate::audio::tone::Tone;
 use crate::audio::{Frame, Rate};
 use crate::id::CallId;
+use crate::media::link::{Dial, dial};
 use crate::media::{
     Attach, Invitation, Media, MediaConfig, MediaEvent, MediaSession, MediaStats, TransportKind,
 };
@@ -135,7 +137,7 @@ async fn bare(
     callers.begin(&Start {
         at,
         length,
-        targets: vec![Target { address: bare.address, uuid: None }; plan.calls],
+        targets: vec![Target { address: bare.address, secret: None }; plan.calls],
     })?;
     progress.follow(what, at, length).await;
     let heard = finish(callers).await?;
@@ -154,10 +156,12 @@ pub(super) async fn run(plan: &LivePlan<'_>, progress: &Progress) -> Result<Run,
     let config = MediaConfig {
         threads: plan.threads,
         audiosocket: (plan.transport == TransportKind::Audiosocket).then_some(0),
+        websocket: (plan.transport == TransportKind::WebsocketServer).then_some(0),
         probe: true,
         ..MediaConfig::new(std::net::Ipv4Addr::LOCALHOST.into())
     };
     let media = Media::start(&config)?;
+    give_back_memory();
     let before = anonymous_bytes();
     let (stop, stopped) = watch::channel(false);
     let mut bots = JoinSet::new();
@@ -165,11 +169,12 @@ pub(super) async fn run(plan: &LivePlan<'_>, progress: &Progress) -> Result<Run,
     let mut seats = Vec::with_capacity(plan.calls);
     for _ in 0..plan.calls {
         let seat = media.reserve_for(plan.transport, plan.track.format)?;
-        let uuid = match seat.invitation() {
+        let secret = match seat.invitation() {
             Invitation::AudioSocket { uuid, .. } => Some(uuid),
-            _ => None,
+            Invitation::WebSocketServer { secret, .. } => Some(secret),
+            Invitation::Rtp { .. } | Invitation::WebSocket => None,
         };
-        targets.push(Target { address: seat.advertised(), uuid });
+        targets.push(Target { address: seat.advertised(), secret });
         seats.push(seat);
     }
     // Connections are made one after the other.
@@ -180,6 +185,7 @@ pub(super) async fn run(plan: &LivePlan<'_>, progress: &Progress) -> Result<Run,
     let mut ports = ports.callers.into_iter();
     for (number, mut seat) in seats.into_iter().enumerate() {
         let link = match ports.next() {
+            Some(server) if plan.transport == TransportKind::Websocket => dial(&media_of(server)).await?,
             Some(caller) => seat.link(caller),
             None => seat.connected(PATIENCE).await?,
         };
@@ -216,6 +222,17 @@ pub(super) async fn run(plan: &LivePlan<'_>, progress: &Progress) -> Result<Run,
         bytes_per_call: Some(bytes),
         ..summary(plan, at, length, &told, heard)
     })
+}
+
+/// What Asterisk would have to be told.
+fn media_of(server: SocketAddr) -> Dial {
+    Dial {
+        host: server.ip().to_string(),
+        port: server.port(),
+        tls: false,
+        path: "/media/bench".to_owned(),
+        authorization: String::new(),
+    }
 }
 
 fn summary(plan: &LivePlan<'_>, at: Moment, length: Duration, told: &[Told], heard: Heard) -> Run {

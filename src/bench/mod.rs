@@ -8,7 +8,7 @@
 //!
 //! - this file: [`measure`] runs a [`Plan`] and gives a [`Report`];
 //! - [`fixture`]: reads captures and their sidecars; [`track`]: what a caller plays, over and over;
-//! - [`peers`]: the callers' process; `floor`: the bare loop; `live`: runs in real time; `rehearse`: in virtual time;
+//! - [`peers`]: the callers' process, `wire` and `player`: how they reach the engine; `floor`: the bare loop; `live`: runs in real time; `rehearse`: in virtual time;
 //! - [`replay`]: what a bot would have heard of a captured call; [`quality`]: how that would sound to a person;
 //! - [`distribution`], [`machine`], [`report`]: figures; [`compare`]: two reports side by side; [`html`]: a page of one.
 //!
@@ -36,6 +36,7 @@ pub mod html;
 mod live;
 pub mod machine;
 pub mod peers;
+mod player;
 pub mod quality;
 mod rehearse;
 pub mod replay;

@@ -8,7 +8,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io::{self, BufRead, Write};
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,9 +18,11 @@ use serde::{Deserialize, Serialize};
 use super::distribution::{Distribution, Spans, Unit};
 use super::fixture;
 use super::machine::{allow_many_files, thread_cpu};
+use super::player::Player;
 use super::track::{self, Timetable, Track};
-use super::wire::Wire;
+use super::wire::{Messages, Wire};
 use crate::audio::PTIME;
+use crate::audio::codec::Format;
 use crate::audio::g711::Law;
 use crate::media::TransportKind;
 use crate::rtp::packet::Packet;
@@ -50,7 +52,7 @@ pub struct Plan {
 /// Where the callers are.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Ports {
-    /// One address for each who sends datagrams; who opens a connection has none yet.
+    /// One address for each who sends datagrams or awaits a connection; who opens one has none yet.
     pub callers: Vec<SocketAddr>,
 }
 
@@ -70,8 +72,8 @@ pub struct Start {
 pub struct Target {
     /// The engine's port for him.
     pub address: SocketAddr,
-    /// What he says first, on AudioSocket.
-    pub uuid: Option<String>,
+    /// What he says to be known: the UUID of AudioSocket, or the parameter of a WebSocket's URI.
+    pub secret: Option<String>,
 }
 
 /// What the callers did and heard.
@@ -102,20 +104,10 @@ pub fn run(input: &mut dyn BufRead, output: &mut dyn Write) -> io::Result<()> {
     let plan: Plan = read_line(input)?;
     let track = fixture::load(&plan.fixture, plan.format.and_then(|name| name.parse().ok()))
         .map_err(io::Error::other)?;
-    let sockets = match plan.transport {
-        TransportKind::Rtp => (0..plan.calls).map(|_| open()).collect::<io::Result<Vec<_>>>()?,
-        _ => Vec::new(),
-    };
-    let callers = sockets.iter().map(UdpSocket::local_addr).collect::<io::Result<Vec<_>>>()?;
-    write_line(output, &Ports { callers })?;
+    let open = Open::new(plan.transport, plan.calls)?;
+    write_line(output, &Ports { callers: open.addresses(plan.calls)? })?;
     let start: Start = read_line(input)?;
-    let wires = match plan.transport {
-        TransportKind::Rtp => connect(sockets, &start)?,
-        _ => {
-            let dialled = start.targets.iter().map(|target| Wire::dial(target, track.format));
-            dialled.collect::<io::Result<Vec<_>>>()?
-        }
-    };
+    let wires = open.wires(plan.transport, &start, track.format)?;
     // For the accuracy of waits; without it they are later by 50 µs.
     let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
     write_line(output, &play(&track, wires, &start)?)
@@ -144,16 +136,57 @@ pub fn write_line<T: Serialize>(output: &mut dyn Write, value: &T) -> io::Result
     output.flush()
 }
 
-fn open() -> io::Result<UdpSocket> {
+/// What callers have before they know whom they talk to.
+enum Open {
+    /// A port each.
+    Ports(Vec<UdpSocket>),
+    /// A web server, as Asterisk's. Connections come in the callers' order.
+    Server(TcpListener),
+    Nothing,
+}
+
+impl Open {
+    fn new(transport: TransportKind, calls: usize) -> io::Result<Self> {
+        Ok(match transport {
+            TransportKind::Rtp => Self::Ports((0..calls).map(|_| port()).collect::<io::Result<_>>()?),
+            TransportKind::Websocket => Self::Server(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?),
+            TransportKind::Audiosocket | TransportKind::WebsocketServer => Self::Nothing,
+        })
+    }
+
+    fn addresses(&self, calls: usize) -> io::Result<Vec<SocketAddr>> {
+        match self {
+            Self::Ports(sockets) => sockets.iter().map(UdpSocket::local_addr).collect(),
+            Self::Server(listener) => Ok(vec![listener.local_addr()?; calls]),
+            Self::Nothing => Ok(Vec::new()),
+        }
+    }
+
+    fn wires(self, transport: TransportKind, start: &Start, format: Format) -> io::Result<Vec<Wire>> {
+        let targets = start.targets.iter();
+        match self {
+            Self::Ports(sockets) => {
+                let pairs = sockets.into_iter().zip(targets);
+                pairs.map(|(socket, to)| socket.connect(to.address).map(|()| Wire::Rtp(socket))).collect()
+            }
+            Self::Server(listener) => targets
+                .map(|_| Player::accept(&listener, format).map(Box::new).map(Wire::WebSocket))
+                .collect(),
+            Self::Nothing if transport == TransportKind::Audiosocket => {
+                targets.map(|target| Messages::dial(target, format).map(Wire::AudioSocket)).collect()
+            }
+            Self::Nothing => targets
+                .map(|target| Player::dial(target, format).map(Box::new).map(Wire::WebSocket))
+                .collect(),
+        }
+    }
+}
+
+fn port() -> io::Result<UdpSocket> {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
     socket.set_nonblocking(true)?;
     stamp::enable(socket.as_fd())?;
     Ok(socket)
-}
-
-fn connect(sockets: Vec<UdpSocket>, start: &Start) -> io::Result<Vec<Wire>> {
-    let pairs = sockets.into_iter().zip(&start.targets);
-    pairs.map(|(socket, target)| socket.connect(target.address).map(|()| Wire::Rtp(socket))).collect()
 }
 
 fn play(track: &Track, wires: Vec<Wire>, start: &Start) -> io::Result<Heard> {
@@ -174,7 +207,6 @@ fn play(track: &Track, wires: Vec<Wire>, start: &Start) -> io::Result<Heard> {
         schedules.push(packets);
     }
     std::thread::sleep(start.at.since(Moment::now()));
-    callers.iter_mut().for_each(Caller::forget);
     let cpu = thread_cpu();
     let mut datagram = Vec::with_capacity(2_048);
     while let Some(Reverse((at, number, lap, index))) = queue.pop() {
@@ -188,6 +220,10 @@ fn play(track: &Track, wires: Vec<Wire>, start: &Start) -> io::Result<Heard> {
         track.packet_of_lap(index, lap, &mut datagram);
         late.add(Moment::now().since(at));
         let caller = &mut callers[number];
+        if !std::mem::replace(&mut caller.speaks, true) {
+            // The kernel stamps what waits in a stream as one: what came while nobody read has no time of its own.
+            caller.forget();
+        }
         // A closed port of the engine is told here; its packets are counted as not received there.
         heard.sent += u64::from(caller.wire.send(&datagram));
         heard.received += caller.listen();
@@ -196,15 +232,22 @@ fn play(track: &Track, wires: Vec<Wire>, start: &Start) -> io::Result<Heard> {
         }
     }
     heard.cpu_us = u64::try_from(thread_cpu().saturating_sub(cpu).as_micros()).unwrap_or(u64::MAX);
-    std::thread::sleep(SETTLE);
+    let settled = Moment::now() + SETTLE;
+    while Moment::now() < settled {
+        callers.iter_mut().for_each(|caller| heard.received += caller.listen());
+        std::thread::sleep(PTIME / 4);
+    }
     let mut pacing = Spans::default();
     for mut caller in callers {
         heard.received += caller.listen();
         heard.lost += caller.lost();
-        caller.pacing(&mut pacing);
+        if !matches!(caller.wire, Wire::WebSocket(_)) {
+            caller.pacing(&mut pacing);
+        }
         caller.interruptions(&mut barge_in);
     }
     heard.send_late_us = late.distribution(Unit::Micros);
+    // One who plays what he has by his own clock says nothing of ours.
     heard.pacing_error_us = pacing.distribution(Unit::Micros);
     heard.barge_in_to_last_frame_ms = barge_in.distribution(Unit::Millis);
     Ok(heard)
@@ -213,6 +256,8 @@ fn play(track: &Track, wires: Vec<Wire>, start: &Start) -> io::Result<Heard> {
 /// One caller: his wire, and what he has heard.
 struct Caller {
     wire: Wire,
+    /// His first packet has been sent.
+    speaks: bool,
     /// When he speaks.
     speech: Vec<(Moment, Moment)>,
     /// Ticks of the RTP clock in a second.
@@ -237,6 +282,7 @@ impl Caller {
         let clock_hz = i64::from(track.format.rtp_clock());
         Self {
             wire,
+            speaks: false,
             speech,
             clock_hz,
             first: None,
@@ -248,7 +294,7 @@ impl Caller {
         }
     }
 
-    /// What came before the measurement is no part of it.
+    /// What came before the caller spoke is no part of the measurement.
     fn forget(&mut self) {
         self.listen();
         (self.first, self.expected, self.received) = (None, 0, 0);

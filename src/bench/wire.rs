@@ -5,6 +5,7 @@ use std::net::{TcpStream, UdpSocket};
 use std::os::fd::AsFd as _;
 
 use super::peers::Target;
+use super::player::Player;
 use crate::audio::codec::Format;
 use crate::rtp::packet::{Header, Packet};
 use crate::rtp::{PayloadType, Seq, Ssrc, Timestamp};
@@ -26,6 +27,8 @@ pub(super) enum Wire {
     Rtp(UdpSocket),
     /// AudioSocket: a connection that the caller opened.
     AudioSocket(Messages),
+    /// WebSocket, and who plays what comes on it.
+    WebSocket(Box<Player>),
 }
 
 /// An AudioSocket connection.
@@ -40,27 +43,13 @@ pub(super) struct Messages {
 }
 
 impl Wire {
-    /// Opens a connection and says which call it is for.
-    pub(super) fn dial(target: &Target, format: Format) -> io::Result<Self> {
-        let mut stream = TcpStream::connect(target.address)?;
-        stream.set_nodelay(true)?;
-        stamp::enable(stream.as_fd())?;
-        let digits: String = target.uuid.iter().flat_map(|uuid| uuid.chars()).filter(|c| *c != '-').collect();
-        let uuid = u128::from_str_radix(&digits, 16).map_err(|_| io::Error::from(ErrorKind::InvalidInput))?;
-        let mut message = vec![KIND_UUID, 0, 16];
-        message.extend_from_slice(&uuid.to_be_bytes());
-        stream.write_all(&message)?;
-        stream.set_nonblocking(true)?;
-        let message = HEADER + format.frame_bytes().ok_or(ErrorKind::InvalidInput)?;
-        Ok(Self::AudioSocket(Messages { stream, partial: Vec::with_capacity(4_096), count: 0, message }))
-    }
-
     /// Sends what this RTP packet carries; whether it left.
     pub(super) fn send(&mut self, datagram: &[u8]) -> bool {
         match self {
             Self::None => false,
             Self::Rtp(socket) => socket.send(datagram).is_ok(),
             Self::AudioSocket(messages) => messages.send(datagram),
+            Self::WebSocket(player) => player.send(datagram),
         }
     }
 
@@ -91,11 +80,28 @@ impl Wire {
                     messages.take(at, out);
                 }
             }
+            Self::WebSocket(player) => player.play(Moment::now(), out),
         }
     }
 }
 
 impl Messages {
+    /// Opens a connection and says which call it is for.
+    pub(super) fn dial(target: &Target, format: Format) -> io::Result<Self> {
+        let mut stream = TcpStream::connect(target.address)?;
+        stream.set_nodelay(true)?;
+        stamp::enable(stream.as_fd())?;
+        let digits: String =
+            target.secret.iter().flat_map(|uuid| uuid.chars()).filter(|c| *c != '-').collect();
+        let uuid = u128::from_str_radix(&digits, 16).map_err(|_| io::Error::from(ErrorKind::InvalidInput))?;
+        let mut message = vec![KIND_UUID, 0, 16];
+        message.extend_from_slice(&uuid.to_be_bytes());
+        stream.write_all(&message)?;
+        stream.set_nonblocking(true)?;
+        let message = HEADER + format.frame_bytes().ok_or(ErrorKind::InvalidInput)?;
+        Ok(Self { stream, partial: Vec::with_capacity(4_096), count: 0, message })
+    }
+
     fn send(&mut self, datagram: &[u8]) -> bool {
         let Ok(packet) = Packet::parse(datagram) else { return false };
         let Ok(len) = u16::try_from(packet.payload.len()) else { return false };

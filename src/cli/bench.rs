@@ -34,7 +34,8 @@ pub(super) struct Options {
           value_parser = clap::value_parser!(u32).range(1..=10_000))]
     calls: Vec<u32>,
     /// How the audio comes and goes; several are run one after the other.
-    #[arg(long, value_delimiter = ',', default_value = "rtp", value_parser = ["rtp", "audiosocket"])]
+    #[arg(long, value_delimiter = ',', default_value = "rtp",
+          value_parser = ["rtp", "audiosocket", "websocket", "websocket-server"])]
     transport: Vec<String>,
     /// How long each run is measured.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3_600))]

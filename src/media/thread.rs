@@ -518,7 +518,8 @@ impl Worker {
         if !self.ticking {
             return;
         }
-        let has_work = |slot: &u64| !self.phases[(slot % PHASES) as usize].is_empty() || !self.waiting.is_empty();
+        let has_work =
+            |slot: &u64| !self.phases[(slot % PHASES) as usize].is_empty() || !self.waiting.is_empty();
         let Some(next) = (self.next_slot..self.next_slot + PHASES).find(has_work) else { return };
         if self.wound < self.next_slot || next < self.wound {
             self.wound = next;
