@@ -90,7 +90,7 @@ fn main() -> ExitCode {
 }
 
 async fn run(options: &Options) -> anyhow::Result<bool> {
-    allow_many_files()?;
+    offhook::bench::machine::allow_many_files();
     let asterisk = Asterisk::start(&options.port_base)?;
     let seconds = Duration::from_secs(options.seconds);
     println!(
@@ -516,12 +516,4 @@ fn resident(pid: u32) -> anyhow::Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
     Ok(line.trim().trim_end_matches("kB").trim().parse::<u64>()? * 1_024)
-}
-
-/// A socket per call: the usual soft limit of 1,024 open files is too low for a thousand calls.
-fn allow_many_files() -> anyhow::Result<()> {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    setrlimit(Resource::Nofile, limit).context("the limit of open files cannot be raised")
 }

@@ -1,7 +1,6 @@
 //! One run in real time: the media threads of this process against callers in another one, over real sockets.
 //!
-//! On every call sits the simplest bot that takes turns: it says one endless sentence (a tone), lets itself be interrupted,
-//! and begins anew when the caller is done. There is no recogniser and no synthesiser: what is measured is the audio
+//! On every call sits the simplest [`Bot`]. There is no recogniser and no synthesiser: what is measured is the audio
 //! path.
 
 use std::io::{self, BufReader};
@@ -13,24 +12,22 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::bot::Bot;
 use super::floor::Bare;
 use super::machine::{anonymous_bytes, give_back_memory, process_cpu};
 use super::peers::{Heard, Plan, Ports, Start, Target, read_line, write_line};
 use super::report::{Floor, Run};
 use super::track::{self, Timetable, Track};
 use super::{BenchError, Progress, Spans, Unit};
+use crate::audio::Rate;
 use crate::audio::codec::Format;
-use crate::audio::ring::{PlayId, VoiceItem};
-use crate::audio::tone::Tone;
-use crate::audio::{Frame, Rate};
+use crate::audio::ring::VoiceItem;
 use crate::id::CallId;
 use crate::media::link::{Dial, dial};
-use crate::media::{
-    Attach, Invitation, Media, MediaConfig, MediaEvent, MediaSession, MediaStats, TransportKind,
-};
+use crate::media::{Attach, Invitation, Media, MediaConfig, MediaSession, MediaStats, TransportKind};
 use crate::time::{Moment, WallTime};
 use crate::turn::vad::WebRtcVad;
-use crate::turn::{BargeIn, Listening, TurnSignal};
+use crate::turn::{BargeIn, Listening};
 
 /// Between the moment that everything is ready and the first packet.
 const LEAD: Duration = Duration::from_millis(300);
@@ -240,12 +237,12 @@ fn summary(plan: &LivePlan<'_>, at: Moment, length: Duration, told: &[Told], hea
     let (mut reply, mut endpoint) = (Spans::default(), Spans::default());
     let (mut utterances, mut cut_offs) = (0, 0);
     for told in told {
-        told.replies.iter().for_each(|span| reply.add(*span));
+        told.bot.replies.iter().for_each(|span| reply.add(*span));
         let table = Timetable::new(plan.track, at, told.number, plan.calls);
         let speech = table.speech(plan.track, at + length);
         utterances += speech.len() as u64;
-        cut_offs += track::count_within(&told.endpoints, &speech);
-        track::first_after(&told.endpoints, track::ends(&speech)).for_each(|span| endpoint.add(span));
+        cut_offs += track::count_within(&told.bot.endpoints, &speech);
+        track::first_after(&told.bot.endpoints, track::ends(&speech)).for_each(|span| endpoint.add(span));
     }
     Run {
         fixture: plan.track.name.clone(),
@@ -282,22 +279,17 @@ struct Told {
     /// Which of the callers was his.
     number: usize,
     stats: MediaStats,
-    /// From having an answer to its first frame.
-    replies: Vec<Duration>,
-    /// When it was decided that the caller is done.
-    endpoints: Vec<Moment>,
+    bot: Bot,
 }
 
 /// Until it is stopped: says its sentence, lets itself be interrupted, and answers with the same again.
 async fn take_turns(number: usize, mut session: MediaSession, mut stop: watch::Receiver<bool>) -> Told {
-    let sentence = Tone::sine(Rate::Hz8000, 300.0, -12.0).frame();
-    let mut bot = Bot { sentence, play: PlayId(0), saying: false, asked: Moment::now() };
-    let (mut replies, mut endpoints) = (Vec::with_capacity(64), Vec::with_capacity(64));
-    bot.begin(&session);
+    let (sentence, mut bot) = (Bot::sentence(), Bot::new());
+    begin(&mut bot, &session);
     loop {
         let speak = async {
             match bot.saying {
-                true => session.voice.push(VoiceItem::Audio(bot.play, bot.sentence)).await,
+                true => session.voice.push(VoiceItem::Audio(bot.play, sentence)).await,
                 false => std::future::pending().await,
             }
         };
@@ -306,44 +298,20 @@ async fn take_turns(number: usize, mut session: MediaSession, mut stop: watch::R
             pushed = speak => if pushed.is_err() { break },
             event = session.events.recv() => match event {
                 None => break,
-                Some(MediaEvent::PlayStarted { play, at }) if play == bot.play => {
-                    replies.push(at.since(bot.asked));
-                }
-                Some(MediaEvent::PlayEnded { play, .. }) if play == bot.play => bot.saying = false,
-                Some(MediaEvent::Turn(TurnSignal::Endpoint { decided, .. })) => {
-                    endpoints.push(decided);
-                    bot.begin(&session);
-                }
-                Some(MediaEvent::Turn(TurnSignal::TooLong { .. } | TurnSignal::NoInput { .. })) => {
-                    bot.begin(&session);
-                }
-                Some(_) => {}
+                Some(event) => if bot.takes(&event) { begin(&mut bot, &session) },
             },
         }
         // Nobody recognises what is said.
         session.ear.clear();
     }
-    Told { number, stats: session.detach().await, replies, endpoints }
+    Told { number, stats: session.detach().await, bot }
 }
 
-struct Bot {
-    sentence: Frame,
-    play: PlayId,
-    saying: bool,
-    asked: Moment,
-}
-
-impl Bot {
-    /// Listens, and says the sentence unless it is being said.
-    fn begin(&mut self, session: &MediaSession) {
-        // Both fail only when the call is over, which the loop finds out for itself.
-        let _ = session.control.listen(Listening::BALANCED);
-        if self.saying {
-            return;
-        }
-        self.play = PlayId(self.play.0 + 1);
-        let _ = session.control.begin_play(self.play, BargeIn::ALLOWED);
-        self.saying = true;
-        self.asked = Moment::now();
+/// Listens, and says the sentence unless it is being said.
+fn begin(bot: &mut Bot, session: &MediaSession) {
+    // Both fail only when the call is over, which the loop finds out for itself.
+    let _ = session.control.listen(Listening::BALANCED);
+    if let Some(play) = bot.begins(Moment::now()) {
+        let _ = session.control.begin_play(play, BargeIn::ALLOWED);
     }
 }

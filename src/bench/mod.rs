@@ -8,7 +8,8 @@
 //!
 //! - this file: [`measure`] runs a [`Plan`] and gives a [`Report`];
 //! - [`fixture`]: reads captures and their sidecars; [`track`]: what a caller plays, over and over;
-//! - [`peers`]: the callers' process, `wire` and `player`: how they reach the engine; `floor`: the bare loop; `live`: runs in real time; `rehearse`: in virtual time;
+//! - [`peers`]: the callers' process, `wire` and `player`: how they reach the engine; `floor`: the bare loop; `live`: runs in real time; `rehearse`: in virtual time; `bot`: who
+//!   is called in both;
 //! - [`replay`]: what a bot would have heard of a captured call; [`quality`]: how that would sound to a person;
 //! - [`distribution`], [`machine`], [`report`]: figures; [`compare`]: two reports side by side; [`html`]: a page of one.
 //!
@@ -28,6 +29,7 @@ use crate::time::Moment;
 pub use distribution::{Distribution, Spans, Unit};
 pub use report::{Floor, Report, Run};
 
+mod bot;
 pub mod compare;
 pub mod distribution;
 pub mod fixture;

@@ -5,17 +5,16 @@
 
 use std::time::Duration;
 
+use super::bot::Bot;
 use super::report::Run;
 use super::track::{self, Track};
 use super::{BenchError, Spans, Unit};
 use crate::audio::Rate;
-use crate::audio::ring::{PlayId, VoiceItem};
-use crate::audio::tone::Tone;
-use crate::media::MediaEvent;
+use crate::audio::ring::VoiceItem;
 use crate::media::rehearsal::Rehearsal;
 use crate::time::Moment;
 use crate::turn::vad::WebRtcVad;
-use crate::turn::{BargeIn, Listening, TurnSignal};
+use crate::turn::{BargeIn, Listening};
 
 /// When the virtual time begins.
 const BEGIN: Moment = Moment::from_millis(10_000);
@@ -32,15 +31,7 @@ const AFTER: Duration = Duration::from_secs(2);
 /// When this build does not have the track's format.
 pub fn run(track: &Track) -> Result<Run, BenchError> {
     let vad = Box::new(WebRtcVad::new(Rate::Hz8000));
-    let mut stage = Stage {
-        call: Rehearsal::new(BEGIN, track.format, track.events, vad)?,
-        play: PlayId(0),
-        saying: false,
-        asked: BEGIN,
-        stops: Vec::new(),
-        endpoints: Vec::new(),
-        replies: Spans::default(),
-    };
+    let mut stage = Stage { call: Rehearsal::new(BEGIN, track.format, track.events, vad)?, bot: Bot::new() };
     stage.begin(BEGIN);
     let mut tick = BEGIN + PHASE;
     let mut sent = 0;
@@ -57,13 +48,7 @@ pub fn run(track: &Track) -> Result<Run, BenchError> {
 
 struct Stage {
     call: Rehearsal,
-    play: PlayId,
-    saying: bool,
-    asked: Moment,
-    /// When interrupted sentences sent their last packet.
-    stops: Vec<Moment>,
-    endpoints: Vec<Moment>,
-    replies: Spans,
+    bot: Bot,
 }
 
 impl Stage {
@@ -73,9 +58,8 @@ impl Stage {
         while *tick < end {
             let now = *tick;
             self.waits(now);
-            if self.saying {
-                let sentence = Tone::sine(Rate::Hz8000, 300.0, -12.0).frame();
-                while self.call.say(VoiceItem::Audio(self.play, sentence)) {}
+            if self.bot.saying {
+                while self.call.say(VoiceItem::Audio(self.bot.play, Bot::sentence())) {}
             }
             self.call.tick(now);
             self.listen(now);
@@ -95,20 +79,8 @@ impl Stage {
 
     fn listen(&mut self, now: Moment) {
         while let Some(event) = self.call.event() {
-            match event {
-                MediaEvent::PlayStarted { play, at } if play == self.play => {
-                    self.replies.add(at.since(self.asked))
-                }
-                MediaEvent::PlayEnded { play, at, .. } if play == self.play => {
-                    self.saying = false;
-                    self.stops.push(at);
-                }
-                MediaEvent::Turn(TurnSignal::Endpoint { decided, .. }) => {
-                    self.endpoints.push(decided);
-                    self.begin(now);
-                }
-                MediaEvent::Turn(TurnSignal::TooLong { .. } | TurnSignal::NoInput { .. }) => self.begin(now),
-                _ => {}
+            if self.bot.takes(&event) {
+                self.begin(now);
             }
         }
         self.call.ear().clear();
@@ -116,20 +88,18 @@ impl Stage {
 
     fn begin(&mut self, now: Moment) {
         self.call.listen(now, Listening::BALANCED);
-        if !self.saying {
-            self.play = PlayId(self.play.0 + 1);
-            self.call.begin_play(now, self.play, BargeIn::ALLOWED);
-            self.saying = true;
-            self.asked = now;
+        if let Some(play) = self.bot.begins(now) {
+            self.call.begin_play(now, play, BargeIn::ALLOWED);
         }
     }
 
     fn tell(mut self, track: &Track, sent: u64) -> Run {
         while self.call.heard().is_some() {}
-        let (mut endpoint, mut barge_in) = (Spans::default(), Spans::default());
+        let (mut endpoint, mut barge_in, mut reply) = (Spans::default(), Spans::default(), Spans::default());
+        self.bot.replies.iter().for_each(|span| reply.add(*span));
         let speech: Vec<_> = track.speech.iter().map(|(onset, end)| (BEGIN + *onset, BEGIN + *end)).collect();
-        track::first_after(&self.stops, track::onsets(&speech)).for_each(|span| barge_in.add(span));
-        track::first_after(&self.endpoints, track::ends(&speech)).for_each(|span| endpoint.add(span));
+        track::first_after(&self.bot.stops, track::onsets(&speech)).for_each(|span| barge_in.add(span));
+        track::first_after(&self.bot.endpoints, track::ends(&speech)).for_each(|span| endpoint.add(span));
         let stats = self.call.stats();
         Run {
             fixture: track.name.clone(),
@@ -139,7 +109,7 @@ impl Stage {
             seconds: (track.length + AFTER).as_secs_f64(),
             in_virtual_time: true,
             speech_end_to_endpoint_ms: endpoint.distribution(Unit::Millis),
-            reply_to_first_frame_us: self.replies.distribution(Unit::Micros),
+            reply_to_first_frame_us: reply.distribution(Unit::Micros),
             barge_in_to_last_frame_ms: barge_in.distribution(Unit::Millis),
             caller_packets_sent: track.packets.len() as u64,
             caller_packets_received: stats.stream.received + stats.stream.malformed,
@@ -149,7 +119,7 @@ impl Stage {
             bot_packets_received: sent,
             utterances: track.speech.len() as u64,
             endpoints: endpoint.count(),
-            cut_offs: track::count_within(&self.endpoints, &speech),
+            cut_offs: track::count_within(&self.bot.endpoints, &speech),
             ..Run::default()
         }
     }
