@@ -130,7 +130,7 @@ impl Log {
         while let Some(event) = call.event() {
             match event {
                 MediaEvent::Turn(TurnSignal::Onset { at }) => self.onset = Some(at),
-                MediaEvent::Turn(TurnSignal::Endpoint { speech_end, decided }) => {
+                MediaEvent::Turn(TurnSignal::Endpoint { speech_end, decided, .. }) => {
                     self.utterance(speech_end, decided);
                     call.listen(now, self.how);
                 }

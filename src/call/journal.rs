@@ -12,8 +12,8 @@ use crate::audio::ring::PlayId;
 use crate::id::CallId;
 use crate::media::PlayEnd;
 use crate::time::Moment;
-use crate::turn::TurnSignal;
 use crate::turn::ledger::Ledger;
+use crate::turn::{By, TurnSignal};
 
 /// Takes notes of calls. Called from the call's task; must not block, so whatever is slow goes through a queue.
 pub trait Journal: Send + Sync {
@@ -227,7 +227,7 @@ impl TurnBook {
 
     pub fn signal(&mut self, signal: TurnSignal) {
         match signal {
-            TurnSignal::Endpoint { speech_end, decided } => {
+            TurnSignal::Endpoint { speech_end, decided, .. } => {
                 self.next.speech_end = Some(speech_end);
                 self.next.endpoint = Some(decided);
             }
@@ -235,7 +235,8 @@ impl TurnBook {
                 self.next.speech_end = Some(at);
                 self.next.endpoint = Some(at);
             }
-            TurnSignal::BargeIn { onset, decided, by_key } => {
+            TurnSignal::BargeIn { onset, decided, by, .. } => {
+                let by_key = by == By::Key;
                 // By key it is told after the answer: it is of the turn in which the bot spoke.
                 let turn = self.closing.as_mut().filter(|turn| !turn.is_over()).unwrap_or(&mut self.current);
                 turn.interruption.get_or_insert(Interruption { onset, decided, by_key });
@@ -338,6 +339,7 @@ mod tests {
 
     use super::*;
     use crate::time::WallTime;
+    use crate::turn::{Reasons, Witness};
 
     #[derive(Default)]
     struct Kept(Mutex<Vec<Note>>);
@@ -367,13 +369,22 @@ mod tests {
         Moment::from_millis(millis)
     }
 
+    fn endpoint(speech_end: u64, decided: u64) -> TurnSignal {
+        TurnSignal::Endpoint {
+            speech_end: ms(speech_end),
+            decided: ms(decided),
+            witness: Witness::Silence,
+            reasons: Reasons::default(),
+        }
+    }
+
     #[test]
     fn a_turn_holds_the_answer_the_reply_and_what_took_how_long() {
         let (kept, mut book) = book();
         book.reply_chosen(ms(1));
         book.play_began(Spoken::new(PlayId(1), "Hello.".into()));
         book.play_ended(PlayId(1), Duration::from_millis(700), PlayEnd::Finished);
-        book.signal(TurnSignal::Endpoint { speech_end: ms(1_000), decided: ms(1_500) });
+        book.signal(endpoint(1_000, 1_500));
         book.r#final(ms(1_510));
         book.heard(&Heard::Words { text: "sales".into(), meaning: "sales".into(), confidence: 0.9 });
         assert_eq!(kept.turns().len(), 1, "the greeting is complete");
@@ -395,7 +406,7 @@ mod tests {
         book.key('1', ms(400));
         book.heard(&Heard::Keys("1".into()));
         assert_eq!(kept.turns(), []);
-        book.signal(TurnSignal::BargeIn { onset: ms(400), decided: ms(410), by_key: true });
+        book.signal(TurnSignal::BargeIn { onset: ms(400), ducked: None, decided: ms(410), by: By::Key });
         book.play_ended(PlayId(1), Duration::from_millis(420), PlayEnd::BargedIn);
         let turn = &kept.turns()[0];
         assert_eq!(turn.spoken[0].heard, Duration::from_millis(420));
@@ -408,7 +419,7 @@ mod tests {
     #[test]
     fn a_reply_by_key_counts_from_the_key() {
         let (kept, mut book) = book();
-        book.signal(TurnSignal::Endpoint { speech_end: ms(10), decided: ms(20) });
+        book.signal(endpoint(10, 20));
         book.key('2', ms(1_000));
         book.heard(&Heard::Keys("2".into()));
         book.reply_chosen(ms(1_001));

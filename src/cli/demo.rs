@@ -24,7 +24,7 @@ use crate::phone::{KeyTiming, Phone, PhoneConfig};
 use crate::speech::flite::{FliteConfig, FliteSynthesizer};
 use crate::speech::{Synthesizer, Utterance};
 use crate::time::Moment;
-use crate::turn::TurnSignal;
+use crate::turn::{By, TurnSignal};
 
 /// The caller's voice; the bot has Flite's default.
 const CALLERS_VOICE: &str = "rms";
@@ -256,7 +256,8 @@ impl Journal for Watcher {
             Note::Played { end: PlayEnd::BargedIn, heard, at, .. } => {
                 say(&seen, at, "", &format!("(falls silent, {} ms of it were heard)", heard.as_millis()));
             }
-            Note::Signal(TurnSignal::BargeIn { onset, decided, by_key }) => {
+            Note::Signal(TurnSignal::BargeIn { onset, decided, by, .. }) => {
+                let by_key = by == By::Key;
                 seen.barge_in.get_or_insert(Interruption { onset, decided, by_key });
                 say(&seen, decided, "caller", if by_key { "(interrupts by key)" } else { "(interrupts)" });
             }

@@ -15,7 +15,7 @@ use crate::store::{
     TurnRecord,
 };
 use crate::time::{Moment, WallTime};
-use crate::turn::TurnSignal;
+use crate::turn::{By, TurnSignal};
 
 /// Keeps the records of one call.
 pub(super) struct Records {
@@ -114,8 +114,8 @@ impl Records {
             Note::Key { key, at } => timeline.push(*at, Event::Key { key: *key }),
             Note::Signal(TurnSignal::Onset { at }) => mark(*at, "speech begins", None),
             Note::Signal(TurnSignal::Endpoint { speech_end, .. }) => mark(*speech_end, "speech ends", None),
-            Note::Signal(TurnSignal::BargeIn { onset, by_key, .. }) => {
-                *lock(&self.interruption) = Some(by(*by_key));
+            Note::Signal(TurnSignal::BargeIn { onset, by: how, .. }) => {
+                *lock(&self.interruption) = Some(by(*how == By::Key));
                 mark(*onset, "barge-in", None);
             }
             Note::Heard { input, at } => {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{BargeIn, Listening, TurnSignal, Vad};
+use super::{BargeIn, By, Listening, Reasons, TurnSignal, Vad, Witness, Words};
 use crate::audio::Frame;
 use crate::time::Moment;
 
@@ -87,6 +87,15 @@ impl TurnTaker {
         self.interrupt(now, now, true, out);
     }
 
+    /// What the recogniser believes now of the utterance under way.
+    #[expect(clippy::unused_self, reason = "the witness is not heard yet")]
+    pub fn words(&mut self, _now: Moment, _words: Words, _out: &mut dyn FnMut(TurnSignal)) {}
+
+    /// What was sent to the caller, 20 ms at 8 kHz as they left, `now` being their end; to be called every tick,
+    /// before [`tick`](Self::tick). It is what an echo is known by.
+    #[expect(clippy::unused_self, reason = "the echo gate is not there yet")]
+    pub fn sent(&mut self, _now: Moment, _frame: &Frame) {}
+
     /// A frame of the caller's audio, heard at `now` (its end); [`None`] for one that was lost.
     pub fn frame(&mut self, now: Moment, frame: Option<&Frame>, out: &mut dyn FnMut(TurnSignal)) {
         let Some(frame) = frame else { return };
@@ -111,7 +120,12 @@ impl TurnTaker {
                 let (silence, speech_end) = (now.since(*speech_end), *speech_end);
                 if silence >= how.silence {
                     self.ear = Ear::Deaf;
-                    out(TurnSignal::Endpoint { speech_end, decided: now });
+                    out(TurnSignal::Endpoint {
+                        speech_end,
+                        decided: now,
+                        witness: Witness::Silence,
+                        reasons: Reasons::default(),
+                    });
                 } else if now.since(*onset) >= how.max_speech {
                     self.ear = Ear::Deaf;
                     out(TurnSignal::TooLong { at: now });
@@ -163,7 +177,8 @@ impl TurnTaker {
             && play.open_to(now, by_key)
         {
             play.interrupted = true;
-            out(TurnSignal::BargeIn { onset, decided: now, by_key });
+            let by = if by_key { By::Key } else { By::Duration };
+            out(TurnSignal::BargeIn { onset, ducked: None, decided: now, by });
         }
     }
 }
@@ -235,13 +250,21 @@ mod tests {
         Moment::from_millis(millis)
     }
 
+    fn endpoint(speech_end: Moment, decided: Moment) -> TurnSignal {
+        TurnSignal::Endpoint { speech_end, decided, witness: Witness::Silence, reasons: Reasons::default() }
+    }
+
+    fn barge_in(onset: Moment, decided: Moment, by: By) -> TurnSignal {
+        TurnSignal::BargeIn { onset, ducked: None, decided, by }
+    }
+
     #[test]
     fn an_utterance_has_an_onset_a_pause_and_an_endpoint() {
         let mut line = Line::listening(Listening::BALANCED);
         assert_eq!(line.silence(200), []);
         assert_eq!(line.speech(600), [TurnSignal::Onset { at: at(1_200) }]);
         assert_eq!(line.silence(480), [TurnSignal::Pause { speech_end: at(1_800) }]);
-        assert_eq!(line.silence(20), [TurnSignal::Endpoint { speech_end: at(1_800), decided: at(2_300) }]);
+        assert_eq!(line.silence(20), [endpoint(at(1_800), at(2_300))]);
         assert_eq!(line.speech(600), [], "deaf after the endpoint");
     }
 
@@ -253,10 +276,7 @@ mod tests {
         assert_eq!(line.speech(100), [TurnSignal::Resumed { at: at(1_620) }]);
         assert_eq!(
             line.silence(500),
-            [
-                TurnSignal::Pause { speech_end: at(1_700) },
-                TurnSignal::Endpoint { speech_end: at(1_700), decided: at(2_200) }
-            ]
+            [TurnSignal::Pause { speech_end: at(1_700) }, endpoint(at(1_700), at(2_200))]
         );
     }
 
@@ -296,10 +316,7 @@ mod tests {
         assert_eq!(line.speech(100), []);
         assert_eq!(
             line.speech(20),
-            [
-                TurnSignal::Onset { at: at(2_000) },
-                TurnSignal::BargeIn { onset: at(2_000), decided: at(2_120), by_key: false }
-            ]
+            [TurnSignal::Onset { at: at(2_000) }, barge_in(at(2_000), at(2_120), By::Duration)]
         );
         assert_eq!(line.speech(1_000), [], "interrupted once");
     }
@@ -322,10 +339,7 @@ mod tests {
         assert_eq!(line.key(), [], "a key is held back too");
         assert_eq!(
             line.speech(20),
-            [
-                TurnSignal::Onset { at: at(1_400) },
-                TurnSignal::BargeIn { onset: at(1_400), decided: at(1_800), by_key: false }
-            ]
+            [TurnSignal::Onset { at: at(1_400) }, barge_in(at(1_400), at(1_800), By::Duration)]
         );
     }
 
@@ -344,7 +358,7 @@ mod tests {
         let mut line = Line::listening(Listening::BALANCED);
         line.taker.playing(line.now, Some(BargeIn::ALLOWED));
         line.silence(100);
-        assert_eq!(line.key(), [TurnSignal::BargeIn { onset: at(1_100), decided: at(1_100), by_key: true }]);
+        assert_eq!(line.key(), [barge_in(at(1_100), at(1_100), By::Key)]);
         assert_eq!(line.key(), [], "the second key finds the bot silent");
     }
 

@@ -74,9 +74,7 @@ impl FlowBot {
             Endpointing::Eager => Listening::EAGER,
             Endpointing::Balanced => Listening::BALANCED,
             Endpointing::Patient => Listening::PATIENT,
-            Endpointing::SilenceMs(silence) => {
-                Listening { silence: Duration::from_millis(u64::from(silence)), ..Listening::BALANCED }
-            }
+            Endpointing::SilenceMs(silence) => Listening::fixed(Duration::from_millis(u64::from(silence))),
         };
         let how = Listening {
             no_input: Duration::from_millis(u64::from(spec.no_input_ms)),

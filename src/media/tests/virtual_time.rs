@@ -36,8 +36,7 @@ pub(super) struct Booth {
     said: u16,
 }
 
-const INTERRUPTIBLE: BargeIn =
-    BargeIn { voice: true, keys: true, protect: Duration::ZERO, min_speech: Duration::from_millis(100) };
+const INTERRUPTIBLE: BargeIn = BargeIn { min_speech: Duration::from_millis(100), ..BargeIn::ALLOWED };
 
 const LISTENING: Listening = Listening {
     no_input: Duration::from_secs(5),
@@ -45,6 +44,7 @@ const LISTENING: Listening = Listening {
     silence: Duration::from_millis(500),
     min_speech: Duration::from_millis(60),
     max_speech: Duration::from_secs(20),
+    ..Listening::BALANCED
 };
 
 impl Booth {

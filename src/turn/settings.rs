@@ -1,0 +1,141 @@
+//! How to listen, and how a prompt may be interrupted: every setting that a bot can make.
+
+use std::time::Duration;
+
+use super::evidence::Question;
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// How to listen for one utterance. All silences count from the end of the caller's last voiced frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Listening {
+    /// What was asked.
+    pub question: Question,
+    /// Whether somebody recognises and will tell [`Words`](super::evidence::Words).
+    pub words: bool,
+    /// Give up when nothing was said for this long after the bot fell silent.
+    pub no_input: Duration,
+    /// A silence of this length inside an utterance is worth preparing the reply for.
+    pub early: Duration,
+    /// A silence of this length ends an utterance of which nothing else is known.
+    pub silence: Duration,
+    /// The same where the words are a sentence to which nothing can be added.
+    pub silence_whole: Duration,
+    /// The same where the words are a sentence, and more may follow.
+    pub silence_complete: Duration,
+    /// The same where the words are only the beginning of a sentence, or end in "and", "the", "uh".
+    pub silence_incomplete: Duration,
+    /// The same where the words are none of the grammar.
+    pub silence_foreign: Duration,
+    /// No endpoint waits for a longer silence than this.
+    pub limit: Duration,
+    /// A hypothesis is believed from this confidence on, in percent.
+    pub sure_percent: u8,
+    /// Whether the contour of level and pitch at the end is a witness.
+    pub contour: bool,
+    /// Whether this caller's pauses so far are a witness.
+    pub habits: bool,
+    /// Voiced audio that makes a sound the beginning of an utterance.
+    pub min_speech: Duration,
+    /// An utterance that is longer than this is ended.
+    pub max_speech: Duration,
+}
+
+impl Listening {
+    /// For answers of a word or two that are wanted fast: a pause in mid-answer may cut the caller off.
+    pub const EAGER: Self = Self {
+        silence: ms(300),
+        silence_whole: ms(120),
+        silence_complete: ms(180),
+        silence_incomplete: ms(550),
+        silence_foreign: ms(450),
+        limit: ms(900),
+        ..Self::BALANCED
+    };
+    /// For menus and short numbers.
+    pub const BALANCED: Self = Self {
+        question: Question::Open,
+        words: false,
+        no_input: ms(5_000),
+        early: ms(100),
+        silence: ms(500),
+        silence_whole: ms(140),
+        silence_complete: ms(260),
+        silence_incomplete: ms(900),
+        silence_foreign: ms(750),
+        limit: ms(1_500),
+        sure_percent: 60,
+        contour: true,
+        habits: true,
+        min_speech: ms(60),
+        max_speech: ms(15_000),
+    };
+    /// For callers who think, or who read a long number aloud.
+    pub const PATIENT: Self = Self {
+        silence: ms(900),
+        silence_whole: ms(200),
+        silence_complete: ms(450),
+        silence_incomplete: ms(1_500),
+        silence_foreign: ms(1_200),
+        limit: ms(2_500),
+        no_input: ms(8_000),
+        max_speech: ms(30_000),
+        ..Self::BALANCED
+    };
+
+    /// A silence of this length ends the utterance, whatever any witness says.
+    #[must_use]
+    pub const fn fixed(silence: Duration) -> Self {
+        Self {
+            silence,
+            silence_whole: silence,
+            silence_complete: silence,
+            silence_incomplete: silence,
+            silence_foreign: silence,
+            limit: silence,
+            contour: false,
+            habits: false,
+            ..Self::BALANCED
+        }
+    }
+}
+
+/// How what is being played may be interrupted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BargeIn {
+    /// The caller's voice interrupts.
+    pub voice: bool,
+    /// A key interrupts.
+    pub keys: bool,
+    /// This much from the beginning is played whatever the caller does.
+    pub protect: Duration,
+    /// The bot's voice goes down after this much likely speech of the caller.
+    pub duck_after: Duration,
+    /// By how many decibels it goes down; 0 for not at all.
+    pub duck_db: u8,
+    /// Voiced audio that counts as an interruption whatever was said; more than an onset needs, since a cough must not
+    /// do it.
+    pub min_speech: Duration,
+    /// The same where the caller is loud and clear.
+    pub min_clear_speech: Duration,
+    /// When the sound is over before that, its words are waited for for this long.
+    pub words_within: Duration,
+}
+
+impl BargeIn {
+    /// By voice and by key, after 120 ms of voice.
+    pub const ALLOWED: Self = Self {
+        voice: true,
+        keys: true,
+        protect: Duration::ZERO,
+        duck_after: ms(40),
+        duck_db: 18,
+        min_speech: ms(120),
+        min_clear_speech: ms(120),
+        words_within: ms(300),
+    };
+    /// Heard to its end.
+    pub const FORBIDDEN: Self = Self { voice: false, keys: false, ..Self::ALLOWED };
+}
