@@ -164,10 +164,12 @@ impl Spoken {
 pub struct Interruption {
     /// When his voice, or the key, began.
     pub onset: Moment,
+    /// When the bot's voice went down for it, if it did.
+    pub ducked: Option<Moment>,
     /// When it was taken for an interruption, and playout flushed.
     pub decided: Moment,
-    /// Whether a key did it.
-    pub by_key: bool,
+    /// What confirmed it.
+    pub by: By,
 }
 
 /// One turn of a call.
@@ -183,6 +185,10 @@ pub struct Turn {
     pub spoken: Vec<Spoken>,
     /// How the bot was interrupted, if it was.
     pub interruption: Option<Interruption>,
+    /// How often the bot's voice went down for what was nothing, and came back.
+    pub restored: u16,
+    /// Whether the bot went on with what it was interrupted in, since that was nothing.
+    pub resumed: bool,
     /// What took how long.
     pub ledger: Ledger,
 }
@@ -190,7 +196,8 @@ pub struct Turn {
 impl Turn {
     fn new(index: u32) -> Self {
         let (step, spoken) = (String::new(), Vec::new());
-        Self { index, step, input: None, spoken, interruption: None, ledger: Ledger::default() }
+        let ledger = Ledger::default();
+        Self { index, step, input: None, spoken, interruption: None, restored: 0, resumed: false, ledger }
     }
 
     fn is_over(&self) -> bool {
@@ -227,19 +234,20 @@ impl TurnBook {
 
     pub fn signal(&mut self, signal: TurnSignal) {
         match signal {
-            TurnSignal::Endpoint { speech_end, decided, .. } => {
+            TurnSignal::Endpoint { speech_end, decided, witness, reasons } => {
                 self.next.speech_end = Some(speech_end);
                 self.next.endpoint = Some(decided);
+                self.next.decision = Some((witness, reasons));
             }
             TurnSignal::TooLong { at } => {
                 self.next.speech_end = Some(at);
                 self.next.endpoint = Some(at);
             }
-            TurnSignal::BargeIn { onset, decided, by, .. } => {
-                let by_key = by == By::Key;
+            TurnSignal::Restore { .. } => self.current.restored = self.current.restored.saturating_add(1),
+            TurnSignal::BargeIn { onset, ducked, decided, by } => {
                 // By key it is told after the answer: it is of the turn in which the bot spoke.
                 let turn = self.closing.as_mut().filter(|turn| !turn.is_over()).unwrap_or(&mut self.current);
-                turn.interruption.get_or_insert(Interruption { onset, decided, by_key });
+                turn.interruption.get_or_insert(Interruption { onset, ducked, decided, by });
             }
             _ => {}
         }
@@ -247,7 +255,7 @@ impl TurnBook {
     }
 
     pub fn key(&mut self, key: char, at: Moment) {
-        self.next = Ledger { speech_end: Some(at), ..Ledger::default() };
+        self.next = Ledger { speech_end: Some(at), wasted: self.next.wasted, ..Ledger::default() };
         self.note(Note::Key { key, at });
     }
 
@@ -264,6 +272,24 @@ impl TurnBook {
         self.report_closing();
         self.closing = Some(std::mem::replace(&mut self.current, next));
         self.report_if_over();
+    }
+
+    /// The reply to what was heard last was prepared before it was wanted: its first audio would have come so much later.
+    #[expect(dead_code, reason = "replies are not prepared ahead yet")]
+    pub fn saved(&mut self, saved: Duration) {
+        self.current.ledger.saved = saved;
+    }
+
+    /// A reply was prepared, and thrown away because the caller went on.
+    #[expect(dead_code, reason = "replies are not prepared ahead yet")]
+    pub fn wasted(&mut self) {
+        self.next.wasted = self.next.wasted.saturating_add(1);
+    }
+
+    /// The bot goes on with what it was interrupted in: that was nothing.
+    #[expect(dead_code, reason = "replies are not prepared ahead yet")]
+    pub fn resumed(&mut self) {
+        self.current.resumed = true;
     }
 
     /// The bot knows what to do next.
@@ -411,7 +437,7 @@ mod tests {
         let turn = &kept.turns()[0];
         assert_eq!(turn.spoken[0].heard, Duration::from_millis(420));
         assert_eq!(turn.spoken[0].end, Some(PlayEnd::BargedIn));
-        assert!(turn.interruption.is_some_and(|interruption| interruption.by_key));
+        assert!(turn.interruption.is_some_and(|interruption| interruption.by == By::Key));
         book.close();
         assert_eq!(kept.turns()[1].interruption, None, "nobody interrupted the turn that he began");
     }

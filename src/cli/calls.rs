@@ -12,10 +12,11 @@ use serde::Serialize;
 use super::ConfigArg;
 use crate::id::CallId;
 use crate::store::{
-    BotLatencies, CallRecord, CallSummary, Direction, Interruption, Latencies, Reply, Stage, Store, TurnKind,
-    TurnRecord,
+    BotLatencies, CallRecord, CallSummary, Direction, HISTOGRAM_STEP_MS, Interruption, Latencies,
+    Percentiles, Reply, Stage, Store, Taking, TurnKind, TurnRecord,
 };
 use crate::time::WallTime;
+use crate::turn::Witness;
 
 /// What is shown where nothing is known.
 const NOTHING: &str = "–";
@@ -164,7 +165,43 @@ pub fn render_turn(turn: &TurnRecord) -> String {
     if turn.reply != Reply::default() {
         line(&mut text, &format!("  bot     {}", said(&turn.reply)));
     }
+    text.push_str(&taking(&turn.taking));
     text.push_str(&waterfall(turn));
+    text
+}
+
+/// Who decided that the caller is done, how the bot was interrupted in its reply, what was done ahead.
+fn taking(taking: &Taking) -> String {
+    let mut text = String::new();
+    if let Some(witness) = &taking.witness {
+        // A witness of another version has a name and no sentence.
+        let sentence = Witness::named(witness).map_or(witness.as_str(), |witness| witness.sentence());
+        line(&mut text, &format!("  decided   {}", plain(sentence)));
+    }
+    if let (Some(needed), Some([base, ending, habit, doubt])) = (taking.needed_ms, taking.parts_ms) {
+        let voice = taking.ending.as_deref().unwrap_or("unclear");
+        let parts = format!(
+            "{base} by words and question, {ending:+} voice ({}), {habit:+} habit, {doubt:+} doubt",
+            plain(voice)
+        );
+        line(&mut text, &format!("            after {needed} ms of silence: {parts}"));
+    }
+    if let Some(stopped) = taking.stopped_ms {
+        let ducked = taking.ducked_ms.map(|ms| format!("ducked after {ms:.0} ms, ")).unwrap_or_default();
+        let by = taking.stopped_by.as_deref().map(|by| format!(" by {}", plain(by))).unwrap_or_default();
+        let went_on = if taking.resumed { "; went on, it was nothing" } else { "" };
+        line(&mut text, &format!("  barge-in  {ducked}stopped after {stopped:.0} ms{by}{went_on}"));
+    }
+    if taking.restored > 0 {
+        let sounds = if taking.restored == 1 { "sound that was" } else { "sounds that were" };
+        line(&mut text, &format!("            {} {sounds} nothing ducked it", taking.restored));
+    }
+    if taking.saved_ms.is_some() || taking.wasted > 0 {
+        let saved = taking.saved_ms.map(|ms| format!("the reply, {ms:.0} ms saved"));
+        let wasted = (taking.wasted > 0).then(|| format!("{} for nothing", taking.wasted));
+        let all = saved.into_iter().chain(wasted).collect::<Vec<_>>().join("; ");
+        line(&mut text, &format!("  prepared  {all}"));
+    }
     text
 }
 
@@ -233,6 +270,43 @@ pub fn render_latencies(bots: &[BotLatencies]) -> String {
     }
     let mut text = table(&head, rows, &[2, 3, 4, 5, 6, 7]);
     text.push_str("\nEach from the end of the caller's speech.\n");
+    for bot in bots {
+        text.push_str(&manners(bot));
+    }
+    text
+}
+
+/// What a bot's turns come to besides their stages, and how many callers waited for how long.
+fn manners(bot: &BotLatencies) -> String {
+    let mut text = format!("\n{}\n", plain(&bot.bot));
+    let spread =
+        |took: &Percentiles| format!("p50 {:.0}, p95 {:.0} ms of {}", took.p50, took.p95, took.count);
+    let mut fact = |name: &str, value: String| line(&mut text, &format!("  {name:<13} {value}"));
+    if !bot.witnesses.is_empty() {
+        let all = bot.witnesses.iter().map(|(name, count)| format!("{} {count}", plain(name)));
+        fact("decided by", all.collect::<Vec<_>>().join(", "));
+    }
+    if let Some(took) = &bot.ducked {
+        fact("ducked", spread(took));
+    }
+    if let Some(took) = &bot.stopped {
+        fact("stopped", spread(took));
+    }
+    if bot.restored + bot.resumed > 0 {
+        fact("for nothing", format!("{} ducked, {} stopped and resumed", bot.restored, bot.resumed));
+    }
+    if bot.saved.is_some() || bot.wasted > 0 {
+        let saved = bot.saved.as_ref().map_or_else(|| "nothing".to_owned(), spread);
+        fact("prepared", format!("saved {saved}; {} for nothing", bot.wasted));
+    }
+    let most = bot.histogram.iter().copied().max().unwrap_or(0);
+    let begin = bot.histogram.iter().take_while(|count| **count == 0).count();
+    for (step, count) in bot.histogram.iter().enumerate().skip(begin) {
+        #[expect(clippy::cast_precision_loss, reason = "turns")]
+        let filled = place(*count as f64 / most.max(1) as f64, BAR).max(usize::from(*count > 0));
+        let from = step * HISTOGRAM_STEP_MS as usize;
+        fact(&format!("from {from} ms"), format!("{} {count}", "█".repeat(filled)).trim_start().to_owned());
+    }
     text
 }
 

@@ -11,11 +11,11 @@ use crate::id::CallId;
 use crate::media::PlayEnd;
 use crate::store::recording::{Event, Timeline};
 use crate::store::{
-    CallRecord, Direction, Disposition, Heard, Interruption, Latencies, Reply, Snapshot, Store, TurnKind,
-    TurnRecord,
+    CallRecord, Direction, Disposition, Heard, Interruption, Latencies, Reply, Snapshot, Store, Taking,
+    TurnKind, TurnRecord,
 };
 use crate::time::{Moment, WallTime};
-use crate::turn::{By, TurnSignal};
+use crate::turn::{By, Reasons, TurnSignal};
 
 /// Keeps the records of one call.
 pub(super) struct Records {
@@ -162,6 +162,7 @@ impl Records {
                 audio_ms: ledger.millis(ledger.first_audio),
                 sent_ms: ledger.millis(ledger.first_frame),
             },
+            taking: taking(turn),
         }
     }
 }
@@ -227,6 +228,29 @@ fn heard(input: Option<&Input>) -> Heard {
     }
 }
 
+fn taking(turn: &Turn) -> Taking {
+    let (ledger, decision) = (&turn.ledger, turn.ledger.decision);
+    let reasons = decision.map(|(_, reasons)| reasons);
+    let interruption = turn.interruption.as_ref();
+    Taking {
+        witness: decision.map(|(witness, _)| witness.name().to_owned()),
+        needed_ms: reasons.map(|reasons| reasons.needed_ms),
+        parts_ms: reasons.map(|reasons| {
+            let Reasons { base_ms, ending_ms, habit_ms, doubt_ms, .. } = reasons;
+            [i32::from(base_ms), ending_ms.into(), habit_ms.into(), doubt_ms.into()]
+        }),
+        completeness: reasons.map(|reasons| reasons.completeness.name().to_owned()),
+        ending: reasons.map(|reasons| reasons.ending.name().to_owned()),
+        ducked_ms: interruption.and_then(|i| Some(i.ducked?.millis_from(i.onset))),
+        stopped_ms: interruption.map(|i| i.decided.millis_from(i.onset)),
+        stopped_by: interruption.map(|i| i.by.name().to_owned()),
+        restored: turn.restored,
+        resumed: turn.resumed,
+        saved_ms: (!ledger.saved.is_zero()).then_some(ledger.saved.as_secs_f64() * 1e3),
+        wasted: ledger.wasted,
+    }
+}
+
 fn reply(turn: &Turn) -> Reply {
     if turn.spoken.is_empty() {
         return Reply::default();
@@ -234,7 +258,7 @@ fn reply(turn: &Turn) -> Reply {
     let text = turn.spoken.iter().map(|spoken| spoken.text.as_str()).collect::<Vec<_>>().join(" ");
     let total = turn.spoken.iter().map(|spoken| spoken.total.map(millis)).sum();
     let cut = turn.spoken.iter().any(|spoken| spoken.end == Some(PlayEnd::BargedIn));
-    let by_key = turn.interruption.is_some_and(|interruption| interruption.by_key);
+    let by_key = turn.interruption.is_some_and(|interruption| interruption.by == By::Key);
     Reply {
         text: Some(text),
         total_ms: total,

@@ -51,7 +51,7 @@ pub use error::StoreError;
 pub use queue::Dropped;
 pub use record::{
     CallRecord, CallSummary, Direction, Disposition, Heard, Interruption, Latencies, MAX_SNAPSHOT_BYTES,
-    MAX_TEXT_CHARS, Numbers, Reply, Snapshot, Stage, TurnKind, TurnRecord, UnknownWord,
+    MAX_TEXT_CHARS, Numbers, Reply, Snapshot, Stage, Taking, TurnKind, TurnRecord, UnknownWord,
 };
 
 pub mod recording;
@@ -109,7 +109,27 @@ pub struct BotLatencies {
     pub turns: usize,
     /// The stages that at least one of them passed, in milliseconds from the end of the caller's speech.
     pub stages: Vec<(Stage, Percentiles)>,
+    /// How many callers waited for the bot's first frame for how long: so many less than [`HISTOGRAM_STEP_MS`], so many for
+    /// that long and less than twice that, and so on.
+    pub histogram: Vec<usize>,
+    /// From the voice that interrupted until the bot's voice went down.
+    pub ducked: Option<Percentiles>,
+    /// From the voice or key that interrupted until the bot was stopped.
+    pub stopped: Option<Percentiles>,
+    /// What preparing replies ahead has saved, where it has.
+    pub saved: Option<Percentiles>,
+    /// Replies that were prepared for nothing.
+    pub wasted: usize,
+    /// How often the bot's voice went down for what was nothing.
+    pub restored: usize,
+    /// How often the bot went on with what it had been interrupted in.
+    pub resumed: usize,
+    /// Who decided that the caller was done, and how often.
+    pub witnesses: Vec<(String, usize)>,
 }
+
+/// The width of a histogram's step.
+pub const HISTOGRAM_STEP_MS: u32 = 100;
 
 /// What a list of latencies comes to, in milliseconds.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize)]

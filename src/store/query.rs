@@ -1,11 +1,13 @@
 //! Reading: rows become records again.
 
+use std::collections::BTreeMap;
+
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::error::StoreError;
-use super::record::{CallRecord, CallSummary, Heard, Latencies, Reply, Snapshot, Stage, TurnRecord};
-use super::{BotLatencies, Percentiles, Store};
+use super::record::{CallRecord, CallSummary, Heard, Latencies, Reply, Snapshot, Stage, Taking, TurnRecord};
+use super::{BotLatencies, HISTOGRAM_STEP_MS, Percentiles, Store};
 use crate::id::CallId;
 use crate::time::WallTime;
 
@@ -128,7 +130,7 @@ impl Store {
         for bot in bots {
             let rows = sqlx::query(
                 // In this order both indexes are walked backwards, and no bot is too rare to be found at once.
-                "SELECT t.call_id, t.endpoint_ms, t.final_ms, t.reply_ms, t.audio_ms, t.sent_ms
+                "SELECT t.call_id, t.endpoint_ms, t.final_ms, t.reply_ms, t.audio_ms, t.sent_ms, t.taking
                  FROM calls c JOIN turns t ON t.call_id = c.id
                  WHERE c.bot = $1 AND COALESCE(t.endpoint_ms, t.final_ms, t.reply_ms, t.audio_ms, t.sent_ms)
                      IS NOT NULL
@@ -147,9 +149,41 @@ impl Store {
                     Percentiles::of(values).map(|percentiles| (*stage, percentiles))
                 })
                 .collect();
-            result.push(BotLatencies { bot, turns: took.len(), stages });
+            let taken = rows.iter().map(taking).collect::<Result<Vec<_>, _>>()?;
+            result.push(BotLatencies { turns: took.len(), stages, ..manners(bot, &took, &taken) });
         }
         Ok(result)
+    }
+}
+
+/// What the bot's turns come to besides their stages.
+fn manners(bot: String, took: &[Latencies], taken: &[Taking]) -> BotLatencies {
+    let of = |pick: fn(&Taking) -> Option<f64>| Percentiles::of(taken.iter().filter_map(pick).collect());
+    let mut witnesses = BTreeMap::<String, usize>::new();
+    for witness in taken.iter().filter_map(|taking| taking.witness.clone()) {
+        *witnesses.entry(witness).or_default() += 1;
+    }
+    let mut histogram = Vec::new();
+    for ms in took.iter().filter_map(|took| took.sent_ms).filter(|ms| ms.is_finite()) {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded just before")]
+        let step = (ms.clamp(0.0, 60_000.0) / f64::from(HISTOGRAM_STEP_MS)) as usize;
+        if histogram.len() <= step {
+            histogram.resize(step + 1, 0);
+        }
+        histogram[step] += 1;
+    }
+    BotLatencies {
+        bot,
+        turns: 0,
+        stages: Vec::new(),
+        histogram,
+        ducked: of(|taking| taking.ducked_ms),
+        stopped: of(|taking| taking.stopped_ms),
+        saved: of(|taking| taking.saved_ms),
+        wasted: taken.iter().map(|taking| usize::from(taking.wasted)).sum(),
+        restored: taken.iter().map(|taking| usize::from(taking.restored)).sum(),
+        resumed: taken.iter().filter(|taking| taking.resumed).count(),
+        witnesses: witnesses.into_iter().collect(),
     }
 }
 
@@ -263,7 +297,15 @@ fn turn(row: &SqliteRow) -> Result<TurnRecord, StoreError> {
             interrupted: cells.parse_some("interrupted")?,
         },
         latencies: latencies(row)?,
+        taking: taking(row)?,
     })
+}
+
+/// Empty for a turn of a version that did not keep it.
+fn taking(row: &SqliteRow) -> Result<Taking, StoreError> {
+    let cells = Cells { row, key: "call_id" };
+    let text = cells.get::<Option<&str>>("taking")?.unwrap_or("{}");
+    serde_json::from_str(text).map_err(|why| cells.bad("taking", &why))
 }
 
 fn latencies(row: &SqliteRow) -> Result<Latencies, StoreError> {

@@ -320,6 +320,55 @@ impl Latencies {
     }
 }
 
+/// How a turn was taken: why the caller was believed to be done, how the bot was interrupted in its reply, and what was done
+/// ahead. Kept as one JSON object.
+#[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Taking {
+    /// Which witness decided that the caller is done: [`Witness::name`](crate::turn::Witness::name).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub witness: Option<String>,
+    /// The silence that was asked for, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub needed_ms: Option<u16>,
+    /// What it is made of, in milliseconds: by words and question, the ending of the voice, this caller's habits, doubts of
+    /// the words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parts_ms: Option<[i32; 4]>,
+    /// How far the words were an answer: [`Completeness::name`](crate::turn::Completeness::name).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub completeness: Option<String>,
+    /// How the voice ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ending: Option<String>,
+    /// From the beginning of the voice that interrupted the reply until the bot's voice went down, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ducked_ms: Option<f64>,
+    /// And until it stopped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stopped_ms: Option<f64>,
+    /// What confirmed the interruption: [`By::name`](crate::turn::By::name).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stopped_by: Option<String>,
+    /// How often the bot's voice went down for what was nothing.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub restored: u16,
+    /// Whether the bot went on with what it was interrupted in.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub resumed: bool,
+    /// How much later the reply would have come, had it not been prepared ahead, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub saved_ms: Option<f64>,
+    /// Replies that were prepared for nothing.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub wasted: u16,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+const fn is_zero(count: &u16) -> bool {
+    *count == 0
+}
+
 /// One turn of a call: a row of `turns`. May be written again when more of it is known; the last one counts.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct TurnRecord {
@@ -339,6 +388,8 @@ pub struct TurnRecord {
     pub reply: Reply,
     /// How long it took.
     pub latencies: Latencies,
+    /// How it was taken.
+    pub taking: Taking,
 }
 
 /// The state of a call that is up, as another process needs it to go on with the call. The engine removes it
@@ -428,6 +479,7 @@ mod tests {
             heard: Heard { text: Some("my secret".into()), keys: Some("9876".into()), ..Heard::default() },
             reply: Reply { text: Some("your secret".into()), ..Reply::default() },
             latencies: Latencies::default(),
+            taking: Taking::default(),
         };
         let shown = format!("{call:?} {turn:?}");
         for secret in ["4930123456", "my secret", "9876", "your secret"] {

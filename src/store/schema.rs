@@ -14,7 +14,9 @@ use super::error::StoreError;
 pub(super) const LATEST: i64 = MIGRATIONS.len() as i64;
 
 /// The steps from an empty file to [`LATEST`]; each is a list of statements.
-const MIGRATIONS: &[&[&str]] = &[&[
+const MIGRATIONS: &[&[&str]] = &[FIRST, &["ALTER TABLE turns ADD COLUMN taking TEXT"]];
+
+const FIRST: &[&str] = &[
     "CREATE TABLE calls (
         id TEXT NOT NULL PRIMARY KEY,
         started_ms BIGINT NOT NULL,
@@ -61,7 +63,7 @@ const MIGRATIONS: &[&[&str]] = &[&[
         at_ms BIGINT NOT NULL,
         state TEXT NOT NULL
     )",
-]];
+];
 
 /// Brings a store that may be empty up to [`LATEST`], in one transaction.
 ///

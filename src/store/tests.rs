@@ -45,6 +45,15 @@ fn turn(call: &CallRecord, index: u32) -> TurnRecord {
             audio_ms: Some(325.0),
             sent_ms: Some(340.0 + f64::from(index)),
         },
+        taking: Taking {
+            witness: Some("whole".into()),
+            ducked_ms: Some(60.0),
+            stopped_ms: Some(300.0),
+            stopped_by: Some("words".into()),
+            saved_ms: Some(35.0),
+            wasted: 1,
+            ..Taking::default()
+        },
     }
 }
 
@@ -185,6 +194,9 @@ async fn latencies_are_counted_per_bot_over_its_last_turns() {
     let (stage, sent) = bots[0].stages.last().copied().unwrap();
     assert_eq!(stage, Stage::Sent);
     assert_eq!(sent, Percentiles { count: 50, p50: 414.0, p90: 434.0, p95: 437.0, p99: 439.0, max: 439.0 });
+    assert_eq!(bots[0].histogram, [0, 0, 0, 10, 40]);
+    assert_eq!((bots[0].wasted, bots[0].witnesses.as_slice()), (50, &[("whole".to_owned(), 50)][..]));
+    assert_eq!(bots[0].ducked.map(|ducked| ducked.p95), Some(60.0));
     assert!(bots[1].stages.is_empty());
 }
 
@@ -230,6 +242,27 @@ async fn purging_takes_old_calls_with_their_turns_and_leaves_no_word_of_them_in_
     assert_eq!(left, [new.id, up.id]);
     assert!(!holds(b"sales department"));
     store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_store_of_the_first_version_is_brought_up_to_date_with_all_that_it_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("calls.db");
+    let call = call(MORNING, "reception");
+    let store = Store::open(&path, Numbers::Full).await.unwrap();
+    store.put_call(call.clone());
+    store.put_turn(turn(&call, 0));
+    store.flush().await.unwrap();
+    drop(store);
+    sql(&path, "ALTER TABLE turns DROP COLUMN taking").await;
+    sql(&path, "UPDATE offhook_schema SET version = 1").await;
+
+    let store = Store::open(&path, Numbers::Full).await.unwrap();
+    let kept = TurnRecord { taking: Taking::default(), ..turn(&call, 0) };
+    assert_eq!(store.turns(call.id).await.unwrap(), [kept]);
+    store.put_turn(turn(&call, 1));
+    store.flush().await.unwrap();
+    assert_eq!(store.turns(call.id).await.unwrap()[1], turn(&call, 1));
 }
 
 #[tokio::test]

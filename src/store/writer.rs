@@ -148,11 +148,13 @@ async fn put_call(tx: &mut Transaction<'_, Sqlite>, call: &CallRecord) -> Result
 
 async fn put_turn(tx: &mut Transaction<'_, Sqlite>, turn: &TurnRecord) -> Result<(), sqlx::Error> {
     let (heard, reply, took) = (&turn.heard, &turn.reply, &turn.latencies);
+    // Numbers and names: that is always JSON.
+    let taking = serde_json::to_string(&turn.taking).unwrap_or_default();
     sqlx::query(
         "INSERT INTO turns (call_id, turn_index, at_ms, step, kind, heard_text, heard_meaning, heard_confidence,
              heard_keys, reply_text, reply_total_ms, reply_heard_ms, interrupted, endpoint_ms, final_ms, reply_ms,
-             audio_ms, sent_ms)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+             audio_ms, sent_ms, taking)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
          ON CONFLICT (call_id, turn_index) DO UPDATE SET
              at_ms = excluded.at_ms, step = excluded.step, kind = excluded.kind,
              heard_text = excluded.heard_text, heard_meaning = excluded.heard_meaning,
@@ -160,7 +162,8 @@ async fn put_turn(tx: &mut Transaction<'_, Sqlite>, turn: &TurnRecord) -> Result
              reply_text = excluded.reply_text, reply_total_ms = excluded.reply_total_ms,
              reply_heard_ms = excluded.reply_heard_ms, interrupted = excluded.interrupted,
              endpoint_ms = excluded.endpoint_ms, final_ms = excluded.final_ms, reply_ms = excluded.reply_ms,
-             audio_ms = excluded.audio_ms, sent_ms = excluded.sent_ms",
+             audio_ms = excluded.audio_ms, sent_ms = excluded.sent_ms,
+             taking = excluded.taking",
     )
     .bind(turn.call.as_str())
     .bind(i64::from(turn.index))
@@ -180,6 +183,7 @@ async fn put_turn(tx: &mut Transaction<'_, Sqlite>, turn: &TurnRecord) -> Result
     .bind(took.reply_ms)
     .bind(took.audio_ms)
     .bind(took.sent_ms)
+    .bind(taking)
     .execute(&mut **tx)
     .await?;
     Ok(())

@@ -48,6 +48,7 @@ fn turn(latencies: Latencies) -> TurnRecord {
             interrupted: Some(Interruption::Voice),
         },
         latencies,
+        taking: Taking::default(),
     }
 }
 
@@ -144,6 +145,34 @@ fn a_turn_without_latencies_has_no_waterfall_and_odd_values_draw_nothing_odd() {
 }
 
 #[test]
+fn a_turn_says_who_decided_and_how_it_was_interrupted() {
+    let taking = Taking {
+        witness: Some("whole".into()),
+        needed_ms: Some(160),
+        parts_ms: Some([180, -30, 10, 0]),
+        completeness: Some("whole".into()),
+        ending: Some("falls".into()),
+        ducked_ms: Some(60.0),
+        stopped_ms: Some(340.0),
+        stopped_by: Some("words".into()),
+        restored: 2,
+        resumed: true,
+        saved_ms: Some(45.0),
+        wasted: 1,
+    };
+    let text = render_turn(&TurnRecord { taking, ..turn(usual()) });
+    for line in [
+        "  decided   The answer was whole: nothing could follow it.",
+        "            after 160 ms of silence: 180 by words and question, -30 voice (falls), +10 habit, +0 doubt",
+        "  barge-in  ducked after 60 ms, stopped after 340 ms by words; went on, it was nothing",
+        "            2 sounds that were nothing ducked it",
+        "  prepared  the reply, 45 ms saved; 1 for nothing",
+    ] {
+        assert!(text.lines().any(|shown| shown == line), "{line} is not in\n{text}");
+    }
+}
+
+#[test]
 fn each_kind_of_turn_says_what_the_caller_did() {
     let of = |kind, text: Option<&str>, keys: Option<&str>| {
         let mut turn = turn(usual());
@@ -199,6 +228,9 @@ reception  first audio       1     326     326     326     326     326
 reception  first frame       1     400     400     400     400     400
 
 Each from the end of the caller's speech.
+
+reception
+  from 400 ms   ████████████████████████████████████████ 1
 ";
     assert_eq!(output(&took, &store).await.unwrap(), expected);
 }
