@@ -138,6 +138,7 @@ pub mod bandwidth;
 pub mod flite;
 pub mod grammar;
 pub mod heard;
+pub mod manners;
 pub mod pocketsphinx;
 pub mod prompts;
 pub mod spoken;
