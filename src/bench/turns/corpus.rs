@@ -505,10 +505,11 @@ impl<'a> Maker<'a> {
             }
             _ => ("outside the grammar", pick("foreign", random), Question::Menu, &self.menu),
         };
-        // Some think first, and a few go on thinking.
+        // Some think first, some in between, and a few end on a thought that is none.
         let text = match random.usize(..100) {
             0..6 => format!("um, {text}"),
-            6..9 => format!("{text}, um"),
+            6..14 => text.replacen(',', ", um,", 1),
+            14..18 => format!("{text} um"),
             _ => text,
         };
         let samples = stretched(&self.voices.say(voice, &text)?, &text, random);

@@ -14,7 +14,8 @@ use super::voices::hash;
 use crate::audio::FRAME_SAMPLES;
 use crate::bench::machine::thread_cpu;
 use crate::speech::Hypothesis;
-use crate::speech::grammar::Grammar;
+use crate::speech::grammar::{Grammar, Progress};
+use crate::speech::manners::ENGLISH;
 #[cfg(feature = "pocketsphinx")]
 use crate::speech::pocketsphinx::{Acquaintance, Examiner};
 use crate::speech::pocketsphinx::{PocketSphinxConfig, PocketSphinxRecognizer};
@@ -29,16 +30,6 @@ const PRE_ROLL: Duration = Duration::from_millis(300);
 
 /// Milliseconds of a frame.
 const FRAME_MS: u64 = (FRAME_SAMPLES * 1_000 / HZ) as u64;
-
-/// Words after which more comes, in English.
-const OPEN_ENDED: [&str; 24] = [
-    "a", "an", "and", "at", "but", "for", "from", "in", "is", "like", "me", "my", "need", "of", "on", "or",
-    "the", "to", "uh", "um", "want", "what", "with", "your",
-];
-
-/// What people say while they listen on, in English.
-const BACKCHANNELS: [&str; 10] =
-    ["uh-huh", "mhm", "mm-hmm", "okay", "right", "sure", "aha", "yeah", "i see", "oh okay"];
 
 /// The recogniser that all calls share.
 pub(super) struct Ears {
@@ -350,13 +341,12 @@ fn words(grammar: &Grammar, heard: Option<&Hypothesis>) -> Words {
         return Words { completeness: Completeness::Foreign, ..Words::default() };
     };
     let text = heard.text.as_str();
-    let completeness = match () {
-        () if grammar.is_final(text) => Completeness::Whole,
-        () if grammar.is_complete(text) => Completeness::Complete,
-        () if grammar.is_prefix(text) => Completeness::Incomplete,
-        () => Completeness::Foreign,
+    let completeness = match grammar.progress(text) {
+        Progress::Whole => Completeness::Whole,
+        Progress::Complete => Completeness::Complete,
+        Progress::Begun => Completeness::Incomplete,
+        Progress::Foreign => Completeness::Foreign,
     };
-    let last = text.split_whitespace().next_back().unwrap_or_default();
     #[expect(clippy::cast_possible_truncation, reason = "it tells words apart")]
     Words {
         at: Moment::ZERO,
@@ -364,7 +354,7 @@ fn words(grammar: &Grammar, heard: Option<&Hypothesis>) -> Words {
         confidence: heard.confidence,
         count: u16::try_from(text.split_whitespace().count()).unwrap_or(u16::MAX),
         text: hash(text) as u32,
-        ends_open: OPEN_ENDED.contains(&last),
-        backchannel: BACKCHANNELS.contains(&text),
+        ends_open: ENGLISH.ends_open(text),
+        backchannel: ENGLISH.is_backchannel(text),
     }
 }

@@ -136,6 +136,7 @@ pub fn measure(plan: &Plan, progress: &Progress) -> Result<Report, TurnsError> {
     }
     (progress.tell)("cost", 0.95);
     let cost = DETECTORS.iter().map(|(name, vad)| cost(name, *vad, &corpus)).collect();
+    let turns = lines(&corpus, &runs, &settings);
     let mut report = Report {
         schema: report::SCHEMA,
         offhook: env!("CARGO_PKG_VERSION").to_owned(),
@@ -149,7 +150,8 @@ pub fn measure(plan: &Plan, progress: &Progress) -> Result<Report, TurnsError> {
         barge_in,
         cost,
         shown: Vec::new(),
-        turns: lines(&corpus, &runs, &settings),
+        slices: report::Slice::all(&turns),
+        turns,
     };
     report.shown = report.judged();
     Ok(report)

@@ -17,7 +17,7 @@ pub const SCHEMA: u32 = 1;
 pub const CUT_OFFS: [f64; 3] = [1.0, 5.0, 10.0];
 
 /// Everything that one benchmark of turn taking found.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Report {
     /// [`SCHEMA`] when it was written.
     pub schema: u32,
@@ -43,6 +43,8 @@ pub struct Report {
     pub cost: Vec<Cost>,
     /// What was promised, and whether it holds.
     pub shown: Vec<Shown>,
+    /// The preset `balanced` with the default detector, by what was heard behind the caller, by sort of utterance and by voice.
+    pub slices: Vec<Slice>,
     /// Every turn under the preset `balanced` with the default detector.
     pub turns: Vec<TurnLine>,
 }
@@ -291,6 +293,49 @@ pub struct Shown {
     pub held: bool,
 }
 
+/// Some of the turns under the preset `balanced`.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Slice {
+    /// What they have in common: `noise`, `kind` or `voice`.
+    pub by: String,
+    /// Which.
+    pub name: String,
+    /// How many.
+    pub turns: usize,
+    /// Share of them that was taken to be over before it was.
+    pub cut_off_percent: f64,
+    /// As [`Point::mean_ms`].
+    pub mean_ms: f64,
+    /// Turns that nobody decided on before the next one.
+    pub never: usize,
+}
+
+impl Slice {
+    /// The turns by everything that they can have in common.
+    pub(super) fn all(turns: &[TurnLine]) -> Vec<Self> {
+        let by: [(&str, fn(&TurnLine) -> &str); 3] =
+            [("noise", |turn| &turn.noise), ("kind", |turn| &turn.kind), ("voice", |turn| &turn.voice)];
+        let mut all = Vec::new();
+        for (by, pick) in by {
+            let names: std::collections::BTreeSet<&str> = turns.iter().map(pick).collect();
+            for name in names {
+                let of: Vec<_> = turns.iter().filter(|turn| pick(turn) == name).collect();
+                let count = |outcome: &str| of.iter().filter(|turn| turn.outcome == outcome).count();
+                let delays = of.iter().filter(|turn| turn.outcome != "cut_off").map(|turn| turn.ms);
+                all.push(Self {
+                    by: by.to_owned(),
+                    name: name.to_owned(),
+                    turns: of.len(),
+                    cut_off_percent: super::tally::percent(count("cut_off"), of.len()),
+                    mean_ms: Spread::of(delays.collect()).mean,
+                    never: count("never"),
+                });
+            }
+        }
+        all
+    }
+}
+
 /// One turn under the preset `balanced`.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct TurnLine {
@@ -392,6 +437,14 @@ impl fmt::Display for Report {
             writeln!(f, "left out: {missing}")?;
         }
         self.endpointing.iter().try_for_each(|found| write!(f, "{found}"))?;
+        writeln!(f, "\nthe preset balanced, by what the turns have in common")?;
+        for slice in &self.slices {
+            writeln!(
+                f,
+                "  {:<6}{:<24}{:>6} turns{:>8.1} % cut off{:>7.0} ms mean{:>5} never",
+                slice.by, slice.name, slice.turns, slice.cut_off_percent, slice.mean_ms, slice.never
+            )?;
+        }
         self.barge_in.iter().try_for_each(|found| write!(f, "{found}"))?;
         writeln!(f, "\ncost of the turn taker")?;
         for cost in &self.cost {
@@ -491,5 +544,71 @@ impl fmt::Display for Interruptions {
             )?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn point(cut_off_percent: f64, mean_ms: f64) -> Point {
+        Point { cut_off_percent, mean_ms, ..Point::default() }
+    }
+
+    #[test]
+    fn the_best_setting_is_the_fastest_that_is_careful_enough() {
+        let ours = vec![point(12.0, 150.0), point(4.0, 300.0), point(2.0, 280.0)];
+        let found = Endpointing::new("webrtc", "grammar", ours, Vec::new(), vec![point(5.0, 700.0)]);
+        let five = found.at(5.0).expect("told at 5 %");
+        assert_eq!(five.ours.as_ref().map(|point| point.mean_ms), Some(280.0));
+        assert_eq!(five.ratio, Some(0.4));
+        let one = found.at(1.0).expect("told at 1 %");
+        assert_eq!((one.ours.is_none(), one.ratio), (true, None), "none is so careful");
+    }
+
+    #[test]
+    fn half_of_the_values_are_no_larger_than_their_median() {
+        let spread = Spread::of((1..=100).rev().map(f64::from).collect());
+        assert_eq!((spread.count, spread.p50, spread.p95), (100, 50.0, 95.0));
+        assert_eq!(Spread::of(Vec::new()), Spread::default());
+    }
+
+    /// The keys that docs/turns-benchmark.md explains: who changes one changes [`SCHEMA`] and the change log too.
+    #[test]
+    fn the_keys_of_a_report_are_those_that_are_documented() {
+        let point = || vec![point(1.0, 1.0)];
+        let report = Report {
+            endpointing: vec![Endpointing::new("webrtc", "open", point(), point(), point())],
+            barge_in: vec![Interruptions {
+                classes: vec![ClassFigures::default()],
+                echo: vec![Echoed::default()],
+                ..Interruptions::default()
+            }],
+            cost: vec![Cost::default()],
+            shown: vec![Shown::default()],
+            slices: vec![Slice::default()],
+            turns: vec![TurnLine::default()],
+            ..Report::default()
+        };
+        let document = include_str!("../../../docs/turns-benchmark.md");
+        let mut keys = std::collections::BTreeSet::new();
+        keys_of(&serde_json::to_value(&report).expect("plain data"), &mut keys);
+        let missing: Vec<_> = keys.iter().filter(|key| !document.contains(&format!("`{key}`"))).collect();
+        assert!(missing.is_empty(), "docs/turns-benchmark.md does not tell of {missing:?}");
+        let text = serde_json::to_string(&report).expect("plain data");
+        assert_eq!(serde_json::from_str::<Report>(&text).expect("what we write we read"), report);
+    }
+
+    fn keys_of(value: &serde_json::Value, keys: &mut std::collections::BTreeSet<String>) {
+        match value {
+            serde_json::Value::Object(fields) => {
+                for (key, value) in fields {
+                    keys.insert(key.clone());
+                    keys_of(value, keys);
+                }
+            }
+            serde_json::Value::Array(values) => values.iter().for_each(|value| keys_of(value, keys)),
+            _ => {}
+        }
     }
 }
