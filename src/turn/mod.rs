@@ -14,10 +14,19 @@
 
 use crate::time::Moment;
 
+pub mod contour;
+pub mod echo;
+mod endpoint;
 pub mod evidence;
+pub mod habits;
 pub mod ledger;
+pub mod loudness;
 pub mod settings;
+#[cfg(test)]
+pub(crate) mod sounds;
 pub mod taker;
+pub mod tones;
+mod trial;
 pub mod vad;
 
 pub use evidence::{By, Calm, Completeness, Question, Reasons, Witness, Words};

@@ -115,25 +115,30 @@ pub struct BargeIn {
     pub duck_after: Duration,
     /// By how many decibels it goes down; 0 for not at all.
     pub duck_db: u8,
-    /// Voiced audio that counts as an interruption whatever was said; more than an onset needs, since a cough must not
-    /// do it.
+    /// So much speech is an interruption whatever was said, where somebody recognises: longer than an "uh-huh".
     pub min_speech: Duration,
     /// The same where the caller is loud and clear.
     pub min_clear_speech: Duration,
+    /// The same where nobody recognises: longer than a cough. Never more than `min_speech`.
+    pub min_speech_without_words: Duration,
+    /// So much of it has a pitch, in percent; coughs and knocks have none.
+    pub pitched_percent: u8,
     /// When the sound is over before that, its words are waited for for this long.
     pub words_within: Duration,
 }
 
 impl BargeIn {
-    /// By voice and by key, after 120 ms of voice.
+    /// By voice and by key: by an answer, or by two thirds of a second of speech.
     pub const ALLOWED: Self = Self {
         voice: true,
         keys: true,
         protect: Duration::ZERO,
         duck_after: ms(40),
         duck_db: 18,
-        min_speech: ms(120),
-        min_clear_speech: ms(120),
+        min_speech: ms(650),
+        min_clear_speech: ms(550),
+        min_speech_without_words: ms(240),
+        pitched_percent: 25,
         words_within: ms(300),
     };
     /// Heard to its end.

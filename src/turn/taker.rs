@@ -2,32 +2,53 @@
 
 use std::time::Duration;
 
-use super::{BargeIn, By, Listening, Reasons, TurnSignal, Vad, Witness, Words};
+use super::contour::Contour;
+use super::echo::{EchoGate, Path};
+use super::endpoint::Case;
+use super::evidence::{By, Calm, Completeness, Ending, Words};
+use super::habits::Habits;
+use super::loudness::Loudness;
+use super::tones::Tones;
+use super::trial::{Burst, Play, Trial, Verdict};
+use super::vad::Effort;
+use super::{BargeIn, Listening, TurnSignal, Vad, Witness};
 use crate::audio::Frame;
 use crate::time::Moment;
 
 /// A gap of this length between voiced frames does not end a burst of speech: a stop consonant is that long.
 const DIP: Duration = Duration::from_millis(60);
 
+/// Words tell about a silence if they were recognised up to its beginning, or nearly.
+const NEARLY: Duration = Duration::from_millis(60);
+
+/// No silence that is shorter is judged.
+const SHORTEST_SILENCE: Duration = Duration::from_millis(80);
+
+/// A caller who goes on so soon after the end of his last words was cut off by the endpoint between.
+const CUT_OFF: Duration = Duration::from_millis(1_500);
+
 /// Decides, frame by frame, what the caller's sound means for the conversation. See the [room](super).
 ///
 /// While something is played that a voice may not interrupt, the caller is not listened to. While something is
-/// played that it may interrupt, an onset and the barge-in are one event, after [`BargeIn::min_speech`].
+/// played that it may interrupt, an utterance is on trial: it is told by [`TurnSignal::Onset`] and goes to whoever
+/// recognises, and it ends in [`TurnSignal::BargeIn`] or is taken back by [`TurnSignal::Restore`].
 pub struct TurnTaker {
     vad: Box<dyn Vad>,
+    tones: Tones,
+    loudness: Loudness,
+    contour: Contour,
+    habits: Habits,
+    echo: EchoGate,
     burst: Option<Burst>,
     ear: Ear,
     play: Option<Play>,
+    hypothesis: Hypothesis,
     /// When the bot fell silent, or began to listen in silence: where the no-input clock starts.
     quiet_since: Moment,
-}
-
-/// Voiced frames in a row, with dips.
-#[derive(Clone, Copy)]
-struct Burst {
-    began: Moment,
-    ended: Moment,
-    voiced: Duration,
+    /// The end of the last utterance, until it is known whether its caller was cut off.
+    last_end: Option<Moment>,
+    /// A play ended while the bot's voice was down.
+    play_over: bool,
 }
 
 enum Ear {
@@ -35,38 +56,54 @@ enum Ear {
     /// Listens, and nothing was said yet.
     Waiting(Listening),
     /// In an utterance.
-    Hearing {
-        how: Listening,
-        onset: Moment,
-        speech_end: Moment,
-        paused: bool,
-    },
+    Hearing(Listening, Utterance),
 }
 
 #[derive(Clone, Copy)]
-struct Play {
-    how: BargeIn,
-    began: Moment,
-    interrupted: bool,
+struct Utterance {
+    onset: Moment,
+    speech_end: Moment,
+    paused: bool,
+    ending: Ending,
+    /// It began over something that is played, and whether it interrupts is not decided.
+    on_trial: bool,
 }
 
-impl Play {
-    fn open_to(&self, now: Moment, by_key: bool) -> bool {
-        let allowed = if by_key { self.how.keys } else { self.how.voice };
-        allowed && !self.interrupted && now.since(self.began) >= self.how.protect
-    }
+/// What was recognised of the utterance under way.
+#[derive(Clone, Copy, Default)]
+struct Hypothesis {
+    words: Option<Words>,
+    /// Since when they are the same.
+    since: Moment,
+    /// They have changed since the caller fell silent.
+    changed: bool,
 }
 
 impl TurnTaker {
     /// A taker that listens to nothing yet.
     #[must_use]
     pub fn new(vad: Box<dyn Vad>) -> Self {
-        Self { vad, burst: None, ear: Ear::Deaf, play: None, quiet_since: Moment::ZERO }
+        Self {
+            vad,
+            tones: Tones::default(),
+            loudness: Loudness::default(),
+            contour: Contour::default(),
+            habits: Habits::default(),
+            echo: EchoGate::default(),
+            burst: None,
+            ear: Ear::Deaf,
+            play: None,
+            hypothesis: Hypothesis::default(),
+            quiet_since: Moment::ZERO,
+            last_end: None,
+            play_over: false,
+        }
     }
 
     /// Begins to listen for one utterance; an utterance under way is forgotten.
     pub fn listen(&mut self, now: Moment, how: Listening) {
         self.ear = Ear::Waiting(how);
+        self.hypothesis = Hypothesis::default();
         self.quiet_since = now;
     }
 
@@ -75,39 +112,91 @@ impl TurnTaker {
         self.ear = Ear::Deaf;
     }
 
-    /// The bot began to play something (`Some`) or fell silent (`None`).
+    /// The bot began to play something (`Some`) or fell silent (`None`). Either way its voice is at its full level.
     pub fn playing(&mut self, now: Moment, how: Option<BargeIn>) {
-        self.play = how.map(|how| Play { how, began: now, interrupted: false });
+        self.play_over |= self.play.as_ref().is_some_and(Play::is_down);
+        self.play = how.map(|how| Play::new(how, now));
+        if let Ear::Hearing(_, utterance) = &mut self.ear {
+            // What is being said when the bot falls silent is an utterance; when something else begins it interrupts that, or
+            // does not.
+            utterance.on_trial = how.is_some_and(|how| how.voice);
+        }
         self.quiet_since = now;
     }
 
     /// The caller pressed a key: may interrupt, and shows that somebody is there.
     pub fn key(&mut self, now: Moment, out: &mut dyn FnMut(TurnSignal)) {
         self.quiet_since = now;
-        self.interrupt(now, now, true, out);
+        if self.play.as_ref().is_some_and(|play| play.open_to(now, By::Key)) {
+            self.interrupt(now, now, By::Key, out);
+        }
     }
 
-    /// What the recogniser believes now of the utterance under way.
-    #[expect(clippy::unused_self, reason = "the witness is not heard yet")]
-    pub fn words(&mut self, _now: Moment, _words: Words, _out: &mut dyn FnMut(TurnSignal)) {}
+    /// What the recogniser believes now of the utterance under way. May decide at once. Words about an earlier utterance
+    /// are ignored.
+    pub fn words(&mut self, now: Moment, words: Words, out: &mut dyn FnMut(TurnSignal)) {
+        let Ear::Hearing(how, utterance) = self.ear else { return };
+        let known = self.hypothesis.words;
+        if words.at < utterance.onset || known.is_some_and(|known| words.at < known.at) {
+            return;
+        }
+        let changed = known.is_none_or(|known| known.text != words.text);
+        if changed {
+            self.hypothesis.since = words.at;
+            self.hypothesis.changed = known.is_some_and(|known| known.at >= utterance.speech_end);
+        }
+        self.hypothesis.words = Some(words);
+        if utterance.on_trial {
+            let open = self.play.as_ref().is_some_and(|play| play.open_to(now, By::Words));
+            if Play::said(&words, self.burst.as_mut(), &how) && open {
+                self.interrupt(utterance.onset, now, By::Words, out);
+            }
+            self.try_again(now, out);
+        }
+        self.judge(now, out);
+    }
 
     /// What was sent to the caller, 20 ms at 8 kHz as they left, `now` being their end; to be called every tick,
     /// before [`tick`](Self::tick). It is what an echo is known by.
-    #[expect(clippy::unused_self, reason = "the echo gate is not there yet")]
-    pub fn sent(&mut self, _now: Moment, _frame: &Frame) {}
+    pub fn sent(&mut self, _now: Moment, frame: &Frame) {
+        self.echo.sent(frame);
+    }
 
     /// A frame of the caller's audio, heard at `now` (its end); [`None`] for one that was lost.
     pub fn frame(&mut self, now: Moment, frame: Option<&Frame>, out: &mut dyn FnMut(TurnSignal)) {
-        let Some(frame) = frame else { return };
-        if self.vad.is_speech(frame) {
-            self.voiced(now, frame.duration(), out);
-        } else if self.burst.is_some_and(|b| now.since(b.ended) > DIP) {
-            self.burst = None;
+        let Some(frame) = frame else {
+            self.echo.missed();
+            return;
+        };
+        let level = self.loudness.hear(frame);
+        let echo = self.echo.heard(frame);
+        let mut speech = self.vad.is_speech(frame);
+        if speech {
+            if self.tones.is_tone(frame) {
+                self.forget_tone();
+                speech = false;
+            }
+        } else {
+            self.tones.pass();
+        }
+        if speech && !echo {
+            self.voiced(now, frame, level, out);
+        } else if let Some(burst) = self.burst {
+            let patience = if self.play.as_ref().is_some_and(Play::is_down) { Trial::RELEASE } else { DIP };
+            if now.since(burst.ended) > patience {
+                self.burst = None;
+            } else {
+                self.contour.hear(frame, level);
+            }
         }
     }
 
     /// Time passed; to be called every 20 ms or so, also when no audio comes.
     pub fn tick(&mut self, now: Moment, out: &mut dyn FnMut(TurnSignal)) {
+        if std::mem::take(&mut self.play_over) {
+            out(TurnSignal::Restore { at: now, why: Calm::PlayOver });
+        }
+        self.try_again(now, out);
         match &mut self.ear {
             Ear::Deaf => {}
             Ear::Waiting(how) => {
@@ -116,266 +205,204 @@ impl TurnTaker {
                     out(TurnSignal::NoInput { at: now });
                 }
             }
-            Ear::Hearing { how, onset, speech_end, paused } => {
-                let (silence, speech_end) = (now.since(*speech_end), *speech_end);
-                if silence >= how.silence {
-                    self.ear = Ear::Deaf;
-                    out(TurnSignal::Endpoint {
-                        speech_end,
-                        decided: now,
-                        witness: Witness::Silence,
-                        reasons: Reasons::default(),
-                    });
-                } else if now.since(*onset) >= how.max_speech {
-                    self.ear = Ear::Deaf;
+            Ear::Hearing(how, utterance) => {
+                let too_long = !utterance.on_trial && now.since(utterance.onset) >= how.max_speech;
+                let silence = now.since(utterance.speech_end);
+                if silence >= how.early && !utterance.paused {
+                    utterance.paused = true;
+                    utterance.ending = self.contour.ending();
+                    out(TurnSignal::Pause { speech_end: utterance.speech_end });
+                }
+                if !self.judge(now, out) && too_long {
+                    self.end_utterance(None);
                     out(TurnSignal::TooLong { at: now });
-                } else if silence >= how.early && !*paused {
-                    *paused = true;
-                    out(TurnSignal::Pause { speech_end });
                 }
             }
         }
     }
 
-    fn voiced(&mut self, now: Moment, length: Duration, out: &mut dyn FnMut(TurnSignal)) {
-        let burst =
-            self.burst.get_or_insert(Burst { began: now - length, ended: now, voiced: Duration::ZERO });
-        burst.ended = now;
-        burst.voiced += length;
+    /// How much the detector of speech has heard, and of how much of it the network was asked.
+    #[must_use]
+    pub fn effort(&self) -> Effort {
+        self.vad.effort()
+    }
+
+    /// What is known about the echo of this call.
+    #[must_use]
+    pub fn echo_path(&self) -> Path {
+        self.echo.path()
+    }
+
+    fn voiced(&mut self, now: Moment, frame: &Frame, level: f32, out: &mut dyn FnMut(TurnSignal)) {
+        let length = frame.duration();
+        let pitched = self.contour.hear(frame, level).is_some();
+        let burst = self.burst.get_or_insert_with(|| Burst::new(now - length));
+        burst.add(now, length, pitched, pitched && self.loudness.is_clear());
         let burst = *burst;
-        if let Ear::Hearing { speech_end, paused, .. } = &mut self.ear {
-            *speech_end = now;
-            if std::mem::take(paused) {
+        if let Ear::Hearing(_, utterance) = &mut self.ear {
+            let pause = (now - length).since(utterance.speech_end);
+            utterance.speech_end = now;
+            utterance.ending = Ending::Unclear;
+            if std::mem::take(&mut utterance.paused) {
+                if !utterance.on_trial {
+                    self.habits.paused(pause);
+                }
                 out(TurnSignal::Resumed { at: now });
             }
         }
-        match self.play.filter(|play| !play.interrupted) {
-            Some(play) if burst.voiced >= play.how.min_speech => {
-                // The onset goes first, so that the ear has the utterance before the bot's silence is heard in it.
-                if play.open_to(now, false) {
-                    self.begin(burst, out);
-                    self.interrupt(burst.began, now, false, out);
-                }
+        match self.play.as_ref().filter(|play| !play.interrupted()) {
+            Some(play) if play.open_to(now, By::Duration) => {
+                self.try_voice(now, burst, out);
             }
             Some(_) => {}
-            None => self.begin(burst, out),
+            None => {
+                self.learn_cut_off(&burst);
+                self.begin(burst, false, out);
+            }
+        }
+    }
+
+    /// A voice over what is played that it may interrupt.
+    fn try_voice(&mut self, now: Moment, burst: Burst, out: &mut dyn FnMut(TurnSignal)) {
+        let Some(play) = &mut self.play else { return };
+        if play.duck(now, &burst) {
+            out(TurnSignal::Duck { onset: burst.began, at: now });
+        }
+        // The onset goes first, so that the ear has the utterance before the bot's silence is heard in it.
+        self.begin(burst, true, out);
+        let words = matches!(self.ear, Ear::Hearing(how, _) | Ear::Waiting(how) if how.words);
+        if let Some(by) = self.play.as_ref().and_then(|play| play.confirmed(&burst, words)) {
+            self.interrupt(burst.began, now, by, out);
+        }
+    }
+
+    /// Whether the sound on trial is over, and was nothing.
+    fn try_again(&mut self, now: Moment, out: &mut dyn FnMut(TurnSignal)) {
+        let Some(play) = &mut self.play else { return };
+        let (how, utterance) = match &self.ear {
+            Ear::Hearing(how, utterance) if utterance.on_trial => (Some(*how), Some(*utterance)),
+            Ear::Waiting(how) => (Some(*how), None),
+            _ => (None, None),
+        };
+        let told = self
+            .hypothesis
+            .words
+            .filter(|words| utterance.is_some_and(|utterance| words.at + NEARLY >= utterance.speech_end));
+        let expected = utterance.is_some() && how.is_some_and(|how| how.words);
+        let since = utterance.map(|utterance| utterance.speech_end);
+        match play.over(now, since, expected, told.as_ref()) {
+            Verdict::Wait => {}
+            Verdict::Nothing(why) => {
+                let down = play.restore();
+                self.burst = None;
+                if let (Some(how), Some(_)) = (how, utterance) {
+                    self.ear = Ear::Waiting(how);
+                    self.hypothesis = Hypothesis::default();
+                }
+                if down || utterance.is_some() {
+                    out(TurnSignal::Restore { at: now, why });
+                }
+            }
         }
     }
 
     /// Makes the burst an utterance if one is awaited and it is long enough.
-    fn begin(&mut self, burst: Burst, out: &mut dyn FnMut(TurnSignal)) {
+    fn begin(&mut self, burst: Burst, on_trial: bool, out: &mut dyn FnMut(TurnSignal)) {
         if let Ear::Waiting(how) = self.ear
             && burst.voiced >= how.min_speech
         {
-            self.ear = Ear::Hearing { how, onset: burst.began, speech_end: burst.ended, paused: false };
+            let utterance = Utterance {
+                onset: burst.began,
+                speech_end: burst.ended,
+                paused: false,
+                ending: Ending::Unclear,
+                on_trial,
+            };
+            self.ear = Ear::Hearing(how, utterance);
+            self.hypothesis = Hypothesis::default();
+            self.contour.begin();
+            self.last_end = None;
             out(TurnSignal::Onset { at: burst.began });
         }
     }
 
-    fn interrupt(&mut self, onset: Moment, now: Moment, by_key: bool, out: &mut dyn FnMut(TurnSignal)) {
-        if let Some(play) = &mut self.play
-            && play.open_to(now, by_key)
+    fn interrupt(&mut self, onset: Moment, now: Moment, by: By, out: &mut dyn FnMut(TurnSignal)) {
+        if let Some(play) = &mut self.play {
+            let ducked = play.interrupt();
+            if let Ear::Hearing(_, utterance) = &mut self.ear {
+                utterance.on_trial = false;
+            }
+            out(TurnSignal::BargeIn { onset, ducked, decided: now, by });
+        }
+    }
+
+    /// Weighs the witnesses; whether the utterance is over.
+    fn judge(&mut self, now: Moment, out: &mut dyn FnMut(TurnSignal)) -> bool {
+        let Ear::Hearing(how, utterance) = &self.ear else { return false };
+        if utterance.on_trial {
+            return false;
+        }
+        let silence = now.since(utterance.speech_end);
+        let hypothesis = &self.hypothesis;
+        if silence < SHORTEST_SILENCE {
+            return self.judge_in_noise(now, out);
+        }
+        let words = hypothesis.words.filter(|words| words.at + NEARLY >= utterance.speech_end);
+        let case = Case { words, changed: hypothesis.changed && words.is_some(), ending: utterance.ending };
+        let (reasons, witness) = case.judge(how, &self.habits);
+        if silence < Duration::from_millis(u64::from(reasons.needed_ms)) {
+            return false;
+        }
+        let speech_end = utterance.speech_end;
+        self.end_utterance(Some(speech_end));
+        out(TurnSignal::Endpoint { speech_end, decided: now, witness, reasons });
+        true
+    }
+
+    /// A whole answer to which nothing was added for as long as a silence would take is over, though there is still a
+    /// noise that passes for speech.
+    fn judge_in_noise(&mut self, now: Moment, out: &mut dyn FnMut(TurnSignal)) -> bool {
+        let (Ear::Hearing(how, _), Some(words)) = (&self.ear, self.hypothesis.words) else { return false };
+        let sure = words.confidence * 100.0 >= f32::from(how.sure_percent);
+        let whole = words.completeness == Completeness::Whole && sure && !words.ends_open;
+        if !whole || words.at.since(self.hypothesis.since) < how.silence {
+            return false;
+        }
+        let case = Case { words: Some(words), ..Case::default() };
+        let (reasons, _) = case.judge(how, &self.habits);
+        let speech_end = self.hypothesis.since;
+        self.end_utterance(None);
+        out(TurnSignal::Endpoint { speech_end, decided: now, witness: Witness::Whole, reasons });
+        true
+    }
+
+    fn end_utterance(&mut self, speech_end: Option<Moment>) {
+        self.ear = Ear::Deaf;
+        self.habits.utterance();
+        self.last_end = speech_end;
+    }
+
+    /// He goes on although it was decided that he is done, and the bot has said nothing yet.
+    fn learn_cut_off(&mut self, burst: &Burst) {
+        if let Some(end) = self.last_end
+            && burst.voiced >= 2 * DIP
         {
-            play.interrupted = true;
-            let by = if by_key { By::Key } else { By::Duration };
-            out(TurnSignal::BargeIn { onset, ducked: None, decided: now, by });
+            self.last_end = None;
+            let pause = burst.began.since(end);
+            if pause < CUT_OFF {
+                self.habits.paused(pause);
+            }
+        }
+    }
+
+    /// What sounded like the beginning of speech was a tone.
+    fn forget_tone(&mut self) {
+        let begun = matches!(&self.ear, Ear::Hearing(_, utterance) if !utterance.on_trial);
+        if !begun && self.burst.is_some_and(|burst| burst.voiced <= DIP) {
+            self.burst = None;
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::audio::Rate;
-
-    /// Takes a frame for speech when its first sample says so.
-    struct Scripted;
-
-    impl Vad for Scripted {
-        fn is_speech(&mut self, frame: &Frame) -> bool {
-            frame.samples[0] != 0
-        }
-    }
-
-    /// A line in virtual time: 20 ms a step.
-    struct Line {
-        taker: TurnTaker,
-        now: Moment,
-        heard: Vec<TurnSignal>,
-    }
-
-    impl Line {
-        fn new() -> Self {
-            Self {
-                taker: TurnTaker::new(Box::new(Scripted)),
-                now: Moment::from_millis(1_000),
-                heard: Vec::new(),
-            }
-        }
-
-        fn listening(how: Listening) -> Self {
-            let mut line = Self::new();
-            line.taker.listen(line.now, how);
-            line
-        }
-
-        fn pass(&mut self, millis: u64, speech: bool) -> Vec<TurnSignal> {
-            for _ in 0..millis / 20 {
-                self.now = self.now + Duration::from_millis(20);
-                let mut frame = Frame::silence(Rate::Hz8000);
-                frame.samples[0] = i16::from(speech);
-                let heard = &mut self.heard;
-                self.taker.frame(self.now, Some(&frame), &mut |signal| heard.push(signal));
-                self.taker.tick(self.now, &mut |signal| heard.push(signal));
-            }
-            std::mem::take(&mut self.heard)
-        }
-
-        fn speech(&mut self, millis: u64) -> Vec<TurnSignal> {
-            self.pass(millis, true)
-        }
-
-        fn silence(&mut self, millis: u64) -> Vec<TurnSignal> {
-            self.pass(millis, false)
-        }
-
-        fn key(&mut self) -> Vec<TurnSignal> {
-            let heard = &mut self.heard;
-            self.taker.key(self.now, &mut |signal| heard.push(signal));
-            std::mem::take(heard)
-        }
-    }
-
-    fn at(millis: u64) -> Moment {
-        Moment::from_millis(millis)
-    }
-
-    fn endpoint(speech_end: Moment, decided: Moment) -> TurnSignal {
-        TurnSignal::Endpoint { speech_end, decided, witness: Witness::Silence, reasons: Reasons::default() }
-    }
-
-    fn barge_in(onset: Moment, decided: Moment, by: By) -> TurnSignal {
-        TurnSignal::BargeIn { onset, ducked: None, decided, by }
-    }
-
-    #[test]
-    fn an_utterance_has_an_onset_a_pause_and_an_endpoint() {
-        let mut line = Line::listening(Listening::BALANCED);
-        assert_eq!(line.silence(200), []);
-        assert_eq!(line.speech(600), [TurnSignal::Onset { at: at(1_200) }]);
-        assert_eq!(line.silence(480), [TurnSignal::Pause { speech_end: at(1_800) }]);
-        assert_eq!(line.silence(20), [endpoint(at(1_800), at(2_300))]);
-        assert_eq!(line.speech(600), [], "deaf after the endpoint");
-    }
-
-    #[test]
-    fn a_pause_inside_an_utterance_is_taken_back() {
-        let mut line = Line::listening(Listening::BALANCED);
-        line.speech(300);
-        assert_eq!(line.silence(300), [TurnSignal::Pause { speech_end: at(1_300) }]);
-        assert_eq!(line.speech(100), [TurnSignal::Resumed { at: at(1_620) }]);
-        assert_eq!(
-            line.silence(500),
-            [TurnSignal::Pause { speech_end: at(1_700) }, endpoint(at(1_700), at(2_200))]
-        );
-    }
-
-    #[test]
-    fn a_click_is_no_utterance() {
-        let mut line = Line::listening(Listening::BALANCED);
-        assert_eq!(line.speech(40), []);
-        assert_eq!(line.silence(300), []);
-        assert_eq!(line.speech(40), [], "two clicks apart do not add up");
-    }
-
-    #[test]
-    fn no_input_is_counted_from_the_end_of_the_prompt() {
-        let mut line = Line::listening(Listening::BALANCED);
-        line.taker.playing(line.now, Some(BargeIn::ALLOWED));
-        assert_eq!(line.silence(20_000), []);
-        line.taker.playing(line.now, None);
-        assert_eq!(line.silence(4_980), []);
-        assert_eq!(line.silence(20), [TurnSignal::NoInput { at: at(26_000) }]);
-        assert_eq!(line.silence(9_000), [], "said once");
-    }
-
-    #[test]
-    fn a_key_starts_the_no_input_clock_again() {
-        let mut line = Line::listening(Listening::BALANCED);
-        line.silence(4_000);
-        assert_eq!(line.key(), [], "nothing to interrupt");
-        assert_eq!(line.silence(4_000), []);
-        assert_eq!(line.silence(1_000), [TurnSignal::NoInput { at: at(10_000) }]);
-    }
-
-    #[test]
-    fn a_voice_interrupts_and_is_the_utterance() {
-        let mut line = Line::listening(Listening::BALANCED);
-        line.taker.playing(line.now, Some(BargeIn::ALLOWED));
-        line.silence(1_000);
-        assert_eq!(line.speech(100), []);
-        assert_eq!(
-            line.speech(20),
-            [TurnSignal::Onset { at: at(2_000) }, barge_in(at(2_000), at(2_120), By::Duration)]
-        );
-        assert_eq!(line.speech(1_000), [], "interrupted once");
-    }
-
-    #[test]
-    fn a_cough_does_not_interrupt() {
-        let mut line = Line::listening(Listening::BALANCED);
-        line.taker.playing(line.now, Some(BargeIn::ALLOWED));
-        assert_eq!(line.speech(100), []);
-        assert_eq!(line.silence(2_000), []);
-    }
-
-    #[test]
-    fn protected_words_are_heard_and_a_voice_that_goes_on_interrupts_after_them() {
-        let mut line = Line::listening(Listening::BALANCED);
-        let protect = Duration::from_millis(800);
-        line.taker.playing(line.now, Some(BargeIn { protect, ..BargeIn::ALLOWED }));
-        line.silence(400);
-        assert_eq!(line.speech(380), []);
-        assert_eq!(line.key(), [], "a key is held back too");
-        assert_eq!(
-            line.speech(20),
-            [TurnSignal::Onset { at: at(1_400) }, barge_in(at(1_400), at(1_800), By::Duration)]
-        );
-    }
-
-    #[test]
-    fn what_must_be_heard_is_not_interrupted_and_not_listened_over() {
-        let mut line = Line::listening(Listening::BALANCED);
-        line.taker.playing(line.now, Some(BargeIn::FORBIDDEN));
-        assert_eq!(line.speech(1_000), []);
-        assert_eq!(line.key(), []);
-        line.taker.playing(line.now, None);
-        assert_eq!(line.speech(20), [TurnSignal::Onset { at: at(1_000) }], "heard once the bot is silent");
-    }
-
-    #[test]
-    fn a_key_interrupts_at_once() {
-        let mut line = Line::listening(Listening::BALANCED);
-        line.taker.playing(line.now, Some(BargeIn::ALLOWED));
-        line.silence(100);
-        assert_eq!(line.key(), [barge_in(at(1_100), at(1_100), By::Key)]);
-        assert_eq!(line.key(), [], "the second key finds the bot silent");
-    }
-
-    #[test]
-    fn an_endless_utterance_is_ended() {
-        let mut line = Line::listening(Listening::BALANCED);
-        line.speech(14_980);
-        assert_eq!(line.speech(20), [TurnSignal::TooLong { at: at(16_000) }]);
-    }
-
-    #[test]
-    fn lost_frames_and_gaps_end_an_utterance_by_time() {
-        let mut line = Line::listening(Listening::BALANCED);
-        line.speech(200);
-        let heard = &mut line.heard;
-        line.taker.frame(line.now, None, &mut |signal| heard.push(signal));
-        line.taker.tick(line.now + Duration::from_millis(700), &mut |signal| heard.push(signal));
-        assert!(matches!(heard.as_slice(), [TurnSignal::Endpoint { .. }]));
-    }
-}
+mod tests;

@@ -1,0 +1,287 @@
+//! How the voice went of late: its pitch and its level, and what the two say about the end of a sentence.
+
+use super::evidence::Ending;
+use crate::audio::{FRAME_SAMPLES, Frame, Rate};
+
+/// Pitch is sought at 4 kHz, in 30 ms.
+const WINDOW: usize = 120;
+
+/// Periods from 400 Hz down to 70 Hz, in samples at 4 kHz.
+const SHORTEST: usize = 10;
+const LONGEST: usize = 57;
+
+/// What is kept of the past, in samples at 4 kHz: a window and the longest period before it.
+const KEPT: usize = 184;
+
+/// Frames of 20 ms that are remembered: 480 ms.
+const TRACK: usize = 24;
+
+/// Periods as like as this are voice; noise and coughs stay below.
+const VOICED: f32 = 0.6;
+
+/// A shorter period that is nearly as like as the best is the true one, not its half.
+const OCTAVE: f32 = 0.88;
+
+/// What the ends of sentences are known by.
+mod known {
+    /// Frames of voice that are needed to tell anything.
+    pub(super) const LEAST: usize = 4;
+    /// The last frames that are looked at: 300 ms.
+    pub(super) const LOOK: usize = 15;
+    /// A fall or a rise, in cents between the halves of what is looked at.
+    pub(super) const GLIDE: i32 = 130;
+    /// An end so far below or above the utterance's mean, in cents.
+    pub(super) const AWAY: i32 = 250;
+    /// A sound is held for so many frames,
+    pub(super) const HELD: usize = 13;
+    /// within so many cents,
+    pub(super) const STEADY_CENTS: i32 = 80;
+    /// and so many dB.
+    pub(super) const STEADY_DB: i32 = 6;
+    /// A level that falls so much between the halves, in dB, makes a level pitch an end.
+    pub(super) const FADE: i32 = 9;
+}
+
+/// Follows pitch and level of one caller. Allocates nothing; 540 bytes; 4 µs a frame, and to be fed only frames of
+/// speech and the short gaps between them.
+#[derive(Clone, Debug)]
+pub struct Contour {
+    past: [i16; KEPT],
+    /// Of the last frames, the newest last.
+    track: [Point; TRACK],
+    filled: u8,
+    /// Half a frame of 16 kHz waits for its other half.
+    half: bool,
+    /// Cents of the voiced frames of the utterance, summed, and how many they are.
+    sum: i32,
+    count: i32,
+}
+
+/// A frame of the track.
+#[derive(Clone, Copy, Debug, Default)]
+struct Point {
+    /// Pitch in cents above 55 Hz; [`None`] without voice.
+    cents: Option<i16>,
+    /// dBFS.
+    level: i8,
+}
+
+impl Default for Contour {
+    fn default() -> Self {
+        Self { past: [0; KEPT], track: [Point::default(); TRACK], filled: 0, half: false, sum: 0, count: 0 }
+    }
+}
+
+impl Contour {
+    /// An utterance begins: what was before it tells nothing about its end.
+    pub fn begin(&mut self) {
+        self.filled = 0;
+        self.half = false;
+        self.sum = 0;
+        self.count = 0;
+    }
+
+    /// Hears a frame of `level` dBFS; the pitch in Hz if it is voice.
+    pub fn hear(&mut self, frame: &Frame, level: f32) -> Option<f32> {
+        let step = if frame.rate == Rate::Hz8000 { 2 } else { 4 };
+        let fresh = FRAME_SAMPLES / step;
+        self.past.copy_within(fresh.., 0);
+        for (to, from) in self.past[KEPT - fresh..].iter_mut().zip(frame.samples.chunks_exact(step)) {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_possible_wrap,
+                reason = "a mean of samples is a sample"
+            )]
+            {
+                *to = (from.iter().map(|sample| i32::from(*sample)).sum::<i32>() / step as i32) as i16;
+            }
+        }
+        let pitch = pitch(&self.past);
+        self.half = frame.rate == Rate::Hz16000 && !self.half;
+        if !self.half {
+            self.remember(pitch, level);
+        }
+        pitch
+    }
+
+    /// How the voice ended, as of the last frame that was heard.
+    #[must_use]
+    pub fn ending(&self) -> Ending {
+        let track = &self.track[TRACK - usize::from(self.filled)..];
+        // What follows the last voiced frame is a consonant, or the detector's hangover.
+        let Some(end) = track.iter().rposition(|point| point.cents.is_some()) else { return Ending::Unclear };
+        let looked = &track[(end + 1).saturating_sub(known::LOOK)..=end];
+        let voiced: usize = looked.iter().filter(|point| point.cents.is_some()).count();
+        if voiced < known::LEAST || self.count == 0 {
+            return Ending::Unclear;
+        }
+        if is_held(looked) {
+            return Ending::Held;
+        }
+        let (early, late) = halves(looked, voiced);
+        let glide = late.0 - early.0;
+        let away = late.0 - self.sum / self.count;
+        let fade = early.1 - late.1;
+        if glide >= known::GLIDE && away > 0 || away >= known::AWAY && glide > -known::GLIDE {
+            Ending::Rises
+        } else if glide <= -known::GLIDE || away <= -known::AWAY || fade >= known::FADE {
+            Ending::Falls
+        } else {
+            Ending::Level
+        }
+    }
+
+    fn remember(&mut self, pitch: Option<f32>, level: f32) {
+        #[expect(clippy::cast_possible_truncation, reason = "between 400 and 3,500 cents, and −100 to 0 dB")]
+        let point =
+            Point { cents: pitch.map(|hz| (1_200.0 * (hz / 55.0).log2()) as i16), level: level as i8 };
+        if let Some(cents) = point.cents {
+            self.sum += i32::from(cents);
+            self.count += 1;
+        }
+        self.track.rotate_left(1);
+        self.track[TRACK - 1] = point;
+        self.filled = (self.filled + 1).min(TRACK as u8);
+    }
+}
+
+/// Whether the last sound was held: one pitch, one level, longer than a syllable.
+fn is_held(looked: &[Point]) -> bool {
+    let Some(last) = looked.len().checked_sub(known::HELD).map(|from| &looked[from..]) else { return false };
+    let mut cents = (i32::MAX, i32::MIN);
+    let mut level = (i32::MAX, i32::MIN);
+    for point in last {
+        let Some(pitch) = point.cents else { return false };
+        cents = (cents.0.min(i32::from(pitch)), cents.1.max(i32::from(pitch)));
+        level = (level.0.min(i32::from(point.level)), level.1.max(i32::from(point.level)));
+    }
+    cents.1 - cents.0 <= known::STEADY_CENTS && level.1 - level.0 <= known::STEADY_DB
+}
+
+/// Mean cents and level of the first and of the last half of the voiced frames.
+fn halves(looked: &[Point], voiced: usize) -> ((i32, i32), (i32, i32)) {
+    let mut sums = [(0, 0, 0); 2];
+    let pitched = looked.iter().filter_map(|point| point.cents.map(|cents| (cents, point.level)));
+    for (i, (cents, level)) in pitched.enumerate() {
+        let half = &mut sums[usize::from(i >= voiced / 2)];
+        half.0 += i32::from(cents);
+        half.1 += i32::from(level);
+        half.2 += 1;
+    }
+    let [early, late] = sums.map(|(cents, level, count)| (cents / count.max(1), level / count.max(1)));
+    (early, late)
+}
+
+/// The pitch of the newest 30 ms by normalised cross-correlation (as in RAPT, Talkin 1995, without its dynamic
+/// programming); [`None`] where there is none.
+fn pitch(past: &[i16; KEPT]) -> Option<f32> {
+    let most = past.iter().map(|sample| sample.unsigned_abs()).max().unwrap_or(0);
+    if most < 60 {
+        return None;
+    }
+    // Twelve bits, so that sums of products of a window stay in 32.
+    let shift = (16 - most.leading_zeros()).saturating_sub(11);
+    let samples = past.map(|sample| sample >> shift);
+    let now = &samples[KEPT - WINDOW..];
+    let energy = product(now, now);
+    let mut likeness = [0.0_f32; LONGEST + 2];
+    let mut best = 0.0_f32;
+    for (period, likeness) in likeness.iter_mut().enumerate().skip(SHORTEST - 1) {
+        let before = &samples[KEPT - WINDOW - period..KEPT - period];
+        let both = (f64::from(energy) * f64::from(product(before, before))).sqrt();
+        #[expect(clippy::cast_possible_truncation, reason = "between −1 and 1")]
+        {
+            *likeness = if both > 0.0 { (f64::from(product(now, before)) / both) as f32 } else { 0.0 };
+        }
+        if (SHORTEST..=LONGEST).contains(&period) {
+            best = best.max(*likeness);
+        }
+    }
+    if best < VOICED {
+        return None;
+    }
+    let peak = |period: &usize| {
+        let here = likeness[*period];
+        here >= OCTAVE * best && here >= likeness[period - 1] && here >= likeness[period + 1]
+    };
+    let period = (SHORTEST..=LONGEST).find(peak)?;
+    let (before, here, after) = (likeness[period - 1], likeness[period], likeness[period + 1]);
+    let bend = before - 2.0 * here + after;
+    let shift = if bend < 0.0 { (0.5 * (before - after) / bend).clamp(-0.5, 0.5) } else { 0.0 };
+    #[expect(clippy::cast_precision_loss, reason = "at most 57")]
+    Some(4_000.0 / (period as f32 + shift))
+}
+
+fn product(a: &[i16], b: &[i16]) -> i32 {
+    a.iter().zip(b).map(|(a, b)| i32::from(*a) * i32::from(*b)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audio::level::rms_dbfs;
+    use crate::turn::sounds::Sounds;
+
+    fn ending(frames: &[Frame]) -> Ending {
+        let mut contour = Contour::default();
+        contour.begin();
+        for frame in frames {
+            contour.hear(frame, rms_dbfs(&frame.samples));
+        }
+        contour.ending()
+    }
+
+    fn spoken(last: (f64, f64), level: (f64, f64), millis: u64, seed: u64) -> Vec<Frame> {
+        let mut sounds = Sounds::new(Rate::Hz8000, seed);
+        let mut frames = sounds.sentence(700);
+        frames.extend(sounds.vowel(millis, last, level));
+        frames
+    }
+
+    #[test]
+    fn the_pitch_of_a_vowel_is_found_at_both_rates() {
+        for rate in [Rate::Hz8000, Rate::Hz16000] {
+            for hz in [75.0, 95.0, 130.0, 180.0, 240.0, 330.0] {
+                let mut contour = Contour::default();
+                let frames = Sounds::new(rate, 1).vowel(400, (hz, hz), (8_000.0, 8_000.0));
+                let found: Vec<f32> =
+                    frames.iter().skip(6).filter_map(|f| contour.hear(f, rms_dbfs(&f.samples))).collect();
+                let right = found.iter().filter(|found| (f64::from(**found) / hz - 1.0).abs() < 0.03).count();
+                assert!(right * 10 >= (frames.len() - 10) * 9, "{hz} Hz at {rate:?}: {found:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn noise_and_coughs_have_none() {
+        let mut sounds = Sounds::new(Rate::Hz8000, 4);
+        let mut contour = Contour::default();
+        for frames in [sounds.noise(8_000, 2_000), sounds.cough(400)] {
+            let voiced = frames.iter().filter(|f| contour.hear(f, rms_dbfs(&f.samples)).is_some()).count();
+            assert!(voiced * 20 <= frames.len(), "{voiced} of {}", frames.len());
+        }
+    }
+
+    #[test]
+    fn endings_are_told_apart() {
+        let even = (6_000.0, 6_000.0);
+        for seed in 0..8 {
+            assert_eq!(ending(&spoken((130.0, 95.0), even, 260, seed)), Ending::Falls, "{seed}");
+            assert_eq!(ending(&spoken((120.0, 165.0), even, 260, seed)), Ending::Rises, "{seed}");
+            assert_eq!(ending(&spoken((118.0, 118.0), even, 420, seed)), Ending::Held, "{seed}");
+        }
+        assert_eq!(ending(&spoken((120.0, 119.0), (8_000.0, 900.0), 240, 1)), Ending::Falls, "it fades");
+        assert_eq!(ending(&Sounds::new(Rate::Hz8000, 2).cough(300)), Ending::Unclear);
+        assert_eq!(ending(&[]), Ending::Unclear);
+    }
+
+    #[test]
+    fn a_new_utterance_knows_nothing_of_the_last() {
+        let mut contour = Contour::default();
+        for frame in spoken((130.0, 90.0), (6_000.0, 6_000.0), 260, 1) {
+            contour.hear(&frame, -20.0);
+        }
+        contour.begin();
+        assert_eq!(contour.ending(), Ending::Unclear);
+    }
+}

@@ -1,0 +1,460 @@
+//! Which of what is heard is what was sent.
+
+use crate::audio::{FRAME_SAMPLES, Frame, Rate};
+
+/// Both sides are compared at 1.6 kHz: a fifth of 8 kHz.
+const STEP: usize = 5;
+
+/// Samples of a frame of 8 kHz.
+const FRESH: usize = FRAME_SAMPLES / STEP;
+
+/// What is compared: 40 ms of what is heard.
+const WINDOW: usize = 2 * FRESH;
+
+/// The longest delay, in samples: 400 ms, and two frames for the network's and our own jitter.
+const LONGEST: usize = 704 - WINDOW;
+
+/// What is kept of what was sent.
+const KEPT: usize = LONGEST + WINDOW;
+
+/// Taps of the adaptive filter (11 ms), and how many of them lie before the delay that was found.
+const TAPS: usize = 18;
+const AHEAD: usize = 6;
+
+/// Delays that are tried before one is believed.
+const CANDIDATES: usize = 5;
+
+/// Likenesses summed from which a delay is believed; each look adds at most one and forgets a tenth.
+const BELIEVED: f32 = 2.6;
+
+/// Likeness (normalised correlation) from which a look counts.
+const ALIKE: f32 = 0.55;
+
+/// The same before a delay is believed, to hold one frame back.
+const VERY_ALIKE: f32 = 0.8;
+
+/// Energies of a frame at 1.6 kHz, of sums of squares: what is fainter than about −55 dBFS needs no gate, and what is
+/// sent more faintly than −45 dBFS has no echo.
+const HEARD_LEAST: f32 = 32.0 * 20.0 * 20.0;
+const SENT_LEAST: f32 = 32.0 * 60.0 * 60.0;
+
+/// An echo is at least this much fainter than what was sent, as a ratio of energies: 5 dB.
+const LOSS_LEAST: f32 = 0.32;
+
+/// Frames sent loudly and heard as nothing after which the line is known to have no echo: a second.
+const CLEAR_AFTER: u8 = 50;
+
+/// What was sent is kept in steps of 32.
+const SCALE: f32 = 32.0;
+
+/// What is known about the way back.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Path {
+    /// Nothing yet.
+    Unknown,
+    /// The bot spoke, and nothing came back.
+    Clear,
+    /// It comes back.
+    Echo {
+        /// From the moment at which a frame left to the one at which it was heard again, in milliseconds.
+        delay_ms: u16,
+        /// How much fainter, in dB.
+        loss_db: f32,
+    },
+}
+
+/// Learns delay and loss of this call's echo from the correlation of what was sent with what is heard, predicts the echo by
+/// a short adaptive filter (NLMS), and says of each frame whether the echo explains it. Needs no more than a kibibyte;
+/// 2 µs a frame once it knows the path, 10 µs while it looks for one in what is heard over the bot's voice, nothing
+/// while the line is silent.
+#[derive(Clone, Debug)]
+pub struct EchoGate {
+    /// What was sent at 1.6 kHz, differenced, in steps of [`SCALE`]; the newest last.
+    sent: [i8; KEPT],
+    heard: [i16; WINDOW],
+    /// The last sample of either side before differencing.
+    before: [i16; 2],
+    /// Samples sent and heard, and how far the first count runs ahead: a delay is counted in samples, not by when frames
+    /// come, so that jitter does not move it.
+    sent_count: u32,
+    heard_count: u32,
+    ahead: i32,
+    candidates: [Candidate; CANDIDATES],
+    known: Option<Known>,
+    taps: [f32; TAPS],
+    clear: u8,
+    unexplained: u8,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Candidate {
+    delay: u16,
+    score: f32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    delay: u16,
+    /// Energy heard for energy sent.
+    gain: f32,
+    /// Share of the energy that the filter leaves of a frame of echo.
+    left: f32,
+}
+
+impl Default for EchoGate {
+    fn default() -> Self {
+        Self {
+            sent: [0; KEPT],
+            heard: [0; WINDOW],
+            before: [0; 2],
+            sent_count: 0,
+            heard_count: 0,
+            ahead: i32::MAX,
+            candidates: [Candidate::default(); CANDIDATES],
+            known: None,
+            taps: [0.0; TAPS],
+            clear: 0,
+            unexplained: 0,
+        }
+    }
+}
+
+impl EchoGate {
+    /// Hears what is sent: 20 ms at 8 kHz.
+    pub fn sent(&mut self, frame: &Frame) {
+        self.sent.copy_within(FRESH.., 0);
+        let mut fresh = [0; FRESH];
+        decimate(frame, &mut self.before[0], &mut fresh);
+        for (to, sample) in self.sent[KEPT - FRESH..].iter_mut().zip(fresh) {
+            #[expect(clippy::cast_possible_truncation, reason = "clamped")]
+            {
+                *to = (f32::from(sample) / SCALE).round().clamp(-127.0, 127.0) as i8;
+            }
+        }
+        self.sent_count = self.sent_count.wrapping_add(FRESH as u32);
+    }
+
+    /// A frame was lost on its way here.
+    pub fn missed(&mut self) {
+        self.heard.copy_within(FRESH.., 0);
+        self.heard[WINDOW - FRESH..].fill(0);
+        self.heard_count = self.heard_count.wrapping_add(FRESH as u32);
+    }
+
+    /// Hears what is heard; whether it is an echo and nothing else. Frames of 16 kHz are never taken for one.
+    pub fn heard(&mut self, frame: &Frame) -> bool {
+        if frame.rate != Rate::Hz8000 {
+            return false;
+        }
+        self.heard.copy_within(FRESH.., 0);
+        let mut fresh = [0; FRESH];
+        decimate(frame, &mut self.before[1], &mut fresh);
+        self.heard[WINDOW - FRESH..].copy_from_slice(&fresh);
+        self.heard_count = self.heard_count.wrapping_add(FRESH as u32);
+        let energy = energy(&fresh);
+        let loudest = self.loudest();
+        if loudest < SENT_LEAST {
+            return false;
+        }
+        self.line_up();
+        if energy < HEARD_LEAST {
+            self.silence_over(loudest);
+            return false;
+        }
+        if let Some(known) = self.known {
+            let echo = self.judge(known, energy, &fresh);
+            if echo {
+                self.unexplained = 0;
+                return true;
+            }
+            self.unexplained = self.unexplained.saturating_add(1);
+            if self.unexplained > 10 {
+                // The caller speaks, or the path is another one now.
+                self.look(energy);
+            }
+            return false;
+        }
+        self.look(energy)
+    }
+
+    /// What is known about the way back.
+    #[must_use]
+    pub fn path(&self) -> Path {
+        match self.known {
+            Some(known) => Path::Echo {
+                delay_ms: (u32::from(known.delay) * 1_000 / 1_600) as u16,
+                loss_db: -10.0 * known.gain.max(1e-9).log10(),
+            },
+            None if self.clear >= CLEAR_AFTER => Path::Clear,
+            None => Path::Unknown,
+        }
+    }
+
+    /// Energy of the loudest frame that may come back now.
+    fn loudest(&self) -> f32 {
+        let most = self.sent.as_chunks::<FRESH>().0.iter().map(|frame| square(frame)).max().unwrap_or(0);
+        most as f32 * SCALE * SCALE
+    }
+
+    /// Keeps the two counts in step: frames come in bunches, but more than 80 ms are no jitter any more.
+    fn line_up(&mut self) {
+        let ahead = self.sent_count.wrapping_sub(self.heard_count).cast_signed();
+        if self.ahead == i32::MAX || (ahead - self.ahead).unsigned_abs() > 4 * FRESH as u32 {
+            self.ahead = ahead;
+        }
+    }
+
+    /// Where in `sent` what is heard now begins if it comes back after `delay` samples; `window` samples long.
+    fn place(&self, delay: usize, window: usize) -> Option<usize> {
+        let jitter = self.sent_count.wrapping_sub(self.heard_count).cast_signed() - self.ahead;
+        let from = KEPT as i32 - window as i32 - delay as i32 - jitter;
+        usize::try_from(from).ok().filter(|from| from + window <= KEPT)
+    }
+
+    /// The bot speaks, and nothing is heard.
+    fn silence_over(&mut self, loudest: f32) {
+        // Loud enough that an echo 25 dB fainter would have been heard.
+        if loudest > 300.0 * HEARD_LEAST {
+            self.clear = self.clear.saturating_add(1).min(2 * CLEAR_AFTER);
+        }
+        if let Some(known) = &mut self.known {
+            known.gain *= 0.998;
+            if self.clear >= 2 * CLEAR_AFTER {
+                self.known = None;
+            }
+        }
+    }
+
+    /// Whether the echo explains the frame, by what is known of it.
+    fn judge(&mut self, known: Known, energy: f32, fresh: &[i16; FRESH]) -> bool {
+        let Some(from) = self.place(usize::from(known.delay), FRESH) else { return false };
+        // The tail of a room's echo comes up to 25 ms later; what was sent a little later comes with jitter.
+        let (early, late) = (from.saturating_sub(40), (from + 8).min(KEPT - FRESH));
+        let around =
+            (early..=late).step_by(8).map(|at| square(&self.sent[at..at + FRESH])).max().unwrap_or(0);
+        let expected = around as f32 * SCALE * SCALE * known.gain;
+        let left = self.filter(from, fresh, false);
+        let share = left / energy;
+        // A filter that has learned tells a faint caller under the echo; one that has not leaves the level to decide.
+        let echo = share < 0.3
+            || (energy < 3.5 * expected && share < (3.0 * known.left).clamp(0.35, 1.5))
+            || energy < 0.7 * expected;
+        if echo {
+            self.filter(from, fresh, true);
+            self.clear = 0;
+            if let Some(known) = &mut self.known {
+                let sent = square(&self.sent[from..from + FRESH]) as f32 * SCALE * SCALE;
+                if sent > SENT_LEAST {
+                    known.gain += 0.05 * ((energy / sent).min(LOSS_LEAST) - known.gain);
+                    known.left += 0.05 * (share.min(1.0) - known.left);
+                }
+            }
+        }
+        echo
+    }
+
+    /// Predicts the echo; the energy that is left. Learns if it is told to.
+    fn filter(&mut self, from: usize, fresh: &[i16; FRESH], learn: bool) -> f32 {
+        let mut left = 0.0;
+        for (i, sample) in fresh.iter().enumerate() {
+            let mut sent = [0.0; TAPS];
+            let newest = from + i + AHEAD;
+            for (k, sent) in sent.iter_mut().enumerate() {
+                let at = newest.checked_sub(k).filter(|at| *at < KEPT);
+                *sent = at.map_or(0.0, |at| f32::from(self.sent[at]) * SCALE);
+            }
+            let predicted: f32 = sent.iter().zip(&self.taps).map(|(sent, tap)| sent * tap).sum();
+            let error = f32::from(*sample) - predicted;
+            left += error * error;
+            if learn {
+                let power: f32 = sent.iter().map(|sent| sent * sent).sum::<f32>() + 4.0 * SCALE * SCALE;
+                let step = 0.3 * error / power;
+                self.taps.iter_mut().zip(&sent).for_each(|(tap, sent)| *tap += step * sent);
+            }
+        }
+        left
+    }
+
+    /// Looks for what is heard in what was sent; whether it is so like that it is held back at once.
+    fn look(&mut self, energy: f32) -> bool {
+        // Products of 64 samples stay in 32 bits.
+        let most = self.heard.iter().map(|sample| sample.unsigned_abs()).max().unwrap_or(0);
+        let shift = (16 - most.leading_zeros()).saturating_sub(11);
+        let heard = self.heard.map(|sample| sample >> shift);
+        let own = heard.iter().map(|sample| i32::from(*sample).pow(2)).sum::<i32>() as f32;
+        let unit = f32::from(1_u16 << shift.min(15));
+        let mut best = (0.0_f32, 0_usize);
+        for delay in 0..LONGEST {
+            let Some(from) = self.place(delay, WINDOW) else { continue };
+            let sent = &self.sent[from..from + WINDOW];
+            let both: i32 = heard.iter().zip(sent).map(|(a, b)| i32::from(*a) * i32::from(*b)).sum();
+            let power = square(sent) as f32;
+            // An echo is fainter than what was sent; its sign may be turned.
+            if power * SCALE * SCALE * LOSS_LEAST < own * unit * unit {
+                continue;
+            }
+            let alike = (both as f32).abs() / (power * own).sqrt().max(1.0);
+            if alike > best.0 {
+                best = (alike, delay);
+            }
+        }
+        for candidate in &mut self.candidates {
+            candidate.score *= 0.9;
+        }
+        let (alike, delay) = best;
+        if alike < ALIKE {
+            return false;
+        }
+        let score = self.believe(alike, delay);
+        if score >= BELIEVED && self.known.is_none_or(|known| usize::from(known.delay).abs_diff(delay) > 3) {
+            let gain = (energy / self.energy_at(delay)).clamp(1e-5, LOSS_LEAST);
+            self.known = Some(Known { delay: delay as u16, gain, left: 1.0 });
+            self.taps = [0.0; TAPS];
+            self.clear = 0;
+            self.unexplained = 0;
+        }
+        let cautious = self.clear < CLEAR_AFTER;
+        score >= BELIEVED || (alike >= VERY_ALIKE && (cautious || score > 1.5))
+    }
+
+    fn energy_at(&self, delay: usize) -> f32 {
+        let from = self.place(delay, FRESH).unwrap_or(0);
+        (square(&self.sent[from..from + FRESH]) as f32 * SCALE * SCALE).max(SENT_LEAST)
+    }
+
+    /// Counts a look for a delay; how far that delay is believed.
+    fn believe(&mut self, alike: f32, delay: usize) -> f32 {
+        let known = self.candidates.iter().position(|candidate| {
+            candidate.score > 0.05 && usize::from(candidate.delay).abs_diff(delay) <= 2
+        });
+        let at = known.unwrap_or_else(|| {
+            let least = (0..CANDIDATES)
+                .min_by(|a, b| self.candidates[*a].score.total_cmp(&self.candidates[*b].score))
+                .unwrap_or(0);
+            self.candidates[least].score = 0.0;
+            least
+        });
+        let candidate = &mut self.candidates[at];
+        candidate.delay = delay as u16;
+        candidate.score += alike;
+        candidate.score
+    }
+}
+
+/// A fifth of the samples, each the mean of five, differenced: voices are loudest in their lowest harmonics, which are all
+/// alike.
+fn decimate(frame: &Frame, before: &mut i16, to: &mut [i16; FRESH]) {
+    for (to, five) in to.iter_mut().zip(frame.samples.chunks_exact(STEP)) {
+        let mean = (five.iter().map(|sample| i32::from(*sample)).sum::<i32>() / STEP as i32) as i16;
+        *to = (i32::from(mean) - i32::from(*before) * 3 / 4).clamp(-32_767, 32_767) as i16;
+        *before = mean;
+    }
+}
+
+fn energy(samples: &[i16]) -> f32 {
+    samples.iter().map(|sample| f32::from(*sample) * f32::from(*sample)).sum()
+}
+
+fn square(samples: &[i8]) -> i32 {
+    samples.iter().map(|sample| i32::from(*sample).pow(2)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::turn::sounds::Sounds;
+
+    /// What the caller's line gives back of `sent` and what the caller says himself, frame by frame; how many of the
+    /// frames of either the gate held back.
+    struct Room {
+        gate: EchoGate,
+        delay: usize,
+        gain: f64,
+    }
+
+    impl Room {
+        fn new(delay_ms: usize, loss_db: f64) -> Self {
+            Self { gate: EchoGate::default(), delay: delay_ms * 8, gain: 10_f64.powf(-loss_db / 20.0) }
+        }
+
+        /// The verdicts on the frames of audible sound, with the index of each.
+        fn play(&mut self, sent: &[i16], own: &[i16]) -> Vec<(usize, bool)> {
+            let mut random = fastrand::Rng::with_seed(9);
+            let echo = |i: usize| {
+                // Three paths: a hybrid's dispersion.
+                let at = |back: usize| i.checked_sub(self.delay + back).map_or(0.0, |at| f64::from(sent[at]));
+                self.gain * (0.75 * at(0) + 0.45 * at(3) - 0.3 * at(11))
+            };
+            let heard: Vec<i16> = (0..sent.len())
+                .map(|i| echo(i) as i16 + own.get(i).copied().unwrap_or(0) + random.i16(-4..=4))
+                .collect();
+            let mut verdicts = Vec::new();
+            let frames = sent.as_chunks::<FRAME_SAMPLES>().0.iter().zip(heard.as_chunks::<FRAME_SAMPLES>().0);
+            for (i, (sent, heard)) in frames.enumerate() {
+                self.gate.sent(&Frame { rate: Rate::Hz8000, samples: *sent });
+                let verdict = self.gate.heard(&Frame { rate: Rate::Hz8000, samples: *heard });
+                if crate::audio::level::rms_dbfs(heard) > -47.0 {
+                    verdicts.push((i, verdict));
+                }
+            }
+            verdicts
+        }
+    }
+
+    fn held(verdicts: &[(usize, bool)]) -> usize {
+        verdicts.iter().filter(|(_, held)| *held).count() * 100 / verdicts.len().max(1)
+    }
+
+    fn bot(seed: u64, millis: u64) -> Vec<i16> {
+        Sounds::new(Rate::Hz8000, seed).babble(millis, 190.0, 12_000.0)
+    }
+
+    #[test]
+    fn it_is_small() {
+        assert!(size_of::<EchoGate>() <= 1_024, "{}", size_of::<EchoGate>());
+    }
+
+    #[test]
+    fn an_echo_is_known_whatever_its_delay_and_loss() {
+        for (delay, loss) in [(20, 10.0), (60, 20.0), (130, 15.0), (250, 20.0), (390, 12.0)] {
+            let mut room = Room::new(delay, loss);
+            room.play(&bot(1, 3_000), &[]);
+            let Path::Echo { delay_ms, loss_db } = room.gate.path() else {
+                panic!("{delay} ms, {loss} dB: {:?}", room.gate.path())
+            };
+            assert!(usize::from(delay_ms).abs_diff(delay) <= 25, "{delay_ms} for {delay} ms");
+            assert!((f64::from(loss_db) - loss).abs() < 6.0, "{loss_db} for {loss} dB");
+            let held = held(&room.play(&bot(2, 6_000), &[]));
+            assert!(held >= 92, "{delay} ms, {loss} dB: {held} % held back");
+        }
+    }
+
+    #[test]
+    fn a_caller_over_an_echo_is_heard() {
+        for loss in [12.0, 20.0, 30.0] {
+            let mut room = Room::new(110, loss);
+            room.play(&bot(1, 5_000), &[]);
+            let own = Sounds::new(Rate::Hz8000, 77).babble(4_000, 115.0, 8_000.0);
+            let held = held(&room.play(&bot(3, 4_000), &own));
+            assert!(held <= 25, "{loss} dB: {held} % held back");
+        }
+    }
+
+    #[test]
+    fn a_caller_on_a_line_without_echo_is_heard_from_the_first_word() {
+        for seed in 0..4 {
+            let mut room = Room::new(0, 90.0);
+            let own = Sounds::new(Rate::Hz8000, 70 + seed).babble(3_000, 125.0, 7_000.0);
+            let held = held(&room.play(&bot(seed, 3_000), &own));
+            assert!(held <= 12, "{held} % held back");
+            assert_ne!(room.gate.path(), Path::Clear);
+        }
+    }
+
+    #[test]
+    fn a_line_that_gives_nothing_back_is_known_to() {
+        let mut room = Room::new(0, 90.0);
+        room.play(&bot(5, 3_000), &[]);
+        assert_eq!(room.gate.path(), Path::Clear);
+    }
+}

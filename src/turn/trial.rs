@@ -1,0 +1,177 @@
+//! A voice over the bot's own: a burst of sound is tried until it is an interruption, or nothing.
+//!
+//! | the sound | becomes |
+//! |---|---|
+//! | [`duck_after`](BargeIn::duck_after) of likely speech | the bot's voice goes down |
+//! | words that are an answer, or begin one | an interruption, however short |
+//! | longer than an "uh-huh", and with a pitch | an interruption |
+//! | loud and clear for a little less | an interruption |
+//! | over, and its words are an "uh-huh" or no answer | nothing: back to level |
+//! | over, and nobody has told words in time | nothing |
+
+use std::time::Duration;
+
+use super::evidence::{By, Calm, Completeness, Words};
+use super::settings::{BargeIn, Listening};
+use crate::time::Moment;
+
+/// Voiced frames in a row, with dips.
+#[derive(Clone, Copy)]
+pub(super) struct Burst {
+    pub(super) began: Moment,
+    pub(super) ended: Moment,
+    /// Speech, by the detector.
+    pub(super) voiced: Duration,
+    /// Of that, what has a pitch; and what is loud too.
+    pitched: Duration,
+    clear: Duration,
+}
+
+impl Burst {
+    pub(super) const fn new(began: Moment) -> Self {
+        let none = Duration::ZERO;
+        Self { began, ended: began, voiced: none, pitched: none, clear: none }
+    }
+
+    /// Goes on to `now` by a frame of that `length`.
+    pub(super) fn add(&mut self, now: Moment, length: Duration, pitched: bool, clear: bool) {
+        self.ended = now;
+        self.voiced += length;
+        self.pitched += if pitched { length } else { Duration::ZERO };
+        self.clear += if clear { length } else { Duration::ZERO };
+    }
+
+    /// What was said so far counts no more.
+    const fn discount(&mut self) {
+        self.voiced = Duration::ZERO;
+        self.pitched = Duration::ZERO;
+        self.clear = Duration::ZERO;
+    }
+}
+
+/// Something that is played.
+pub(super) struct Play {
+    how: BargeIn,
+    began: Moment,
+    interrupted: bool,
+    trial: Option<Trial>,
+}
+
+/// The bot's voice is down.
+pub(super) struct Trial {
+    since: Moment,
+    /// The last of the sound.
+    heard: Moment,
+}
+
+/// How a trial stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Verdict {
+    Wait,
+    Nothing(Calm),
+}
+
+impl Trial {
+    /// A silence of this length ends the sound on trial: longer than the gaps of "uh-huh" and "stop it".
+    pub(super) const RELEASE: Duration = Duration::from_millis(160);
+}
+
+impl Play {
+    pub(super) const fn new(how: BargeIn, began: Moment) -> Self {
+        Self { how, began, interrupted: false, trial: None }
+    }
+
+    pub(super) const fn interrupted(&self) -> bool {
+        self.interrupted
+    }
+
+    /// Whether the bot's voice is down.
+    pub(super) const fn is_down(&self) -> bool {
+        self.trial.is_some()
+    }
+
+    pub(super) fn open_to(&self, now: Moment, by: By) -> bool {
+        let allowed = if by == By::Key { self.how.keys } else { self.how.voice };
+        allowed && !self.interrupted && now.since(self.began) >= self.how.protect
+    }
+
+    /// Whether the bot's voice is to go down now.
+    pub(super) fn duck(&mut self, now: Moment, burst: &Burst) -> bool {
+        if let Some(trial) = &mut self.trial {
+            trial.heard = now;
+            return false;
+        }
+        let likely = self.how.duck_db > 0 && burst.voiced >= self.how.duck_after;
+        if likely {
+            self.trial = Some(Trial { since: now, heard: now });
+        }
+        likely
+    }
+
+    /// What confirms the burst without words, if anything does. `words` where somebody recognises.
+    pub(super) fn confirmed(&self, burst: &Burst, words: bool) -> Option<By> {
+        let how = &self.how;
+        let least = if words { how.min_speech } else { how.min_speech.min(how.min_speech_without_words) };
+        if burst.pitched * 100 < burst.voiced * u32::from(how.pitched_percent) {
+            return None;
+        }
+        if burst.voiced >= least {
+            return Some(By::Duration);
+        }
+        let clear = burst.clear * 5 >= burst.voiced * 3;
+        (burst.voiced >= how.min_clear_speech && clear).then_some(By::Level)
+    }
+
+    /// Hears words about the burst; whether they confirm it. After an "uh-huh" it must begin anew.
+    pub(super) fn said(words: &Words, burst: Option<&mut Burst>, how: &Listening) -> bool {
+        let sure = words.confidence * 100.0 >= f32::from(how.sure_percent);
+        match words.completeness {
+            Completeness::Whole | Completeness::Complete => sure,
+            _ if words.backchannel => {
+                if let Some(burst) = burst {
+                    burst.discount();
+                }
+                false
+            }
+            Completeness::Incomplete => sure && words.count > 0,
+            // Of open speech one word may be a cough.
+            Completeness::Unknown => sure && words.count > 1,
+            Completeness::Foreign => false,
+        }
+    }
+
+    /// Whether what is on trial is over and was nothing. `since` is the end of the utterance's speech where there is an
+    /// utterance, `expected` says that its words will be told, `told` that they were.
+    pub(super) fn over(
+        &self,
+        now: Moment,
+        since: Option<Moment>,
+        expected: bool,
+        told: Option<&Words>,
+    ) -> Verdict {
+        let Some(last) = self.trial.as_ref().map(|trial| trial.heard).max(since) else {
+            return Verdict::Wait;
+        };
+        let silence = now.since(last);
+        if silence < Trial::RELEASE {
+            return Verdict::Wait;
+        }
+        match told {
+            Some(words) if words.backchannel => Verdict::Nothing(Calm::Backchannel),
+            Some(words) if words.completeness == Completeness::Foreign => Verdict::Nothing(Calm::Foreign),
+            _ if expected && silence < self.how.words_within => Verdict::Wait,
+            _ => Verdict::Nothing(Calm::Short),
+        }
+    }
+
+    /// The voice comes back; whether it was down.
+    pub(super) const fn restore(&mut self) -> bool {
+        self.trial.take().is_some()
+    }
+
+    /// It is interrupted; since when the voice was down.
+    pub(super) fn interrupt(&mut self) -> Option<Moment> {
+        self.interrupted = true;
+        self.trial.take().map(|trial| trial.since)
+    }
+}
