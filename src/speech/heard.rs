@@ -120,7 +120,7 @@ mod tests {
         assert_eq!(heard(200), "");
         assert_eq!(heard(300), "Welcome");
         assert_eq!(heard(570), "Welcome to the");
-        assert_eq!(heard(3_999), "Welcome to the bank", "what has no time was not heard");
+        assert_eq!(heard(3_999), "Welcome to the bank.", "what has no time was not heard");
         assert_eq!(heard(4_000), TEXT, "all of it");
     }
 
