@@ -34,7 +34,7 @@ use super::Progress;
 use super::machine::Machine;
 use crate::audio::Rate;
 use crate::speech::SpeechError;
-use crate::turn::vad::WebRtcVad;
+use crate::turn::vad::{self, Effort, Kind};
 use crate::turn::{BargeIn, Listening};
 
 mod corpus;
@@ -106,7 +106,11 @@ const ECHO_CALLS: usize = 30;
 const ECHO_CALL: Duration = Duration::from_secs(60);
 
 /// The detectors of speech that are measured, the default first.
-const DETECTORS: [(&str, MakeVad); 1] = [("webrtc", || Box::new(WebRtcVad::new(Rate::Hz8000)))];
+const DETECTORS: [(&str, MakeVad); 3] = [
+    (Kind::Webrtc.name(), || vad::make(Kind::Webrtc, Rate::Hz8000)),
+    (Kind::Level.name(), || vad::make(Kind::Level, Rate::Hz8000)),
+    (Kind::Neural.name(), || vad::make(Kind::Neural, Rate::Hz8000)),
+];
 
 /// Makes the corpus and measures on it. Blocks for minutes; not inside a task.
 ///
@@ -161,12 +165,12 @@ pub fn measure(plan: &Plan, progress: &Progress) -> Result<Report, TurnsError> {
 struct Setting {
     name: String,
     value: f64,
-    kind: Kind,
+    sort: Sort,
     how: Listening,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum Sort {
     Patience,
     Preset,
     Fixed,
@@ -193,7 +197,7 @@ fn settings(quick: bool) -> Vec<Setting> {
         .map(|by| Setting {
             name: format!("balanced × {by}"),
             value: *by,
-            kind: Kind::Patience,
+            sort: Sort::Patience,
             how: patient(Listening::BALANCED, *by),
         })
         .collect();
@@ -202,7 +206,7 @@ fn settings(quick: bool) -> Vec<Setting> {
     all.extend(presets.map(|(name, how)| Setting {
         name: name.to_owned(),
         value: 1.0,
-        kind: Kind::Preset,
+        sort: Sort::Preset,
         how,
     }));
     let step = if quick { 100 } else { 40 };
@@ -210,7 +214,7 @@ fn settings(quick: bool) -> Vec<Setting> {
     all.extend(FIXED_MS.step_by(step).map(|millis| Setting {
         name: format!("{millis} ms of silence"),
         value: millis as f64,
-        kind: Kind::Fixed,
+        sort: Sort::Fixed,
         how: Listening::fixed(Duration::from_millis(millis)),
     }));
     all
@@ -233,7 +237,7 @@ fn endpoints(corpus: &Corpus, settings: &[Setting], ears: &Ears) -> Result<Vec<C
         for (_, vad) in DETECTORS {
             let mut of_detector = Vec::with_capacity(settings.len());
             for setting in settings {
-                let listened = decoder.as_mut().filter(|_| setting.kind != Kind::Fixed);
+                let listened = decoder.as_mut().filter(|_| setting.sort != Sort::Fixed);
                 let ears = listened.map(|decoder| (decoder, &mut memory));
                 of_detector.push(stage::listen(call, vad, setting.how, ears)?);
             }
@@ -258,10 +262,10 @@ fn frontier(
     for (number, setting) in settings.iter().enumerate() {
         let mut tally = Tally::default();
         runs.iter().for_each(|run| tally.add(&run.answers[detector][number]));
-        let place = match setting.kind {
-            Kind::Patience => 0,
-            Kind::Preset => 1,
-            Kind::Fixed => 2,
+        let place = match setting.sort {
+            Sort::Patience => 0,
+            Sort::Preset => 1,
+            Sort::Fixed => 2,
         };
         points[place].push(tally.point(&setting.name, setting.value));
     }
@@ -298,16 +302,24 @@ fn interruptions(
 }
 
 fn cost(name: &str, vad: MakeVad, corpus: &Corpus) -> Cost {
-    let some: Vec<&Call> = corpus.calls.iter().step_by(8).collect();
-    let (mut time, mut frames) = (Duration::ZERO, 0);
-    for call in some {
-        let (of_call, count) = stage::cost(call, vad);
+    let (mut time, mut frames, mut effort) = (Duration::ZERO, 0, Effort::default());
+    for call in &corpus.calls {
+        let (of_call, count, of_detector) = stage::cost(call, vad);
         time += of_call;
         frames += count;
+        effort.frames += of_detector.frames;
+        effort.neural += of_detector.neural;
     }
     #[expect(clippy::cast_precision_loss, reason = "a few million frames")]
-    let us_per_frame = time.as_secs_f64() * 1e6 / frames.max(1) as f64;
-    Cost { detector: name.to_owned(), us_per_frame, neural_share: None, debug_build: cfg!(debug_assertions) }
+    let ratio = |part: f64, whole: u64| part / whole.max(1) as f64;
+    #[expect(clippy::cast_precision_loss, reason = "a few million frames")]
+    let neural = (effort.neural > 0).then(|| ratio(effort.neural as f64, effort.frames));
+    Cost {
+        detector: name.to_owned(),
+        us_per_frame: ratio(time.as_secs_f64() * 1e6, frames),
+        neural_share: neural,
+        debug_build: cfg!(debug_assertions),
+    }
 }
 
 fn made(corpus: &Corpus) -> Made {
