@@ -443,7 +443,6 @@ mod tests {
             assert!(usize::from(delay_ms).abs_diff(delay) <= 25, "{delay_ms} for {delay} ms");
             assert!((f64::from(loss_db) - loss).abs() < 6.0, "{loss_db} for {loss} dB");
             let held = held(&room.play(&bot(2, 6_000), &[]));
-            eprintln!("{delay} {loss} {held} {:?} {:?}", room.gate.known, room.gate.taps);
             assert!(held >= 92, "{delay} ms, {loss} dB: {held} % held back");
         }
     }
