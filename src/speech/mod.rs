@@ -137,6 +137,7 @@ pub struct SpeechStream {
 pub mod bandwidth;
 pub mod flite;
 pub mod grammar;
+pub mod manners;
 pub mod pocketsphinx;
 pub mod prompts;
 pub mod spoken;

@@ -17,6 +17,8 @@
 //! - [`parse`](self) reads the subset of JSGF: rules, alternatives with weights, sequences, groups, optionals,
 //!   references, tags and comments. `<x>+` and `<x>*` are refused: a recogniser inserts words into them, so lengths
 //!   are given as alternatives (see [`Grammar::digits`]).
+//! - `progress`: how far words are a sentence ([`Grammar::progress`]), and what kind of answer is expected
+//!   ([`Grammar::expects`]);
 //! - the machine, a finite automaton over words, answers whether words are a sentence, or may become one, and what
 //!   they mean.
 //!
@@ -31,8 +33,12 @@ use std::path::Path;
 
 mod machine;
 mod parse;
+mod progress;
 
 use machine::Machine;
+use progress::Walker;
+
+pub use progress::{Expects, Progress};
 
 /// A grammar that was read and checked. Immutable; share it in an [`Arc`](std::sync::Arc).
 #[derive(Debug)]
@@ -40,6 +46,7 @@ pub struct Grammar {
     name: String,
     vocabulary: BTreeSet<String>,
     machine: Machine,
+    walker: Walker,
 }
 
 /// What a grammar is made of, with every rule reference replaced by what it stands for.
@@ -168,7 +175,8 @@ impl Grammar {
         }
         let mut vocabulary = BTreeSet::new();
         root.collect_words(&mut vocabulary);
-        Ok(Self { name, vocabulary, machine })
+        let walker = Walker::new(&machine.compact(), &vocabulary);
+        Ok(Self { name, vocabulary, machine, walker })
     }
 
     /// The grammar's name.

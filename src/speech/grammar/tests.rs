@@ -168,3 +168,52 @@ proptest! {
         let _ = Grammar::from_phrases("x", [(text, "")]);
     }
 }
+
+#[test]
+fn words_are_begun_complete_whole_or_foreign_also_where_parts_are_optional() {
+    let desk = desk();
+    let of = |words: &str| desk.progress(words);
+    assert_eq!([of(""), of("i"), of("i need the"), of("the sales")], [Progress::Begun; 4]);
+    assert_eq!([of("sales"), of("i would like the sales department")], [Progress::Complete; 2]);
+    assert_eq!([of("sales please"), of("support"), of("goodbye")], [Progress::Whole; 3]);
+    assert_eq!([of("please"), of("support please"), of("weather")], [Progress::Foreign; 3]);
+    let digits = Grammar::any_length_of_digits(2..=4);
+    let of = |words: &str| digits.progress(words);
+    assert_eq!(
+        [of("one"), of("one two"), of("one two three")],
+        [Progress::Begun, Progress::Complete, Progress::Complete]
+    );
+    assert_eq!(
+        [of("one two three four"), of("one two three four five")],
+        [Progress::Whole, Progress::Foreign]
+    );
+}
+
+#[test]
+fn a_grammar_tells_what_kind_of_answer_it_expects() {
+    let of = |phrases: &[(&str, &str)]| Grammar::from_phrases("x", phrases.iter().copied()).expect("right");
+    assert_eq!(of(&[("yes [please]", "yes"), ("sure", "yes"), ("no", "no")]).expects(), Expects::YesNo);
+    assert_eq!(of(&[("jawohl", "ja"), ("nein", "nein")]).expects(), Expects::YesNo);
+    assert_eq!(of(&[("yes", "yes"), ("no", "no"), ("maybe", "maybe")]).expects(), Expects::Menu);
+    assert_eq!(Grammar::digits(4).expects(), Expects::Digits { least: 4, most: 4 });
+    let to_six = Grammar::any_length_of_digits(2..=6);
+    assert_eq!(to_six.expects(), Expects::Digits { least: 2, most: 6 });
+    assert_eq!(desk().expects(), Expects::Menu);
+}
+
+proptest! {
+    /// The walker and the machine are two ways to the same answer.
+    #[test]
+    fn progress_agrees_with_the_machine(words in proptest::collection::vec(
+        proptest::sample::select(vec!["i", "would", "like", "need", "the", "sales", "department", "please", "support", "x"]), 0..7,
+    )) {
+        let (desk, words) = (desk(), words.join(" "));
+        let wanted = match (desk.is_prefix(&words), desk.is_complete(&words), desk.is_final(&words)) {
+            (_, _, true) => Progress::Whole,
+            (_, true, _) => Progress::Complete,
+            (true, ..) => Progress::Begun,
+            _ => Progress::Foreign,
+        };
+        prop_assert_eq!(desk.progress(&words), wanted);
+    }
+}
