@@ -20,6 +20,7 @@
 //!
 //! [`TurnTaker`]: crate::turn::TurnTaker
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -92,7 +93,7 @@ pub struct Plan {
 const PATIENCE: [f64; 17] =
     [0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0, 2.4, 2.8, 3.5];
 
-/// Of a quick run.
+/// Of a quick run, and of the detectors that are not the default.
 const FEW_PATIENCE: [f64; 7] = [0.5, 0.7, 0.85, 1.0, 1.3, 1.8, 2.6];
 
 /// The fixed silences: from 200 to 1,000 ms.
@@ -124,23 +125,25 @@ pub fn measure(plan: &Plan, progress: &Progress) -> Result<Report, TurnsError> {
     let corpus = Corpus::make(plan.part, plan.seed, share, &voices)?;
     (progress.tell)("endpoints", 0.2);
     let ears = Ears::new()?;
-    let settings = settings(plan.quick);
-    let runs = endpoints(&corpus, &settings, &ears)?;
+    let detectors = if plan.quick { &DETECTORS[..1] } else { &DETECTORS };
+    let settings: Vec<Vec<Setting>> =
+        (0..detectors.len()).map(|detector| settings(plan.quick || detector > 0)).collect();
+    let runs = endpoints(&corpus, detectors, &settings, &ears, progress)?;
     let mut endpointing = Vec::new();
-    for (detector, (name, _)) in DETECTORS.iter().enumerate() {
+    for (detector, (name, _)) in detectors.iter().enumerate() {
         for (speech, grammar) in [("grammar", true), ("open", false)] {
             let chosen: Vec<&CallRun> = runs.iter().filter(|run| run.grammar == grammar).collect();
-            endpointing.push(frontier(name, speech, detector, &chosen, &settings));
+            endpointing.push(frontier(name, speech, detector, &chosen, &settings[detector]));
         }
     }
     (progress.tell)("interruptions", 0.7);
     let mut barge_in = Vec::new();
-    for (name, vad) in DETECTORS {
+    for (name, vad) in detectors.iter().copied() {
         barge_in.push(interruptions(name, vad, &corpus, plan, &ears)?);
     }
     (progress.tell)("cost", 0.95);
-    let cost = DETECTORS.iter().map(|(name, vad)| cost(name, *vad, &corpus)).collect();
-    let turns = lines(&corpus, &runs, &settings);
+    let cost = detectors.iter().map(|(name, vad)| cost(name, *vad, &corpus)).collect();
+    let turns = lines(&corpus, &runs, &settings[0]);
     let mut report = Report {
         schema: report::SCHEMA,
         offhook: env!("CARGO_PKG_VERSION").to_owned(),
@@ -226,20 +229,26 @@ struct CallRun {
     answers: Vec<Vec<stage::Answers>>,
 }
 
-fn endpoints(corpus: &Corpus, settings: &[Setting], ears: &Ears) -> Result<Vec<CallRun>, TurnsError> {
+fn endpoints(
+    corpus: &Corpus,
+    detectors: &[(&str, MakeVad)],
+    settings: &[Vec<Setting>],
+    ears: &Ears,
+    progress: &Progress,
+) -> Result<Vec<CallRun>, TurnsError> {
     let run = |call: &Call| -> Result<CallRun, TurnsError> {
         let mut decoder = if call.grammar { Some(ears.take()?) } else { None };
         let mut memory = Memory::default();
         if let Some(decoder) = &mut decoder {
             memory.meet(decoder, &call.frames, &call.turns)?;
         }
-        let mut answers = Vec::with_capacity(DETECTORS.len());
-        for (_, vad) in DETECTORS {
+        let mut answers = Vec::with_capacity(detectors.len());
+        for ((_, vad), settings) in detectors.iter().zip(settings) {
             let mut of_detector = Vec::with_capacity(settings.len());
             for setting in settings {
                 let listened = decoder.as_mut().filter(|_| setting.sort != Sort::Fixed);
                 let ears = listened.map(|decoder| (decoder, &mut memory));
-                of_detector.push(stage::listen(call, vad, setting.how, ears)?);
+                of_detector.push(stage::listen(call, *vad, setting.how, ears)?);
             }
             answers.push(of_detector);
         }
@@ -248,7 +257,15 @@ fn endpoints(corpus: &Corpus, settings: &[Setting], ears: &Ears) -> Result<Vec<C
         }
         Ok(CallRun { grammar: call.grammar, answers })
     };
-    each(corpus.calls.len(), |n| run(&corpus.calls[n])).into_iter().collect()
+    let done = AtomicUsize::new(0);
+    let runs = each(corpus.calls.len(), |n| {
+        let run = run(&corpus.calls[n]);
+        #[expect(clippy::cast_precision_loss, reason = "hundreds of calls")]
+        let share = done.fetch_add(1, Ordering::Relaxed) as f64 / corpus.calls.len() as f64;
+        (progress.tell)("ends of turns", 0.2 + 0.5 * share);
+        run
+    });
+    runs.into_iter().collect()
 }
 
 fn frontier(
