@@ -33,6 +33,8 @@ pub enum EarItem {
         /// When speech ended, if it did.
         speech_end: Moment,
     },
+    /// What was begun was no utterance after all (a cough, an "uh-huh"): it is forgotten, and the question stands.
+    TakenBack,
     /// The caller is done: a recogniser gives its final.
     End {
         /// When speech ended.
@@ -112,6 +114,7 @@ enum Companded {
     /// Anything but audio, which is small: moments.
     Onset(Moment),
     Pause(Moment),
+    TakenBack,
     End(Moment),
 }
 
@@ -127,6 +130,7 @@ impl Companded {
             EarItem::Audio(_) => return None,
             EarItem::Onset { at } => Self::Onset(*at),
             EarItem::Pause { speech_end } => Self::Pause(*speech_end),
+            EarItem::TakenBack => Self::TakenBack,
             EarItem::End { speech_end } => Self::End(*speech_end),
         })
     }
@@ -140,6 +144,7 @@ impl Companded {
             }
             Self::Onset(at) => EarItem::Onset { at },
             Self::Pause(speech_end) => EarItem::Pause { speech_end },
+            Self::TakenBack => EarItem::TakenBack,
             Self::End(speech_end) => EarItem::End { speech_end },
         }
     }
@@ -447,6 +452,7 @@ mod tests {
                 EarItem::Onset { at },
                 EarItem::Audio(heard),
                 EarItem::Pause { speech_end: at },
+                EarItem::TakenBack,
                 EarItem::End { speech_end: at },
             ];
             items.iter().for_each(|item| writer.push(*item));

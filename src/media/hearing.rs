@@ -11,7 +11,7 @@ use crate::audio::resample::Down2;
 use crate::audio::ring::{EarItem, EarWriter};
 use crate::audio::{FRAME_SAMPLES, Frame, Rate};
 use crate::time::Moment;
-use crate::turn::{TurnSignal, TurnTaker};
+use crate::turn::{Calm, TurnSignal, TurnTaker};
 
 /// Audio from before the onset that goes into the ear with an utterance, since an onset is always noticed late and
 /// speech begins softly.
@@ -317,6 +317,8 @@ impl Hearing {
             TurnSignal::Pause { speech_end } if self.in_utterance => {
                 self.ear.push(EarItem::Pause { speech_end })
             }
+            // When the prompt was over first he may well be speaking.
+            TurnSignal::Restore { why, .. } if why != Calm::PlayOver => self.take_back(),
             TurnSignal::Endpoint { speech_end, .. } => self.end_utterance(speech_end),
             TurnSignal::TooLong { at } => self.end_utterance(at),
             _ => {}
@@ -327,6 +329,13 @@ impl Hearing {
     pub(super) fn end_utterance(&mut self, speech_end: Moment) {
         if std::mem::take(&mut self.in_utterance) {
             self.ear.push(EarItem::End { speech_end });
+        }
+    }
+
+    /// Forgets the utterance in the ear, if there is one.
+    fn take_back(&mut self) {
+        if std::mem::take(&mut self.in_utterance) {
+            self.ear.push(EarItem::TakenBack);
         }
     }
 

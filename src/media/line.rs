@@ -8,24 +8,26 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::hearing::{Hearing, Signals};
-use super::playout::{Block, Notice, Outgoing, Playout};
+use super::kept::Kept;
+use super::playout::{Block, FULL, Notice, Outgoing, Playout};
 use super::stats::MediaStats;
 use super::tape::Tape;
 use super::transport::Transport;
 use super::transport::audiosocket;
 use super::transport::websocket::{self, WebSocket};
 use super::{CallShared, Command, MediaEvent};
-use crate::audio::Frame;
 use crate::audio::codec::{Encoder, Format};
 use crate::audio::g711::Law;
+use crate::audio::resample::Down2;
 use crate::audio::ring::PlayId;
+use crate::audio::{Frame, Rate};
 use crate::id::CallId;
 use crate::rtp::PayloadType;
 use crate::rtp::event::{Key, KeyReader};
 use crate::rtp::packet::HEADER_LEN;
 use crate::rtp::stream::Piece;
 use crate::time::Moment;
-use crate::turn::TurnSignal;
+use crate::turn::{TurnSignal, Words};
 
 /// The longest payload of 20 ms: linear audio at 16 kHz.
 const LONGEST_PAYLOAD: usize = 640;
@@ -59,6 +61,10 @@ struct Talk {
     hearing: Hearing,
     playout: Playout,
     tape: Option<Tape>,
+    /// What the far end has not played, where it queues.
+    kept: Option<Kept>,
+    /// Brings what goes out to the turn taker's rate.
+    down: Down2,
     events: Outlet,
     heard_at: Moment,
     quiet: bool,
@@ -86,6 +92,8 @@ pub(super) struct LineParts {
 
 impl Line {
     pub(super) fn new(now: Moment, parts: LineParts) -> Self {
+        let rate = parts.encoder.format().rate();
+        let kept = parts.transport.is_deferred().then(|| Kept::new(rate));
         Self {
             call: parts.call,
             key: parts.key,
@@ -99,6 +107,8 @@ impl Line {
                 hearing: parts.hearing,
                 playout: parts.playout,
                 tape: parts.tape,
+                kept,
+                down: Down2::new(),
                 events: Outlet { events: parts.events, dropped: 0 },
                 heard_at: now,
                 quiet: false,
@@ -160,8 +170,13 @@ impl Line {
         }
     }
 
-    /// Something may have stopped a play: what the far end has of it is thrown away there.
+    /// Something may have stopped a play, or turned it down: what the far end has of it is thrown away there, or replaced.
     fn flush_over_there(&mut self, now: Moment) {
+        if let Some(gain) = self.talk.playout.take_requeue()
+            && let Transport::WebSocket(socket) = &mut self.transport
+        {
+            self.talk.requeue(now, gain, socket);
+        }
         if let Some(fence) = self.talk.playout.take_flush() {
             let told_later = match &mut self.transport {
                 Transport::WebSocket(socket) => socket.flush(fence),
@@ -205,6 +220,7 @@ impl Line {
                 }
                 self.talk.key_down(now, at);
             }
+            Command::Words(words) => self.talk.words(now, words),
         }
         self.flush_over_there(now);
     }
@@ -248,6 +264,15 @@ impl Line {
             tape.tick();
         }
         self.shared.stats.publish(&self.stats());
+    }
+
+    /// Does what the turn taker would have it do.
+    #[cfg(test)]
+    pub(super) fn decided(&mut self, now: Moment, signal: TurnSignal) {
+        let mut signals = Signals::default();
+        signals.push(signal);
+        self.talk.act(now, &signals);
+        self.flush_over_there(now);
     }
 
     pub(super) fn stats(&self) -> MediaStats {
@@ -359,10 +384,22 @@ impl Talk {
         self.act(now, &signals);
     }
 
+    /// What the recogniser believes.
+    fn words(&mut self, now: Moment, words: Words) {
+        let mut signals = Signals::default();
+        self.hearing.turn.words(now, words, &mut |signal| signals.push(signal));
+        self.act(now, &signals);
+    }
+
     fn act(&mut self, now: Moment, signals: &Signals) {
         for signal in signals.iter() {
             self.hearing.mark(signal);
             self.events.tell(MediaEvent::Turn(signal));
+            match signal {
+                TurnSignal::Duck { .. } => self.playout.duck(),
+                TurnSignal::Restore { .. } => self.playout.restore(),
+                _ => {}
+            }
             if matches!(signal, TurnSignal::BargeIn { .. }) && self.playout.interruptible() {
                 let Self { playout, events, .. } = self;
                 playout.barge_in(now, &mut |notice| events.notice(now, notice));
@@ -418,6 +455,14 @@ impl Talk {
         if let Some(tape) = &mut self.tape {
             tape.bot(out.block.samples());
         }
+        let mut sent = Frame::silence(Rate::Hz8000);
+        match out.block.rate() {
+            Rate::Hz8000 => sent.samples.copy_from_slice(out.block.samples()),
+            Rate::Hz16000 => {
+                self.down.process(out.block.samples(), &mut sent.samples);
+            }
+        }
+        self.hearing.turn.sent(now, &sent);
         self.newest = out.number;
         out
     }
@@ -460,12 +505,26 @@ impl Talk {
             }
             let out = self.next(now);
             let len = self.encode(&out.block, &mut payload);
+            if let Some(kept) = self.kept.as_mut().filter(|_| out.speech) {
+                kept.keep(out.number, out.block.samples());
+            }
             if !socket.audio(now, &payload[..len], out.number, out.speech, out.fresh) {
                 return self.left(now, false);
             }
             self.stats.sent += 1;
             sent += 1;
         }
+    }
+
+    /// Sends what waits at the far end again, with another gain.
+    fn requeue(&mut self, now: Moment, gain: i32, socket: &mut WebSocket) {
+        let Some(kept) = &mut self.kept else { return };
+        let encoder = &mut self.encoder;
+        let mut from = FULL;
+        socket.replace(now, &mut |number, payload| {
+            let samples = kept.recall(number, (std::mem::replace(&mut from, gain), gain))?;
+            encoder.encode(samples, payload).ok()
+        });
     }
 
     /// The frame or fence of this number begins to be heard.

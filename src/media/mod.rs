@@ -21,6 +21,7 @@
 //! - `transport`: RTP, AudioSocket and WebSocket as bytes in and bytes out.
 //! - `hearing`: payload to frames to turn taking to the ear.
 //! - `playout`: the voice ring to one frame per tick; flushing. `flight`: what was heard of it.
+//! - `kept`: what waits at the far end, so that it can be sent again with less gain.
 //! - `tape`: both sides for a recording; `stats`: the numbers of a call.
 //!
 //! # What it never does
@@ -48,7 +49,7 @@ use crate::pcap::recorder::Tap;
 use crate::rtp::PayloadType;
 use crate::time::Moment;
 use crate::turn::vad::Vad;
-use crate::turn::{BargeIn, Listening, TurnSignal, TurnTaker};
+use crate::turn::{BargeIn, Listening, TurnSignal, TurnTaker, Words};
 
 pub use config::{MediaConfig, MediaError};
 pub use link::{Invitation, Link, Seat};
@@ -62,6 +63,7 @@ mod door;
 mod flight;
 mod handshake;
 mod hearing;
+mod kept;
 mod line;
 pub mod link;
 mod playout;
@@ -246,6 +248,14 @@ impl Control {
     /// As [`listen`](Self::listen).
     pub fn key(&self, at: Moment) -> Result<(), MediaError> {
         self.send(Command::Key(at))
+    }
+
+    /// What the recogniser believes of the utterance under way: a witness of the turn taker's.
+    ///
+    /// # Errors
+    /// As [`listen`](Self::listen).
+    pub fn words(&self, words: Words) -> Result<(), MediaError> {
+        self.send(Command::Words(words))
     }
 
     /// The call's numbers as of its last tick; its final ones after its end.
@@ -482,6 +492,7 @@ enum Command {
     Announce(PlayId, BargeIn),
     Flush(PlayId),
     Key(Moment),
+    Words(Words),
 }
 
 /// What a call's two sides share.

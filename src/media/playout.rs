@@ -43,6 +43,10 @@ impl Block {
         Self { rate, samples: [0; 2 * FRAME_SAMPLES] }
     }
 
+    pub(super) const fn rate(&self) -> Rate {
+        self.rate
+    }
+
     /// 160 samples at 8 kHz, 320 at 16.
     pub(super) fn samples(&self) -> &[i16] {
         &self.samples[..samples_per_tick(self.rate)]
@@ -99,12 +103,28 @@ pub(super) struct Playout {
     up: Up2,
     /// The last sample that went out, so that a stop does not click.
     last_sample: i16,
+    /// How loud what is played goes out now, and how loud it shall: in 1/4096.
+    gain: (i32, i32),
+    /// What is queued at the far end is to be made as loud.
+    requeue: bool,
     underruns: u64,
 }
 
 struct Play {
     id: PlayId,
     interruptible: bool,
+    /// How loud it is while the caller may be speaking.
+    ducked: i32,
+}
+
+/// A gain of one.
+pub(super) const FULL: i32 = 4_096;
+
+/// The gain of so many decibels less.
+fn gain_of(db: u8) -> i32 {
+    #[expect(clippy::cast_possible_truncation, reason = "0 to 4096")]
+    let gain = (f64::from(FULL) * 10_f64.powf(-f64::from(db) / 20.0)).round() as i32;
+    gain
 }
 
 /// Plays that may be announced before they begin.
@@ -131,6 +151,8 @@ impl Playout {
             down: Down2::new(),
             up: Up2::new(),
             last_sample: 0,
+            gain: (FULL, FULL),
+            requeue: false,
             underruns: 0,
         }
     }
@@ -143,6 +165,27 @@ impl Playout {
     /// Whether the play that is under way may be interrupted by somebody.
     pub(super) fn interruptible(&self) -> bool {
         self.current.as_ref().is_some_and(|play| play.interruptible)
+    }
+
+    /// The caller may be speaking: what is played goes down within 5 ms, if it may be interrupted at all.
+    pub(super) fn duck(&mut self) {
+        if let Some(play) = self.current.as_ref().filter(|play| play.interruptible && play.ducked < FULL) {
+            self.gain.1 = play.ducked;
+            self.requeue = self.deferred;
+        }
+    }
+
+    /// It was nothing: what is played comes back to level.
+    pub(super) const fn restore(&mut self) {
+        self.gain.1 = FULL;
+    }
+
+    /// The gain that what is queued at the far end is to be given, if it is. What follows has it at once.
+    pub(super) fn take_requeue(&mut self) -> Option<i32> {
+        std::mem::take(&mut self.requeue).then(|| {
+            self.gain.0 = self.gain.1;
+            self.gain.1
+        })
     }
 
     /// Says how a play may be interrupted, before its first frame.
@@ -181,7 +224,8 @@ impl Playout {
                         return (self.silence(), None);
                     }
                     self.become_current(now, play, notice);
-                    let block = self.block(play, &frame);
+                    let mut block = self.block(play, &frame);
+                    self.turn_down(&mut block);
                     self.last_sample = block.samples().last().copied().unwrap_or(0);
                     return (block, Some(play));
                 }
@@ -299,11 +343,14 @@ impl Playout {
         self.end_current(now, PlayEnd::Finished, notice);
         let how = self.take_rules(play).unwrap_or(BargeIn::FORBIDDEN);
         let interruptible = how.voice || how.keys;
-        self.current = Some(Play { id: play, interruptible });
+        self.current = Some(Play { id: play, interruptible, ducked: gain_of(how.duck_db) });
         notice(Notice::Began(how));
     }
 
     fn end_current(&mut self, now: Moment, end: PlayEnd, notice: &mut dyn FnMut(Notice)) {
+        // Who is spoken over is this play; the next one begins at level.
+        self.gain = (FULL, FULL);
+        self.requeue = false;
         if let Some(play) = self.current.take() {
             self.tell_end(now, play.id, end, notice);
         }
@@ -346,6 +393,15 @@ impl Playout {
         block
     }
 
+    /// Gives the block the gain that is wanted, from the one before in 5 ms.
+    fn turn_down(&mut self, block: &mut Block) {
+        if self.gain == (FULL, FULL) {
+            return;
+        }
+        ramp(block.samples_mut(), self.gain);
+        self.gain.0 = self.gain.1;
+    }
+
     /// In the order of their numbers, empty places last.
     fn sort_announced(&mut self) {
         self.announced.sort_unstable_by_key(|slot| slot.map_or((true, PlayId(0)), |(play, _)| (false, play)));
@@ -374,5 +430,15 @@ impl Playout {
             }
         }
         block
+    }
+}
+
+/// Gives 20 ms a gain (of at most [`FULL`]) that goes from one to the other in 5 ms.
+#[expect(clippy::cast_possible_truncation, reason = "no larger than the sample")]
+pub(super) fn ramp(samples: &mut [i16], (from, to): (i32, i32)) {
+    let ramp = i32::try_from(samples.len() * RAMP / FRAME_SAMPLES).unwrap_or(1);
+    for (i, sample) in (0_i32..).zip(samples) {
+        let gain = if i < ramp { from + (to - from) * (i + 1) / ramp } else { to };
+        *sample = (i32::from(*sample) * gain / FULL) as i16;
     }
 }

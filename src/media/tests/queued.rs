@@ -24,7 +24,7 @@ use crate::media::transport::outbox::Outbox;
 use crate::media::transport::websocket::WebSocket;
 use crate::media::{CallShared, Command, MediaEvent, PlayEnd};
 use crate::time::{Moment, WallTime};
-use crate::turn::{BargeIn, Listening, TurnTaker};
+use crate::turn::{BargeIn, Listening, TurnSignal, TurnTaker};
 
 /// What stands in Asterisk's queue.
 enum Queued {
@@ -461,6 +461,36 @@ fn a_caller_who_interrupts_empties_the_far_queue() {
     let (ends, heard) = (booth.ends(), booth.heard());
     assert_eq!(ends, [(1, heard as u128 * 20, PlayEnd::BargedIn)]);
     assert!(heard < 30);
+}
+
+#[test]
+fn a_duck_replaces_what_waits_at_the_far_end() {
+    for (json, marks) in [(false, true), (true, true), (false, false)] {
+        let mut booth = Booth::new(json, marks, Duration::from_millis(20));
+        booth.run(40);
+        booth.command(Command::Announce(PlayId(1), BargeIn::ALLOWED));
+        let frame = Frame { rate: Rate::Hz8000, samples: [8_031; FRAME_SAMPLES] };
+        (0..50).for_each(|_| booth.push(VoiceItem::Audio(PlayId(1), frame)));
+        booth.push(VoiceItem::End(PlayId(1)));
+        booth.run(20);
+        let (played, flushes) = (booth.far.played.len(), booth.far.flushes);
+        let at = booth.now;
+        booth.asked = 0;
+        booth.asked = asked(|| booth.line.decided(at, TurnSignal::Duck { onset: at, at }));
+        assert_eq!(booth.asked, 0, "no allocation");
+        booth.exchange();
+        booth.run(4);
+        let ducked = |sample: &Option<i16>| sample.is_some_and(|sample| (950..1_100).contains(&sample));
+        assert!(booth.far.played[played..].iter().all(ducked), "{:?}", &booth.far.played[played..]);
+        assert_eq!(booth.far.flushes, flushes + 1);
+        booth.line.decided(booth.now, TurnSignal::Restore { at: booth.now, why: crate::turn::Calm::Short });
+        booth.exchange();
+        booth.run(60);
+        // Nothing was lost and nothing was heard twice.
+        let heard = booth.far.played.iter().filter(|frame| frame.is_some_and(|sample| sample > 900)).count();
+        assert_eq!(heard, 50, "JSON {json}, marks {marks}");
+        assert_eq!(booth.ends(), [(1, 1_000, PlayEnd::Finished)]);
+    }
 }
 
 #[test]

@@ -514,3 +514,56 @@ fn rubbish_from_the_peer_is_counted_and_harms_nothing() {
     assert!(booth.line.stats().stream.malformed >= 12);
     assert!(booth.tape.try_pop().is_some());
 }
+
+fn duck(at: Moment) -> TurnSignal {
+    TurnSignal::Duck { onset: at, at }
+}
+
+fn restore(at: Moment) -> TurnSignal {
+    TurnSignal::Restore { at, why: crate::turn::Calm::Short }
+}
+
+fn is_ducked(samples: &[i16]) -> bool {
+    // 18 dB below 8,031, and a step of the law.
+    samples.iter().all(|sample| (950..1_100).contains(sample))
+}
+
+#[test]
+fn a_duck_is_heard_within_a_frame_and_taken_back_within_one() {
+    let mut booth = Booth::new();
+    booth.play(1, 20);
+    assert!(is_speech(&booth.tick().1));
+    booth.line.decided(booth.now, duck(booth.now));
+    let after = booth.tick().1;
+    assert!(after.windows(2).all(|pair| pair[0] >= pair[1]), "a ramp down");
+    assert!(is_ducked(&after[40..]) && is_ducked(&booth.tick().1));
+    booth.line.decided(booth.now, restore(booth.now));
+    let after = booth.tick().1;
+    assert!(after.windows(2).all(|pair| pair[0] <= pair[1]), "a ramp up");
+    assert!(is_speech(&after[40..]) && is_speech(&booth.tick().1));
+}
+
+#[test]
+fn what_must_be_heard_is_not_ducked_and_no_duck_outlasts_its_play() {
+    let mut booth = Booth::new();
+    booth.play(1, 3);
+    booth.command(Command::Announce(PlayId(2), BargeIn::FORBIDDEN));
+    booth.write(2, 5);
+    booth.tick();
+    booth.line.decided(booth.now, duck(booth.now));
+    booth.tick();
+    assert!(is_ducked(&booth.tick().1));
+    assert!(is_speech(&booth.tick().1), "the second play begins at level");
+    booth.line.decided(booth.now, duck(booth.now));
+    assert!(is_speech(&booth.tick().1), "and stays there");
+}
+
+#[test]
+fn an_utterance_that_was_none_is_taken_back_in_the_ear() {
+    let mut booth = Booth::new();
+    booth.listen();
+    booth.line.decided(booth.now, TurnSignal::Onset { at: booth.now });
+    booth.line.decided(booth.now, restore(booth.now));
+    let mut items: Vec<_> = std::iter::from_fn(|| booth.ear.try_pop()).collect();
+    assert_eq!(items.pop(), Some(EarItem::TakenBack));
+}

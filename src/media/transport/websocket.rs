@@ -45,6 +45,9 @@ const ASK_EVERY: Duration = Duration::from_secs(2);
 /// Frames that may be on their way; more is a stall long before.
 const ROOM: usize = 32;
 
+/// The longest payload of 20 ms: linear audio at 16 kHz.
+const LONGEST_PAYLOAD: usize = 640;
+
 /// A third of a second of the widest format.
 const OUTBOX: usize = 8_192;
 
@@ -243,6 +246,38 @@ impl WebSocket {
         far.queue[far.queued] = number;
         far.queued += 1;
         true
+    }
+
+    /// Replaces what the far end has not played: `again` puts the frame of a number into the payload and tells its length,
+    /// or [`None`] for a frame that is left out. The numbers stay, so what is told of them later is as true as before.
+    pub(in crate::media) fn replace(
+        &mut self,
+        now: Moment,
+        again: &mut dyn FnMut(u32, &mut [u8]) -> Option<usize>,
+    ) {
+        let Some(dialect) = self.dialect else { return };
+        let (queue, queued, since) = (self.far.queue, self.far.queued, self.far.since);
+        if queued == 0 || self.far.passes_through {
+            return;
+        }
+        let mut out = Out { outbox: &mut self.outbox, client: self.client };
+        // All of it or nothing: what was thrown away and not sent again would be a hole.
+        let mut payload = [0; LONGEST_PAYLOAD];
+        if out.room() < (queued + 1) * (payload.len() + SPARE / 4) + SPARE
+            || !out.command(dialect, "FLUSH_MEDIA", None)
+        {
+            return;
+        }
+        self.far.queued = 0;
+        for number in &queue[..queued] {
+            if let Some(len) = again(*number, &mut payload) {
+                self.audio(now, &payload[..len], *number, true, false);
+            }
+        }
+        if self.far.queued > 0 {
+            // The first of them is played when it would have been.
+            self.far.since = since;
+        }
     }
 
     /// Throws away what the far end has not played; true when it will tell that it reached `fence`, and false when nothing

@@ -36,6 +36,8 @@ pub(super) enum Outcome {
     Done(Option<Hypothesis>, CepstralMean),
     /// The question was taken back.
     Cancelled,
+    /// It was no utterance: the question stands.
+    TakenBack,
     /// The call ended in the middle.
     Closed,
     /// The decoder could not.
@@ -252,6 +254,7 @@ fn follow(hearing: &mut Hearing, job: &Job, recall: &Recall) -> Result<Outcome, 
                 let provisional = hearing.pause()?;
                 let _ = job.answers.try_send((job.ask, Answer::Provisional(provisional)));
             }
+            EarItem::TakenBack => return Ok(Outcome::TakenBack),
             EarItem::End { .. } => return finish(hearing),
         }
         if frames == MAX_FRAMES {

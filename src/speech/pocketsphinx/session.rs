@@ -68,7 +68,7 @@ impl Session {
 
     /// Serves one utterance, whose onset was just read.
     async fn utterance(&mut self, ask: Ask, mean: &mut Option<CepstralMean>) -> Next {
-        let id = ask.id;
+        let (id, again) = (ask.id, ask.clone());
         let leasing = lease(Arc::clone(&self.inner), ask, self.ear.clone(), self.answers.clone(), *mean);
         let answer = tokio::select! {
             biased;
@@ -93,6 +93,7 @@ impl Session {
                             Answer::Final(heard)
                         }
                         Outcome::Failed(e) => Answer::Failed(e),
+                        Outcome::TakenBack => return Next::Ask(Some(again)),
                         Outcome::Cancelled => return Next::Ask(None),
                         Outcome::Closed => return Next::Over,
                     }
