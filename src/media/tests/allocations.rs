@@ -138,7 +138,8 @@ fn turns_are_taken_without_an_allocation() {
                 taker.playing(now, Some(BargeIn::ALLOWED));
             }
         };
-        let asked = asked(|| frames.iter().zip(frames.iter().rev()).for_each(|(frame, sent)| pass(frame, sent)));
+        let asked =
+            asked(|| frames.iter().zip(frames.iter().rev()).for_each(|(frame, sent)| pass(frame, sent)));
         assert_eq!(asked, 0, "{kind}: allocations and releases in {} frames", frames.len());
     }
 }
