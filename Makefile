@@ -6,7 +6,7 @@ SHELL := bash
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down build check test doc accuracy latency bench load concealment clean
+.PHONY: help demo up down build check test doc accuracy latency bench turns spoken load concealment clean
 
 help:
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -53,6 +53,14 @@ bench: ## what a call's audio path costs beside this machine's floor, at 1, 100,
 	@scripts/setup build
 	cargo build --release --locked
 	target/release/offhook bench clean-ulaw --calls 1,100,1000,1500 --seconds 20 --json target/bench.json --html target/bench.html
+
+turns: ## turn taking: cut-offs against delay, and interruptions, on a corpus made on the spot
+	@scripts/setup
+	cargo build --release --locked
+	target/release/offhook bench turns --json target/turns.json --html target/turns.html
+
+spoken: ## reply and barge-in times of spoken turns through Asterisk, on each transport, and of sixty at once
+	@scripts/turns-live --conversations 60 --json target/spoken.json
 
 load: ## one hundred calls at once
 	@scripts/setup

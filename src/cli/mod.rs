@@ -44,7 +44,7 @@ enum Command {
     /// Call somebody and let a bot talk to him.
     Call(call::Options),
     /// Measure what a call costs and how long its stages take, on this machine.
-    Bench(bench::Options),
+    Bench(Box<bench::Options>),
     /// Show what a bot would have heard of a captured call.
     Replay(replay::Options),
     /// The callers of `bench`, in a process of their own.
@@ -106,7 +106,7 @@ pub fn main() -> ExitCode {
             Command::Run(options) => run::run(options).await,
             Command::Demo(options) => demo::run(options).await,
             Command::Doctor(options) => doctor::run(options).await,
-            Command::Bench(options) => bench::run(options).await,
+            Command::Bench(options) => bench::run(*options).await,
             Command::Replay(options) => tokio::task::block_in_place(|| replay::run(&options)),
             Command::BenchPeers => tokio::task::block_in_place(bench::run_peers),
             Command::Call(options) => call::run(options).await,

@@ -30,7 +30,7 @@ mod trial;
 pub mod vad;
 
 pub use evidence::{By, Calm, Completeness, Question, Reasons, Witness, Words};
-pub use settings::{BargeIn, Listening};
+pub use settings::{BargeIn, Listening, PackedBargeIn};
 pub use taker::TurnTaker;
 pub use vad::Vad;
 

@@ -12,7 +12,7 @@
 use std::time::Duration;
 
 use super::evidence::{By, Calm, Completeness, Words};
-use super::settings::{BargeIn, Listening};
+use super::settings::{BargeIn, PackedBargeIn};
 use crate::time::Moment;
 
 /// Voiced frames in a row, with dips.
@@ -51,7 +51,7 @@ impl Burst {
 
 /// Something that is played.
 pub(super) struct Play {
-    how: BargeIn,
+    how: PackedBargeIn,
     began: Moment,
     interrupted: bool,
     trial: Option<Trial>,
@@ -77,8 +77,12 @@ impl Trial {
 }
 
 impl Play {
-    pub(super) const fn new(how: BargeIn, began: Moment) -> Self {
-        Self { how, began, interrupted: false, trial: None }
+    pub(super) fn new(how: BargeIn, began: Moment) -> Self {
+        Self { how: how.into(), began, interrupted: false, trial: None }
+    }
+
+    fn how(&self) -> BargeIn {
+        self.how.into()
     }
 
     pub(super) const fn interrupted(&self) -> bool {
@@ -91,8 +95,8 @@ impl Play {
     }
 
     pub(super) fn open_to(&self, now: Moment, by: By) -> bool {
-        let allowed = if by == By::Key { self.how.keys } else { self.how.voice };
-        allowed && !self.interrupted && now.since(self.began) >= self.how.protect
+        let allowed = if by == By::Key { self.how().keys } else { self.how().voice };
+        allowed && !self.interrupted && now.since(self.began) >= self.how().protect
     }
 
     /// Whether the bot's voice is to go down now.
@@ -101,7 +105,7 @@ impl Play {
             trial.heard = now;
             return false;
         }
-        let likely = self.how.duck_db > 0 && burst.voiced >= self.how.duck_after;
+        let likely = self.how().duck_db > 0 && burst.voiced >= self.how().duck_after;
         if likely {
             self.trial = Some(Trial { since: now, heard: now });
         }
@@ -110,7 +114,7 @@ impl Play {
 
     /// What confirms the burst without words, if anything does. `words` where somebody recognises.
     pub(super) fn confirmed(&self, burst: &Burst, words: bool) -> Option<By> {
-        let how = &self.how;
+        let how = self.how();
         let least = if words { how.min_speech } else { how.min_speech.min(how.min_speech_without_words) };
         if burst.pitched * 100 < burst.voiced * u32::from(how.pitched_percent) {
             return None;
@@ -123,8 +127,8 @@ impl Play {
     }
 
     /// Hears words about the burst; whether they confirm it. After an "uh-huh" it must begin anew.
-    pub(super) fn said(words: &Words, burst: Option<&mut Burst>, how: &Listening) -> bool {
-        let sure = words.confidence * 100.0 >= f32::from(how.sure_percent);
+    pub(super) fn said(words: &Words, burst: Option<&mut Burst>, sure_percent: u8) -> bool {
+        let sure = words.confidence * 100.0 >= f32::from(sure_percent);
         match words.completeness {
             Completeness::Whole | Completeness::Complete => sure,
             _ if words.backchannel => {
@@ -159,7 +163,7 @@ impl Play {
         match told {
             Some(words) if words.backchannel => Verdict::Nothing(Calm::Backchannel),
             Some(words) if words.completeness == Completeness::Foreign => Verdict::Nothing(Calm::Foreign),
-            _ if expected && silence < self.how.words_within => Verdict::Wait,
+            _ if expected && silence < self.how().words_within => Verdict::Wait,
             _ => Verdict::Nothing(Calm::Short),
         }
     }

@@ -112,11 +112,13 @@ pub(super) enum Class {
     Backchannel,
     /// Tones of a key, inside the audio.
     KeyTone,
+    /// Nothing but what is behind him: hum, other people, a street, music.
+    Noise,
 }
 
 impl Class {
-    pub(super) const ALL: [Self; 5] =
-        [Self::Speech, Self::Cough, Self::Click, Self::Backchannel, Self::KeyTone];
+    pub(super) const ALL: [Self; 6] =
+        [Self::Speech, Self::Cough, Self::Click, Self::Backchannel, Self::KeyTone, Self::Noise];
 
     pub(super) const fn name(self) -> &'static str {
         match self {
@@ -125,6 +127,7 @@ impl Class {
             Self::Click => "click",
             Self::Backchannel => "backchannel",
             Self::KeyTone => "key_tone",
+            Self::Noise => "noise",
         }
     }
 
@@ -135,6 +138,7 @@ impl Class {
             Self::Cough | Self::Click => 72,
             Self::Backchannel => 96,
             Self::KeyTone => 24,
+            Self::Noise => 48,
         }
     }
 }
@@ -439,18 +443,23 @@ impl<'a> Maker<'a> {
         Call { voice: voice.title(), noise: noise.name(), grammar, frames, turns }
     }
 
-    /// Adds what else is heard; in two of five calls that is next to nothing.
+    /// Adds what else is heard; in every other call that is next to nothing.
     fn surround(&self, line: &mut [f32], level: f32, random: &mut Rng) -> Noise {
         let loud = Noise::ALL[1 + random.usize(..4)];
-        let noise = if random.f32() < 0.4 { Noise::Quiet } else { loud };
+        let noise = if random.bool() { Noise::Quiet } else { loud };
         let below = match noise {
             Noise::Quiet => 35.0 + 10.0 * random.f32(),
-            _ => [5.0, 10.0, 15.0, 20.0][random.usize(..4)],
+            _ => 5.0 + 15.0 * random.f32(),
         };
-        let by = sound::gain(level - below);
+        self.behind(line, noise, level - below, random);
+        noise
+    }
+
+    /// Adds noise at a level.
+    fn behind(&self, line: &mut [f32], noise: Noise, level: f32, random: &mut Rng) {
+        let by = sound::gain(level);
         let sound: Vec<f32> = noise.make(line.len(), &self.crowd, random).iter().map(|s| s * by).collect();
         sound::add(line, 0, &sound);
-        noise
     }
 
     /// An answer to a question that has a grammar.
@@ -610,6 +619,7 @@ impl<'a> Maker<'a> {
                 let asked = if language == "en" { asks() } else { open };
                 (text.to_owned(), asked, self.voices.say(voice, text)?)
             }
+            Class::Noise => (String::new(), asks(), vec![0.0; 2 * HZ]),
             Class::KeyTone => {
                 let key = "0123456789*#".chars().nth(number % 12)?;
                 let mut tone = crate::audio::tone::Tone::key(Rate::Hz8000, key)?;
@@ -641,7 +651,14 @@ impl<'a> Maker<'a> {
             (stretches.first().map_or(0, |s| s.0), stretches.last().map_or(sound.len(), |s| s.1));
         let mut near = vec![0.0; (at + sound.len() + samples(1_500)).next_multiple_of(FRAME_SAMPLES)];
         sound::add(&mut near, at, &sound);
-        self.surround(&mut near, level, &mut random);
+        // Noise alone has scenes of its own, and other people's voices only there: what a scene tells is of its class.
+        let (noise, below) = match class {
+            Class::Noise => (Noise::ALL[1 + number % 4], 5.0 + 15.0 * random.f32()),
+            _ if random.f32() < 0.7 => (Noise::Quiet, 35.0 + 10.0 * random.f32()),
+            _ => ([Noise::Hum, Noise::Street, Noise::Music][random.usize(..3)], 10.0 + 10.0 * random.f32()),
+        };
+        let what = if class == Class::Noise { noise.name().to_owned() } else { what };
+        self.behind(&mut near, noise, level - below, &mut random);
         let echo = (random.f32() < 0.5).then(|| random_echo(&mut random));
         Some(Scene {
             class,

@@ -20,6 +20,7 @@
 //!
 //! [`TurnTaker`]: crate::turn::TurnTaker
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -34,7 +35,7 @@ use super::Progress;
 use super::machine::Machine;
 use crate::audio::Rate;
 use crate::speech::SpeechError;
-use crate::turn::vad::WebRtcVad;
+use crate::turn::vad::{self, Effort, Kind};
 use crate::turn::{BargeIn, Listening};
 
 mod corpus;
@@ -92,7 +93,7 @@ pub struct Plan {
 const PATIENCE: [f64; 17] =
     [0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0, 2.4, 2.8, 3.5];
 
-/// Of a quick run.
+/// Of a quick run, and of the detectors that are not the default.
 const FEW_PATIENCE: [f64; 7] = [0.5, 0.7, 0.85, 1.0, 1.3, 1.8, 2.6];
 
 /// The fixed silences: from 200 to 1,000 ms.
@@ -106,7 +107,11 @@ const ECHO_CALLS: usize = 30;
 const ECHO_CALL: Duration = Duration::from_secs(60);
 
 /// The detectors of speech that are measured, the default first.
-const DETECTORS: [(&str, MakeVad); 1] = [("webrtc", || Box::new(WebRtcVad::new(Rate::Hz8000)))];
+const DETECTORS: [(&str, MakeVad); 3] = [
+    (Kind::Webrtc.name(), || vad::make(Kind::Webrtc, Rate::Hz8000)),
+    (Kind::Level.name(), || vad::make(Kind::Level, Rate::Hz8000)),
+    (Kind::Neural.name(), || vad::make(Kind::Neural, Rate::Hz8000)),
+];
 
 /// Makes the corpus and measures on it. Blocks for minutes; not inside a task.
 ///
@@ -120,23 +125,25 @@ pub fn measure(plan: &Plan, progress: &Progress) -> Result<Report, TurnsError> {
     let corpus = Corpus::make(plan.part, plan.seed, share, &voices)?;
     (progress.tell)("endpoints", 0.2);
     let ears = Ears::new()?;
-    let settings = settings(plan.quick);
-    let runs = endpoints(&corpus, &settings, &ears)?;
+    let detectors = if plan.quick { &DETECTORS[..1] } else { &DETECTORS };
+    let settings: Vec<Vec<Setting>> =
+        (0..detectors.len()).map(|detector| settings(plan.quick || detector > 0)).collect();
+    let runs = endpoints(&corpus, detectors, &settings, &ears, progress)?;
     let mut endpointing = Vec::new();
-    for (detector, (name, _)) in DETECTORS.iter().enumerate() {
+    for (detector, (name, _)) in detectors.iter().enumerate() {
         for (speech, grammar) in [("grammar", true), ("open", false)] {
             let chosen: Vec<&CallRun> = runs.iter().filter(|run| run.grammar == grammar).collect();
-            endpointing.push(frontier(name, speech, detector, &chosen, &settings));
+            endpointing.push(frontier(name, speech, detector, &chosen, &settings[detector]));
         }
     }
     (progress.tell)("interruptions", 0.7);
     let mut barge_in = Vec::new();
-    for (name, vad) in DETECTORS {
+    for (name, vad) in detectors.iter().copied() {
         barge_in.push(interruptions(name, vad, &corpus, plan, &ears)?);
     }
     (progress.tell)("cost", 0.95);
-    let cost = DETECTORS.iter().map(|(name, vad)| cost(name, *vad, &corpus)).collect();
-    let turns = lines(&corpus, &runs, &settings);
+    let cost = detectors.iter().map(|(name, vad)| cost(name, *vad, &corpus)).collect();
+    let turns = lines(&corpus, &runs, &settings[0]);
     let mut report = Report {
         schema: report::SCHEMA,
         offhook: env!("CARGO_PKG_VERSION").to_owned(),
@@ -161,12 +168,12 @@ pub fn measure(plan: &Plan, progress: &Progress) -> Result<Report, TurnsError> {
 struct Setting {
     name: String,
     value: f64,
-    kind: Kind,
+    sort: Sort,
     how: Listening,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum Sort {
     Patience,
     Preset,
     Fixed,
@@ -193,7 +200,7 @@ fn settings(quick: bool) -> Vec<Setting> {
         .map(|by| Setting {
             name: format!("balanced × {by}"),
             value: *by,
-            kind: Kind::Patience,
+            sort: Sort::Patience,
             how: patient(Listening::BALANCED, *by),
         })
         .collect();
@@ -202,7 +209,7 @@ fn settings(quick: bool) -> Vec<Setting> {
     all.extend(presets.map(|(name, how)| Setting {
         name: name.to_owned(),
         value: 1.0,
-        kind: Kind::Preset,
+        sort: Sort::Preset,
         how,
     }));
     let step = if quick { 100 } else { 40 };
@@ -210,7 +217,7 @@ fn settings(quick: bool) -> Vec<Setting> {
     all.extend(FIXED_MS.step_by(step).map(|millis| Setting {
         name: format!("{millis} ms of silence"),
         value: millis as f64,
-        kind: Kind::Fixed,
+        sort: Sort::Fixed,
         how: Listening::fixed(Duration::from_millis(millis)),
     }));
     all
@@ -222,20 +229,26 @@ struct CallRun {
     answers: Vec<Vec<stage::Answers>>,
 }
 
-fn endpoints(corpus: &Corpus, settings: &[Setting], ears: &Ears) -> Result<Vec<CallRun>, TurnsError> {
+fn endpoints(
+    corpus: &Corpus,
+    detectors: &[(&str, MakeVad)],
+    settings: &[Vec<Setting>],
+    ears: &Ears,
+    progress: &Progress,
+) -> Result<Vec<CallRun>, TurnsError> {
     let run = |call: &Call| -> Result<CallRun, TurnsError> {
         let mut decoder = if call.grammar { Some(ears.take()?) } else { None };
         let mut memory = Memory::default();
         if let Some(decoder) = &mut decoder {
             memory.meet(decoder, &call.frames, &call.turns)?;
         }
-        let mut answers = Vec::with_capacity(DETECTORS.len());
-        for (_, vad) in DETECTORS {
+        let mut answers = Vec::with_capacity(detectors.len());
+        for ((_, vad), settings) in detectors.iter().zip(settings) {
             let mut of_detector = Vec::with_capacity(settings.len());
             for setting in settings {
-                let listened = decoder.as_mut().filter(|_| setting.kind != Kind::Fixed);
+                let listened = decoder.as_mut().filter(|_| setting.sort != Sort::Fixed);
                 let ears = listened.map(|decoder| (decoder, &mut memory));
-                of_detector.push(stage::listen(call, vad, setting.how, ears)?);
+                of_detector.push(stage::listen(call, *vad, setting.how, ears)?);
             }
             answers.push(of_detector);
         }
@@ -244,7 +257,15 @@ fn endpoints(corpus: &Corpus, settings: &[Setting], ears: &Ears) -> Result<Vec<C
         }
         Ok(CallRun { grammar: call.grammar, answers })
     };
-    each(corpus.calls.len(), |n| run(&corpus.calls[n])).into_iter().collect()
+    let done = AtomicUsize::new(0);
+    let runs = each(corpus.calls.len(), |n| {
+        let run = run(&corpus.calls[n]);
+        #[expect(clippy::cast_precision_loss, reason = "hundreds of calls")]
+        let share = done.fetch_add(1, Ordering::Relaxed) as f64 / corpus.calls.len() as f64;
+        (progress.tell)("ends of turns", 0.2 + 0.5 * share);
+        run
+    });
+    runs.into_iter().collect()
 }
 
 fn frontier(
@@ -258,10 +279,10 @@ fn frontier(
     for (number, setting) in settings.iter().enumerate() {
         let mut tally = Tally::default();
         runs.iter().for_each(|run| tally.add(&run.answers[detector][number]));
-        let place = match setting.kind {
-            Kind::Patience => 0,
-            Kind::Preset => 1,
-            Kind::Fixed => 2,
+        let place = match setting.sort {
+            Sort::Patience => 0,
+            Sort::Preset => 1,
+            Sort::Fixed => 2,
         };
         points[place].push(tally.point(&setting.name, setting.value));
     }
@@ -298,16 +319,24 @@ fn interruptions(
 }
 
 fn cost(name: &str, vad: MakeVad, corpus: &Corpus) -> Cost {
-    let some: Vec<&Call> = corpus.calls.iter().step_by(8).collect();
-    let (mut time, mut frames) = (Duration::ZERO, 0);
-    for call in some {
-        let (of_call, count) = stage::cost(call, vad);
+    let (mut time, mut frames, mut effort) = (Duration::ZERO, 0, Effort::default());
+    for call in &corpus.calls {
+        let (of_call, count, of_detector) = stage::cost(call, vad);
         time += of_call;
         frames += count;
+        effort.frames += of_detector.frames;
+        effort.neural += of_detector.neural;
     }
     #[expect(clippy::cast_precision_loss, reason = "a few million frames")]
-    let us_per_frame = time.as_secs_f64() * 1e6 / frames.max(1) as f64;
-    Cost { detector: name.to_owned(), us_per_frame, neural_share: None, debug_build: cfg!(debug_assertions) }
+    let ratio = |part: f64, whole: u64| part / whole.max(1) as f64;
+    #[expect(clippy::cast_precision_loss, reason = "a few million frames")]
+    let neural = (effort.neural > 0).then(|| ratio(effort.neural as f64, effort.frames));
+    Cost {
+        detector: name.to_owned(),
+        us_per_frame: ratio(time.as_secs_f64() * 1e6, frames),
+        neural_share: neural,
+        debug_build: cfg!(debug_assertions),
+    }
 }
 
 fn made(corpus: &Corpus) -> Made {

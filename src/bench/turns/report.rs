@@ -313,7 +313,8 @@ pub struct Slice {
 impl Slice {
     /// The turns by everything that they can have in common.
     pub(super) fn all(turns: &[TurnLine]) -> Vec<Self> {
-        let by: [(&str, fn(&TurnLine) -> &str); 3] =
+        type Pick = fn(&TurnLine) -> &str;
+        let by: [(&str, Pick); 3] =
             [("noise", |turn| &turn.noise), ("kind", |turn| &turn.kind), ("voice", |turn| &turn.voice)];
         let mut all = Vec::new();
         for (by, pick) in by {

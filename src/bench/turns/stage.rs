@@ -10,6 +10,7 @@ use crate::audio::g711::Law;
 use crate::audio::{FRAME_SAMPLES, Frame, PTIME, Rate};
 use crate::bench::machine::thread_cpu;
 use crate::time::Moment;
+use crate::turn::vad::Effort;
 use crate::turn::{BargeIn, By, Listening, TurnSignal, TurnTaker, Vad, Witness};
 
 /// When the virtual time of every call begins: before it lies what an onset looks back to.
@@ -111,8 +112,8 @@ pub(super) fn listen(
     Ok(answers)
 }
 
-/// The processor time that the turn taker takes for all frames of a call, and how many they are.
-pub(super) fn cost(call: &Call, vad: MakeVad) -> (Duration, u64) {
+/// The processor time that the turn taker takes for all frames of a call, how many they are, and on how many a neural detector ran.
+pub(super) fn cost(call: &Call, vad: MakeVad) -> (Duration, u64, Effort) {
     let mut taker = TurnTaker::new(vad());
     let silence = Frame::silence(Rate::Hz8000);
     let mut turns = call.turns.iter().peekable();
@@ -127,7 +128,7 @@ pub(super) fn cost(call: &Call, vad: MakeVad) -> (Duration, u64) {
         taker.sent(now, &silence);
         taker.tick(now, &mut |_| signals += 1);
     }
-    (thread_cpu().saturating_sub(before), call.frames.len() as u64)
+    (thread_cpu().saturating_sub(before), call.frames.len() as u64, taker.effort())
 }
 
 /// What the bot did when something was heard. Milliseconds since it began to speak.

@@ -98,7 +98,13 @@ pub(super) fn interruptions(
         silent.extend(reaction.silent_from.map(|from| from - onset));
     }
     let classes = Class::ALL.into_iter().filter(|class| *class != Class::Speech).map(|class| {
-        let of_class: Vec<_> = all().filter(|(scene, _)| scene.class == class).collect();
+        // What made the bot stop before it was heard is another matter.
+        #[expect(clippy::cast_precision_loss, reason = "milliseconds of a scene")]
+        let before = |(scene, reaction): &(&Scene, &Reaction)| {
+            class != Class::Noise && reaction.stopped.is_some_and(|stopped| stopped <= scene.onset as f64)
+        };
+        let of_class: Vec<_> =
+            all().filter(|(scene, _)| scene.class == class).filter(|both| !before(both)).collect();
         let count =
             |what: fn(&Reaction) -> bool| of_class.iter().filter(|(_, reaction)| what(reaction)).count();
         ClassFigures {

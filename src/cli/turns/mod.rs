@@ -54,7 +54,7 @@ struct LiveOptions {
     #[arg(long, default_value_t = 50, value_name = "N")]
     spoken: usize,
     /// Callers at once on each transport.
-    #[arg(long, default_value_t = 2, value_name = "N")]
+    #[arg(long, default_value_t = 5, value_name = "N")]
     callers: usize,
     /// The transports, one after the other.
     #[arg(long, value_delimiter = ',', default_value = "rtp,audiosocket,websocket,websocket-server",
@@ -67,7 +67,7 @@ struct LiveOptions {
     #[arg(long, default_value_t = 60)]
     seconds: u64,
     /// Asterisk's process, to tell its share of the processor.
-    #[arg(long, env = "OFFHOOK_ASTERISK_PID", value_name = "PID")]
+    #[arg(long, value_name = "PID")]
     asterisk_pid: Option<u32>,
 }
 

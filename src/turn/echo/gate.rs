@@ -22,10 +22,17 @@ const TAPS: usize = 18;
 const AHEAD: usize = 6;
 
 /// Delays that are tried before one is believed.
-const CANDIDATES: usize = 5;
+const CANDIDATES: usize = 4;
 
-/// Likenesses summed from which a delay is believed; each look adds at most one and forgets a tenth.
-const BELIEVED: f32 = 2.6;
+/// Likenesses summed from which a delay is believed; each look adds at most one and forgets a tenth. Within one vowel a
+/// delay that is off by a period of its pitch is nearly as likely: it takes several.
+const BELIEVED: f32 = 4.0;
+
+/// A delay is believed when it is so much likelier than every other.
+const LIKELIER: f32 = 1.25;
+
+/// A filter that leaves more than this share of the echo has the wrong delay, perhaps.
+const LEFT_TOO_MUCH: f32 = 0.35;
 
 /// Likeness (normalised correlation) from which a look counts.
 const ALIKE: f32 = 0.55;
@@ -165,6 +172,9 @@ impl EchoGate {
             let echo = self.judge(known, energy, &fresh);
             if echo {
                 self.unexplained = 0;
+                if known.left > LEFT_TOO_MUCH {
+                    self.look(energy);
+                }
                 return true;
             }
             self.unexplained = self.unexplained.saturating_add(1);
@@ -306,7 +316,9 @@ impl EchoGate {
             return false;
         }
         let score = self.believe(alike, delay);
-        if score >= BELIEVED && self.known.is_none_or(|known| usize::from(known.delay).abs_diff(delay) > 3) {
+        let other = self.likeliest_but(delay);
+        let new = self.known.is_none_or(|known| usize::from(known.delay).abs_diff(delay) > 3);
+        if new && score >= BELIEVED && score > LIKELIER * other {
             let gain = (energy / self.energy_at(delay)).clamp(1e-5, LOSS_LEAST);
             self.known = Some(Known { delay: delay as u16, gain, left: 1.0 });
             self.taps = [0.0; TAPS];
@@ -315,6 +327,12 @@ impl EchoGate {
         }
         let cautious = self.clear < CLEAR_AFTER;
         score >= BELIEVED || (alike >= VERY_ALIKE && (cautious || score > 1.5))
+    }
+
+    /// The score of the likeliest delay that is not this one.
+    fn likeliest_but(&self, delay: usize) -> f32 {
+        let others = self.candidates.iter().filter(|other| usize::from(other.delay).abs_diff(delay) > 2);
+        others.map(|other| other.score).fold(0.0, f32::max)
     }
 
     fn energy_at(&self, delay: usize) -> f32 {
