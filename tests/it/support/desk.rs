@@ -197,7 +197,7 @@ impl Bot {
                     said.expect("the call is up");
                 }
                 EarItem::End { .. } => break,
-                EarItem::Onset { .. } | EarItem::Pause { .. } => {}
+                EarItem::Onset { .. } | EarItem::Pause { .. } | EarItem::TakenBack => {}
             }
         }
         if let Some(play) = play {
