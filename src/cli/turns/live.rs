@@ -599,7 +599,8 @@ impl fmt::Display for Run {
         writeln!(
             f,
             "{}\n  saturates first: {}",
-            self.idle_percent.map_or(String::new(), |idle| format!("; {idle:.0} % of all cores idle"))
+            self.idle_percent.map_or(String::new(), |idle| format!("; {idle:.0} % of all cores idle")),
+            self.saturates_first
         )
     }
 }
