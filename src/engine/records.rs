@@ -234,7 +234,7 @@ fn reply(turn: &Turn) -> Reply {
     let text = turn.spoken.iter().map(|spoken| spoken.text.as_str()).collect::<Vec<_>>().join(" ");
     let total = turn.spoken.iter().map(|spoken| spoken.total.map(millis)).sum();
     let cut = turn.spoken.iter().any(|spoken| spoken.end == Some(PlayEnd::BargedIn));
-    let by_key = turn.interruption.is_some_and(|interruption| interruption.by_key);
+    let by_key = turn.interruption.is_some_and(|interruption| interruption.by_key());
     Reply {
         text: Some(text),
         total_ms: total,
