@@ -163,7 +163,11 @@ fn turn(bencher: Bencher, kind: Kind) {
 /// The same while the bot speaks, and its echo is looked for in what is heard.
 #[divan::bench(args = Kind::ALL)]
 fn turn_over_a_prompt(bencher: Bencher, kind: Kind) {
-    take_turns(bencher, kind, Some(BargeIn { protect: std::time::Duration::from_secs(1 << 20), ..BargeIn::ALLOWED }));
+    take_turns(
+        bencher,
+        kind,
+        Some(BargeIn { protect: std::time::Duration::from_secs(1 << 20), ..BargeIn::ALLOWED }),
+    );
 }
 
 fn take_turns(bencher: Bencher, kind: Kind, play: Option<BargeIn>) {
