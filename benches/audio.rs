@@ -12,7 +12,11 @@ use offhook::audio::level::rms_dbfs;
 use offhook::audio::resample::{Down2, Down3, Up2};
 use offhook::audio::tone::Tone;
 use offhook::audio::{FRAME_SAMPLES, Frame, Rate};
-use offhook::turn::vad::{Vad, WebRtcVad};
+use offhook::time::Moment;
+use offhook::turn::echo::canceller;
+use offhook::turn::tones::Tones;
+use offhook::turn::vad::{self, Kind, Vad};
+use offhook::turn::{BargeIn, Listening, TurnTaker};
 
 const RATES: [Rate; 2] = [Rate::Hz8000, Rate::Hz16000];
 
@@ -126,12 +130,82 @@ fn conceal(bencher: Bencher, rate: Rate, frames: usize, fill: impl Fn(&mut Conce
     bencher.with_inputs(heard).bench_local_refs(|(concealer, hole)| fill(concealer, black_box(hole), next));
 }
 
+/// Two seconds of noise with a voice in its second half: what the detectors have to tell apart.
+fn talk() -> Vec<Frame> {
+    let mut samples = sound(Rate::Hz8000);
+    samples.iter_mut().for_each(|sample| *sample /= 40);
+    for (i, sample) in sound(Rate::Hz8000).into_iter().enumerate() {
+        // Syllables of a fifth of a second.
+        samples.push(if i / 1_600 % 2 == 0 { sample } else { sample / 40 });
+    }
+    samples.as_chunks().0.iter().map(|samples| Frame { rate: Rate::Hz8000, samples: *samples }).collect()
+}
+
+#[divan::bench(args = Kind::ALL)]
+fn vad(bencher: Bencher, kind: Kind) {
+    let (mut vad, frames) = (vad::make(kind, Rate::Hz8000), talk());
+    let mut frames = frames.iter().cycle();
+    bencher.bench_local(move || vad.is_speech(black_box(frames.next().expect("it goes round"))));
+}
+
 #[divan::bench]
-fn vad(bencher: Bencher) {
-    let mut vad = WebRtcVad::new(Rate::Hz8000);
-    let mut frame = Frame::silence(Rate::Hz8000);
-    frame.samples.copy_from_slice(&sound(Rate::Hz8000)[..FRAME_SAMPLES]);
-    bencher.bench_local(move || vad.is_speech(black_box(&frame)));
+fn tones(bencher: Bencher) {
+    let (mut tones, frames) = (Tones::default(), talk());
+    bencher.bench_local(move || tones.is_tone(black_box(&frames[60])));
+}
+
+/// All that is decided about 20 ms while the caller is listened to.
+#[divan::bench(args = Kind::ALL)]
+fn turn(bencher: Bencher, kind: Kind) {
+    take_turns(bencher, kind, None);
+}
+
+/// The same while the bot speaks, and its echo is looked for in what is heard.
+#[divan::bench(args = Kind::ALL)]
+fn turn_over_a_prompt(bencher: Bencher, kind: Kind) {
+    take_turns(
+        bencher,
+        kind,
+        Some(BargeIn { protect: std::time::Duration::from_secs(1 << 20), ..BargeIn::ALLOWED }),
+    );
+}
+
+fn take_turns(bencher: Bencher, kind: Kind, play: Option<BargeIn>) {
+    let frames = talk();
+    let sent = sound(Rate::Hz8000);
+    let mut sent = sent.as_chunks().0.iter().cycle();
+    let mut frames = frames.iter().cycle();
+    let mut taker = TurnTaker::new(vad::make(kind, Rate::Hz8000));
+    let mut now = Moment::from_millis(1_000);
+    let mut signals = 0_u64;
+    taker.listen(now, Listening::BALANCED);
+    taker.playing(now, play);
+    bencher.bench_local(move || {
+        now = now + offhook::audio::PTIME;
+        let mut out = |_| signals += 1;
+        taker.frame(now, Some(black_box(frames.next().expect("it goes round"))), &mut out);
+        let samples = if play.is_some() { *sent.next().expect("it goes round") } else { [0; FRAME_SAMPLES] };
+        taker.sent(now, &Frame { rate: Rate::Hz8000, samples });
+        taker.tick(now, &mut out);
+        if signals > 2 {
+            signals = 0;
+            taker.listen(now, Listening::BALANCED);
+        }
+    });
+}
+
+/// The echo canceller, for 20 ms of both sides.
+#[divan::bench]
+fn cancel_echo(bencher: Bencher) {
+    let frames = talk();
+    let mut frames = frames.iter().cycle();
+    let mut canceller = canceller(Rate::Hz8000);
+    bencher.bench_local(move || {
+        let mut heard = *frames.next().expect("it goes round");
+        canceller.sent(black_box(&heard));
+        canceller.heard(black_box(&mut heard));
+        heard
+    });
 }
 
 #[divan::bench]

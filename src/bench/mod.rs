@@ -10,12 +10,13 @@
 //! - [`fixture`]: reads captures and their sidecars; [`track`]: what a caller plays, over and over;
 //! - [`peers`]: the callers' process; `floor`: the bare loop; `live`: runs in real time; `rehearse`: in virtual time;
 //! - [`replay`]: what a bot would have heard of a captured call; [`quality`]: how that would sound to a person;
-//! - [`distribution`], [`machine`], [`report`]: figures; [`compare`]: two reports side by side; [`html`]: a page of one.
+//! - [`distribution`], [`machine`], [`report`]: figures; [`compare`]: two reports side by side; [`html`]: a page of one;
+//! - [`turns`]: turn taking, on a corpus of its own.
 //!
 //! # What it never does
 //!
-//! It judges nothing: a report has no opinion on whether a figure is good. It touches no Asterisk, no recogniser and no
-//! synthesiser: `benches/calls.rs` measures whole calls through a real server.
+//! It judges nothing: a report has no opinion on whether a figure is good. It touches no Asterisk, and but for [`turns`] no
+//! recogniser and no synthesiser: `benches/calls.rs` measures whole calls through a real server.
 
 use std::io;
 use std::path::PathBuf;
@@ -41,6 +42,7 @@ mod rehearse;
 pub mod replay;
 pub mod report;
 pub mod track;
+pub mod turns;
 mod wire;
 
 /// Why a benchmark could not be run.

@@ -5,9 +5,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use clap::Args;
+use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::turns;
 use crate::audio::codec::Format;
 use crate::bench::compare::Comparison;
 use crate::bench::report::{Report, SCHEMA};
@@ -25,7 +26,11 @@ const STEPS: f64 = 1_000.0;
 
 /// Options of `offhook bench`.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Options {
+    /// Something else than captures.
+    #[command(subcommand)]
+    what: Option<What>,
     /// Captures to play (pcap or pcapng), or names of those in tests/fixtures; clean-ulaw when none is given.
     #[arg(value_name = "CAPTURE")]
     fixtures: Vec<PathBuf>,
@@ -63,7 +68,17 @@ pub(super) struct Options {
     threshold: f64,
 }
 
+/// What else can be measured.
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Turn taking: how soon the end of a turn is found, how often callers are cut off, how interruptions are taken.
+    Turns(turns::Options),
+}
+
 pub(super) async fn run(options: Options) -> anyhow::Result<ExitCode> {
+    if let Some(What::Turns(options)) = options.what {
+        return turns::run(options).await;
+    }
     // Read first: who mistypes the name need not wait for the benchmark.
     let old = options.compare.as_deref().map(read_report).transpose()?;
     let threads = match options.threads {
@@ -154,12 +169,12 @@ fn read_report(file: &Path) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-fn write(file: &Path, text: &str) -> anyhow::Result<()> {
+pub(super) fn write(file: &Path, text: &str) -> anyhow::Result<()> {
     std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
 }
 
 /// A bar on standard error, where that is a terminal.
-fn progress() -> (ProgressBar, Progress) {
+pub(super) fn progress() -> (ProgressBar, Progress) {
     let bar = ProgressBar::with_draw_target(Some(STEPS as u64), ProgressDrawTarget::stderr());
     bar.set_style(
         ProgressStyle::with_template("{msg:40} {bar:40} {elapsed}").expect("the template is of constants"),

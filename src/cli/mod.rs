@@ -20,6 +20,7 @@ mod demo;
 pub mod doctor;
 mod replay;
 mod run;
+mod turns;
 
 /// The voice-bot engine for Asterisk.
 #[derive(Debug, Parser)]

@@ -7,7 +7,7 @@ use crate::audio::resample::{Down2, Up2};
 use crate::audio::ring::{PlayId, VoiceItem, VoiceReader};
 use crate::audio::{FRAME_SAMPLES, Frame, Rate};
 use crate::time::Moment;
-use crate::turn::BargeIn;
+use crate::turn::{BargeIn, PackedBargeIn};
 
 /// How a play ended.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -89,7 +89,7 @@ pub(super) struct Playout {
     voice: VoiceReader,
     /// Taken from the ring, but of a time to come.
     put_back: Option<VoiceItem>,
-    announced: [Option<(PlayId, BargeIn)>; ANNOUNCED],
+    announced: [Option<(PlayId, PackedBargeIn)>; ANNOUNCED],
     current: Option<Play>,
     /// Plays up to this one are thrown away.
     flushed: Option<PlayId>,
@@ -199,7 +199,7 @@ impl Playout {
             self.announced[ANNOUNCED - 1] = None;
         }
         if let Some(slot) = self.announced.iter_mut().find(|slot| slot.is_none()) {
-            *slot = Some((play, how));
+            *slot = Some((play, how.into()));
         }
         self.sort_announced();
     }
@@ -311,7 +311,8 @@ impl Playout {
     pub(super) fn barge_in(&mut self, now: Moment, notice: &mut dyn FnMut(Notice)) {
         let Some(current) = &self.current else { return };
         let open = |how: &BargeIn| (how.voice || how.keys) && how.protect.is_zero();
-        let behind = self.announced.iter().flatten().take_while(|(_, how)| open(how)).map(|(id, _)| *id);
+        let behind =
+            self.announced.iter().flatten().take_while(|(_, how)| open(&(*how).into())).map(|(id, _)| *id);
         let last = behind.fold(current.id, PlayId::max);
         self.flush(now, last, PlayEnd::BargedIn, notice);
     }
@@ -408,7 +409,7 @@ impl Playout {
 
     fn take_rules(&mut self, play: PlayId) -> Option<BargeIn> {
         let at = self.announced.iter().position(|slot| slot.is_some_and(|(id, _)| id == play))?;
-        let rules = self.announced[at].take().map(|(_, how)| how);
+        let rules = self.announced[at].take().map(|(_, how)| how.into());
         self.announced[at..].rotate_left(1);
         rules
     }

@@ -119,7 +119,7 @@ pub struct BargeIn {
     pub min_speech: Duration,
     /// The same where the caller is loud and clear.
     pub min_clear_speech: Duration,
-    /// The same where nobody recognises: longer than a cough. Never more than `min_speech`.
+    /// The same where nobody recognises: longer than an "uh-huh" too. Never more than `min_speech`.
     pub min_speech_without_words: Duration,
     /// So much of it has a pitch, in percent; coughs and knocks have none.
     pub pitched_percent: u8,
@@ -136,11 +136,147 @@ impl BargeIn {
         duck_after: ms(40),
         duck_db: 18,
         min_speech: ms(650),
-        min_clear_speech: ms(550),
-        min_speech_without_words: ms(240),
+        min_clear_speech: ms(600),
+        min_speech_without_words: ms(600),
         pitched_percent: 25,
         words_within: ms(300),
     };
     /// Heard to its end.
     pub const FORBIDDEN: Self = Self { voice: false, keys: false, ..Self::ALLOWED };
+}
+
+/// [`BargeIn`] in 18 bytes: what waits for its play, call by call. Times are rounded to whole milliseconds and end at 65 s.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PackedBargeIn {
+    voice: bool,
+    keys: bool,
+    duck_db: u8,
+    pitched_percent: u8,
+    protect: u16,
+    duck_after: u16,
+    min_speech: u16,
+    min_clear_speech: u16,
+    min_speech_without_words: u16,
+    words_within: u16,
+}
+
+impl From<BargeIn> for PackedBargeIn {
+    fn from(how: BargeIn) -> Self {
+        Self {
+            voice: how.voice,
+            keys: how.keys,
+            duck_db: how.duck_db,
+            pitched_percent: how.pitched_percent,
+            protect: short(how.protect),
+            duck_after: short(how.duck_after),
+            min_speech: short(how.min_speech),
+            min_clear_speech: short(how.min_clear_speech),
+            min_speech_without_words: short(how.min_speech_without_words),
+            words_within: short(how.words_within),
+        }
+    }
+}
+
+impl From<PackedBargeIn> for BargeIn {
+    fn from(how: PackedBargeIn) -> Self {
+        let ms = |millis: u16| ms(u64::from(millis));
+        Self {
+            voice: how.voice,
+            keys: how.keys,
+            protect: ms(how.protect),
+            duck_after: ms(how.duck_after),
+            duck_db: how.duck_db,
+            min_speech: ms(how.min_speech),
+            min_clear_speech: ms(how.min_clear_speech),
+            min_speech_without_words: ms(how.min_speech_without_words),
+            pitched_percent: how.pitched_percent,
+            words_within: ms(how.words_within),
+        }
+    }
+}
+
+/// [`Listening`] in 36 bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct PackedListening {
+    no_input: u32,
+    max_speech: u32,
+    early: u16,
+    silence: u16,
+    silence_whole: u16,
+    silence_complete: u16,
+    silence_incomplete: u16,
+    silence_foreign: u16,
+    limit: u16,
+    min_speech: u16,
+    question: Question,
+    sure_percent: u8,
+    words: bool,
+    contour: bool,
+    habits: bool,
+}
+
+impl From<Listening> for PackedListening {
+    fn from(how: Listening) -> Self {
+        let long = |span: Duration| u32::try_from(span.as_millis()).unwrap_or(u32::MAX);
+        Self {
+            no_input: long(how.no_input),
+            max_speech: long(how.max_speech),
+            early: short(how.early),
+            silence: short(how.silence),
+            silence_whole: short(how.silence_whole),
+            silence_complete: short(how.silence_complete),
+            silence_incomplete: short(how.silence_incomplete),
+            silence_foreign: short(how.silence_foreign),
+            limit: short(how.limit),
+            min_speech: short(how.min_speech),
+            question: how.question,
+            sure_percent: how.sure_percent,
+            words: how.words,
+            contour: how.contour,
+            habits: how.habits,
+        }
+    }
+}
+
+impl From<PackedListening> for Listening {
+    fn from(how: PackedListening) -> Self {
+        let short = |millis: u16| ms(u64::from(millis));
+        Self {
+            question: how.question,
+            words: how.words,
+            no_input: ms(u64::from(how.no_input)),
+            early: short(how.early),
+            silence: short(how.silence),
+            silence_whole: short(how.silence_whole),
+            silence_complete: short(how.silence_complete),
+            silence_incomplete: short(how.silence_incomplete),
+            silence_foreign: short(how.silence_foreign),
+            limit: short(how.limit),
+            sure_percent: how.sure_percent,
+            contour: how.contour,
+            habits: how.habits,
+            min_speech: short(how.min_speech),
+            max_speech: ms(u64::from(how.max_speech)),
+        }
+    }
+}
+
+fn short(span: Duration) -> u16 {
+    u16::try_from(span.as_millis()).unwrap_or(u16::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_packed_is_what_is_unpacked() {
+        for how in [Listening::EAGER, Listening::BALANCED, Listening::PATIENT, Listening::fixed(ms(640))] {
+            assert_eq!(Listening::from(PackedListening::from(how)), how);
+        }
+        for how in [BargeIn::ALLOWED, BargeIn::FORBIDDEN, BargeIn { protect: ms(800), ..BargeIn::ALLOWED }] {
+            assert_eq!(BargeIn::from(PackedBargeIn::from(how)), how);
+        }
+        assert!(size_of::<PackedBargeIn>() <= 18 && size_of::<PackedListening>() <= 36);
+    }
 }

@@ -8,6 +8,7 @@ use super::endpoint::Case;
 use super::evidence::{By, Calm, Completeness, Ending, Words};
 use super::habits::Habits;
 use super::loudness::Loudness;
+use super::settings::PackedListening;
 use super::tones::Tones;
 use super::trial::{Burst, Play, Trial, Verdict};
 use super::vad::Effort;
@@ -54,9 +55,9 @@ pub struct TurnTaker {
 enum Ear {
     Deaf,
     /// Listens, and nothing was said yet.
-    Waiting(Listening),
+    Waiting(PackedListening),
     /// In an utterance.
-    Hearing(Listening, Utterance),
+    Hearing(PackedListening, Utterance),
 }
 
 #[derive(Clone, Copy)]
@@ -102,7 +103,7 @@ impl TurnTaker {
 
     /// Begins to listen for one utterance; an utterance under way is forgotten.
     pub fn listen(&mut self, now: Moment, how: Listening) {
-        self.ear = Ear::Waiting(how);
+        self.ear = Ear::Waiting(how.into());
         self.hypothesis = Hypothesis::default();
         self.quiet_since = now;
     }
@@ -136,6 +137,7 @@ impl TurnTaker {
     /// are ignored.
     pub fn words(&mut self, now: Moment, words: Words, out: &mut dyn FnMut(TurnSignal)) {
         let Ear::Hearing(how, utterance) = self.ear else { return };
+        let how = Listening::from(how);
         let known = self.hypothesis.words;
         if words.at < utterance.onset || known.is_some_and(|known| words.at < known.at) {
             return;
@@ -147,8 +149,11 @@ impl TurnTaker {
         }
         self.hypothesis.words = Some(words);
         if utterance.on_trial {
-            let open = self.play.as_ref().is_some_and(|play| play.open_to(now, By::Words));
-            if Play::said(&words, self.burst.as_mut(), &how) && open {
+            let burst = self.burst.as_mut();
+            let confirmed = self.play.as_ref().is_some_and(|play| {
+                play.said(&words, burst, how.sure_percent) && play.open_to(now, By::Words)
+            });
+            if confirmed {
                 self.interrupt(utterance.onset, now, By::Words, out);
             }
             self.try_again(now, out);
@@ -200,12 +205,14 @@ impl TurnTaker {
         match &mut self.ear {
             Ear::Deaf => {}
             Ear::Waiting(how) => {
+                let how = Listening::from(*how);
                 if self.play.is_none() && now.since(self.quiet_since) >= how.no_input {
                     self.ear = Ear::Deaf;
                     out(TurnSignal::NoInput { at: now });
                 }
             }
             Ear::Hearing(how, utterance) => {
+                let how = Listening::from(*how);
                 let too_long = !utterance.on_trial && now.since(utterance.onset) >= how.max_speech;
                 let silence = now.since(utterance.speech_end);
                 if silence >= how.early && !utterance.paused {
@@ -270,7 +277,8 @@ impl TurnTaker {
         }
         // The onset goes first, so that the ear has the utterance before the bot's silence is heard in it.
         self.begin(burst, true, out);
-        let words = matches!(self.ear, Ear::Hearing(how, _) | Ear::Waiting(how) if how.words);
+        let words =
+            matches!(self.ear, Ear::Hearing(how, _) | Ear::Waiting(how) if Listening::from(how).words);
         if let Some(by) = self.play.as_ref().and_then(|play| play.confirmed(&burst, words)) {
             self.interrupt(burst.began, now, by, out);
         }
@@ -288,7 +296,7 @@ impl TurnTaker {
             .hypothesis
             .words
             .filter(|words| utterance.is_some_and(|utterance| words.at + NEARLY >= utterance.speech_end));
-        let expected = utterance.is_some() && how.is_some_and(|how| how.words);
+        let expected = utterance.is_some() && how.is_some_and(|how| Listening::from(how).words);
         let since = utterance.map(|utterance| utterance.speech_end);
         match play.over(now, since, expected, told.as_ref()) {
             Verdict::Wait => {}
@@ -309,7 +317,7 @@ impl TurnTaker {
     /// Makes the burst an utterance if one is awaited and it is long enough.
     fn begin(&mut self, burst: Burst, on_trial: bool, out: &mut dyn FnMut(TurnSignal)) {
         if let Ear::Waiting(how) = self.ear
-            && burst.voiced >= how.min_speech
+            && burst.voiced >= Listening::from(how).min_speech
         {
             let utterance = Utterance {
                 onset: burst.began,
@@ -339,6 +347,7 @@ impl TurnTaker {
     /// Weighs the witnesses; whether the utterance is over.
     fn judge(&mut self, now: Moment, out: &mut dyn FnMut(TurnSignal)) -> bool {
         let Ear::Hearing(how, utterance) = &self.ear else { return false };
+        let how = Listening::from(*how);
         if utterance.on_trial {
             return false;
         }
@@ -349,7 +358,7 @@ impl TurnTaker {
         }
         let words = hypothesis.words.filter(|words| words.at + NEARLY >= utterance.speech_end);
         let case = Case { words, changed: hypothesis.changed && words.is_some(), ending: utterance.ending };
-        let (reasons, witness) = case.judge(how, &self.habits);
+        let (reasons, witness) = case.judge(&how, &self.habits);
         if silence < Duration::from_millis(u64::from(reasons.needed_ms)) {
             return false;
         }
@@ -363,13 +372,14 @@ impl TurnTaker {
     /// noise that passes for speech.
     fn judge_in_noise(&mut self, now: Moment, out: &mut dyn FnMut(TurnSignal)) -> bool {
         let (Ear::Hearing(how, _), Some(words)) = (&self.ear, self.hypothesis.words) else { return false };
+        let how = Listening::from(*how);
         let sure = words.confidence * 100.0 >= f32::from(how.sure_percent);
         let whole = words.completeness == Completeness::Whole && sure && !words.ends_open;
         if !whole || words.at.since(self.hypothesis.since) < how.silence {
             return false;
         }
         let case = Case { words: Some(words), ..Case::default() };
-        let (reasons, _) = case.judge(how, &self.habits);
+        let (reasons, _) = case.judge(&how, &self.habits);
         let speech_end = self.hypothesis.since;
         self.end_utterance(None);
         out(TurnSignal::Endpoint { speech_end, decided: now, witness: Witness::Whole, reasons });

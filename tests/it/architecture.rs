@@ -13,7 +13,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("asterisk", &[]),
     ("media", &["audio", "rtp", "pcap", "turn"]),
     ("phone", &["audio", "rtp"]),
-    ("bench", &["audio", "rtp", "pcap", "turn", "media"]),
+    ("bench", &["audio", "rtp", "pcap", "turn", "speech", "media"]),
     ("call", &["audio", "turn", "speech", "asterisk", "media"]),
     ("bot", &["call", "speech", "turn", "asterisk"]),
     ("store", &[]),

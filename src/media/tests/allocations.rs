@@ -66,7 +66,8 @@ fn ten_seconds_of_a_call_allocate_nothing() {
     let asked = asked(|| {
         for i in 0..500_usize {
             // Loss, reordering and a digit in between: the ways that are not the usual one.
-            match i % 50 {
+            // Not so often that the events, which nobody reads here, need a second block of their channel.
+            match i % 100 {
                 10 => booth.skip_packet(),
                 20 => booth.swap_packets(&loud),
                 30 => booth.packet(101, &[5, 10, 0, 160]),
@@ -105,5 +106,41 @@ fn codecs_and_concealment_allocate_nothing_per_frame() {
             }
         });
         assert_eq!(asked, 0, "{format}: allocations and releases in 100 frames");
+    }
+}
+
+#[test]
+fn turns_are_taken_without_an_allocation() {
+    use std::time::Duration;
+
+    use crate::audio::{Frame, Rate};
+    use crate::time::Moment;
+    use crate::turn::sounds::Sounds;
+    use crate::turn::vad::{self, Kind};
+    use crate::turn::{BargeIn, Listening, TurnTaker};
+
+    for kind in Kind::ALL {
+        let mut sounds = Sounds::new(Rate::Hz8000, 1);
+        let mut frames = sounds.silence(1_000);
+        frames.extend(sounds.sentence(2_000));
+        frames.extend(sounds.noise(4_000, 2_000));
+        frames.extend(sounds.silence(1_000));
+        let mut taker = TurnTaker::new(vad::make(kind, Rate::Hz8000));
+        let mut now = Moment::from_millis(1_000);
+        let mut signals = 0;
+        let mut pass = |frame: &Frame, sent: &Frame| {
+            now = now + Duration::from_millis(20);
+            taker.frame(now, Some(frame), &mut |_| signals += 1);
+            taker.sent(now, sent);
+            taker.tick(now, &mut |_| signals += 1);
+            if signals > 4 {
+                signals = 0;
+                taker.listen(now, Listening::BALANCED);
+                taker.playing(now, Some(BargeIn::ALLOWED));
+            }
+        };
+        let asked =
+            asked(|| frames.iter().zip(frames.iter().rev()).for_each(|(frame, sent)| pass(frame, sent)));
+        assert_eq!(asked, 0, "{kind}: allocations and releases in {} frames", frames.len());
     }
 }

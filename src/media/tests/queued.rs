@@ -442,7 +442,7 @@ fn a_caller_who_interrupts_empties_the_far_queue() {
         silence: Duration::from_millis(500),
         min_speech: Duration::from_millis(60),
         max_speech: Duration::from_secs(20),
-        ..Listening::BALANCED
+        ..Listening::fixed(Duration::from_millis(500))
     };
     booth.command(Command::Listen(listening));
     let open = BargeIn { min_speech: Duration::from_millis(100), ..BargeIn::ALLOWED };

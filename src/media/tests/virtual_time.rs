@@ -44,7 +44,7 @@ const LISTENING: Listening = Listening {
     silence: Duration::from_millis(500),
     min_speech: Duration::from_millis(60),
     max_speech: Duration::from_secs(20),
-    ..Listening::BALANCED
+    ..Listening::fixed(Duration::from_millis(500))
 };
 
 impl Booth {
@@ -342,7 +342,8 @@ fn a_missed_tick_is_skipped_and_never_made_up_for() {
 #[test]
 fn a_caller_who_speaks_interrupts_in_the_same_moment() {
     let mut booth = Booth::new();
-    booth.play(1, 45);
+    booth.command(Command::Announce(PlayId(1), BargeIn { duck_db: 0, ..INTERRUPTIBLE }));
+    booth.write(1, 45);
     booth.caller(5, 0);
     assert_eq!(booth.events().len(), 1);
     for _ in 0..20 {

@@ -56,7 +56,7 @@ mod stub;
 #[cfg(feature = "pocketsphinx")]
 pub use evidence::{EVIDENCE, Evidence};
 #[cfg(feature = "pocketsphinx")]
-pub use recognizer::{Examiner, PocketSphinxRecognizer};
+pub use recognizer::{Acquaintance, Examiner, PocketSphinxRecognizer};
 #[cfg(not(feature = "pocketsphinx"))]
 pub use stub::PocketSphinxRecognizer;
 

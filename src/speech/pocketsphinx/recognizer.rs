@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 
 use super::PocketSphinxConfig;
+use super::decoder::CepstralMean;
 use super::evidence::Evidence;
 use super::hearing::{Hearing, Options, Prepared};
 use super::lexicon::{self, Lexicon};
@@ -115,7 +116,48 @@ impl Examiner {
         frames.iter().try_for_each(|frame| self.hearing.feed(frame))?;
         self.hearing.examine()
     }
+
+    /// Begins an utterance that is heard step by step, in whatever time its frames have: for benchmarks in virtual time.
+    /// One that was under way is given up.
+    ///
+    /// # Errors
+    /// When a word of the grammar is in no dictionary, or the decoder fails.
+    pub fn begin(&mut self, grammar: &Arc<Grammar>, known: Option<&Acquaintance>) -> Result<(), SpeechError> {
+        let prepared = self.inner.prepared(grammar)?;
+        self.hearing.abandon();
+        self.hearing.begin(&prepared, known.map(|known| &known.0))
+    }
+
+    /// Hears the next frame; what it would say now, when that is not what it said before.
+    ///
+    /// # Errors
+    /// When the decoder fails.
+    pub fn feed(&mut self, frame: &Frame) -> Result<Option<Hypothesis>, SpeechError> {
+        self.hearing.feed(frame)?;
+        Ok(self.hearing.news())
+    }
+
+    /// At a pause: what it would say if the caller were done, as [`Answer::Provisional`](crate::speech::Answer).
+    ///
+    /// # Errors
+    /// When the decoder fails.
+    pub fn pause(&mut self) -> Result<Option<Hypothesis>, SpeechError> {
+        self.hearing.pause()
+    }
+
+    /// Ends the utterance: what was said, and what was learnt about the caller.
+    ///
+    /// # Errors
+    /// When the decoder fails.
+    pub fn end(&mut self) -> Result<(Option<Hypothesis>, Acquaintance), SpeechError> {
+        let (heard, mean) = self.hearing.end()?;
+        Ok((heard, Acquaintance(mean)))
+    }
 }
+
+/// What a caller's first words teach about the rest of his call.
+#[derive(Debug, Clone, Copy)]
+pub struct Acquaintance(CepstralMean);
 
 #[cfg(test)]
 impl PocketSphinxRecognizer {

@@ -1,0 +1,354 @@
+//! Turn taking, measured: how long a caller waits for an answer and how often he is cut off, how fast the bot falls silent and
+//! what makes it do so without reason. `offhook bench turns`.
+//!
+//! A corpus is made with the truth about it (see `corpus`): calls whose utterances have ends and pauses known to 10 ms, and
+//! scenes in which something is heard while the bot speaks. It runs in virtual time through the [`TurnTaker`] of a call;
+//! where a grammar is active, the real recogniser listens, and its words come as late as its work takes. Beside it, on the
+//! same calls and with the same detector of speech, stand endpointers that know nothing but a fixed silence.
+//!
+//! # Parts
+//!
+//! - this file: [`measure`] runs a [`Plan`] and gives a [`Report`];
+//! - `corpus`, `voices`, `sound`: what is heard, and the truth about it;
+//! - `stage`: calls and scenes through the turn taker; `ears`: the recogniser in virtual time;
+//! - `tally`: figures out of outcomes; [`report`]: what was found; [`page`]: the same as a page.
+//!
+//! # What it never does
+//!
+//! It tunes nothing. The corpus has two parts with other voices and other sentences: one to tune on, and one that is only
+//! reported.
+//!
+//! [`TurnTaker`]: crate::turn::TurnTaker
+
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use self::corpus::{Call, Corpus, Echo, each};
+use self::ears::{Ears, Memory};
+use self::report::{Cost, Endpointing, Made, Point, Report, TurnLine};
+use self::stage::{MakeVad, Outcome};
+use self::tally::Tally;
+use self::voices::Voices;
+use super::Progress;
+use super::machine::Machine;
+use crate::audio::Rate;
+use crate::speech::SpeechError;
+use crate::turn::vad::WebRtcVad;
+use crate::turn::{BargeIn, Listening};
+
+mod corpus;
+mod ears;
+pub mod page;
+pub mod report;
+mod sound;
+mod stage;
+mod tally;
+mod voices;
+
+/// Why turn taking could not be measured.
+#[derive(Debug, thiserror::Error)]
+pub enum TurnsError {
+    /// Nobody speaks.
+    #[error("there is no voice for the corpus: {0}")]
+    NoVoices(String),
+    /// The recogniser.
+    #[error("the recogniser of the benchmark: {0}")]
+    Speech(#[from] SpeechError),
+}
+
+/// A part of the corpus: they have voices and sentences of their own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Part {
+    /// To tune on.
+    Tuning,
+    /// Only to be reported.
+    Reported,
+}
+
+impl Part {
+    /// Its name on the command line and in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tuning => "tuning",
+            Self::Reported => "reported",
+        }
+    }
+}
+
+/// What to measure.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Plan {
+    /// On which part.
+    pub part: Part,
+    /// What the corpus is made from.
+    pub seed: u64,
+    /// A sixth of it, with fewer settings.
+    pub quick: bool,
+}
+
+/// By how much all silences of the settings are longer, for the frontier.
+const PATIENCE: [f64; 17] =
+    [0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0, 2.4, 2.8, 3.5];
+
+/// Of a quick run.
+const FEW_PATIENCE: [f64; 7] = [0.5, 0.7, 0.85, 1.0, 1.3, 1.8, 2.6];
+
+/// The fixed silences: from 200 to 1,000 ms.
+const FIXED_MS: std::ops::RangeInclusive<u64> = 200..=1_000;
+
+/// Levels of the bot's echo, in dB.
+const ECHOES: [f32; 4] = [-10.0, -20.0, -30.0, -40.0];
+
+/// The bot speaks to its echo so many times, for so long each, per level.
+const ECHO_CALLS: usize = 30;
+const ECHO_CALL: Duration = Duration::from_secs(60);
+
+/// The detectors of speech that are measured, the default first.
+const DETECTORS: [(&str, MakeVad); 1] = [("webrtc", || Box::new(WebRtcVad::new(Rate::Hz8000)))];
+
+/// Makes the corpus and measures on it. Blocks for minutes; not inside a task.
+///
+/// # Errors
+/// When nobody speaks, or the recogniser is missing or fails.
+pub fn measure(plan: &Plan, progress: &Progress) -> Result<Report, TurnsError> {
+    let machine = Machine::read();
+    (progress.tell)("making the corpus", 0.0);
+    let voices = Voices::find();
+    let share = if plan.quick { 1.0 / 6.0 } else { 1.0 };
+    let corpus = Corpus::make(plan.part, plan.seed, share, &voices)?;
+    (progress.tell)("endpoints", 0.2);
+    let ears = Ears::new()?;
+    let settings = settings(plan.quick);
+    let runs = endpoints(&corpus, &settings, &ears)?;
+    let mut endpointing = Vec::new();
+    for (detector, (name, _)) in DETECTORS.iter().enumerate() {
+        for (speech, grammar) in [("grammar", true), ("open", false)] {
+            let chosen: Vec<&CallRun> = runs.iter().filter(|run| run.grammar == grammar).collect();
+            endpointing.push(frontier(name, speech, detector, &chosen, &settings));
+        }
+    }
+    (progress.tell)("interruptions", 0.7);
+    let mut barge_in = Vec::new();
+    for (name, vad) in DETECTORS {
+        barge_in.push(interruptions(name, vad, &corpus, plan, &ears)?);
+    }
+    (progress.tell)("cost", 0.95);
+    let cost = DETECTORS.iter().map(|(name, vad)| cost(name, *vad, &corpus)).collect();
+    let turns = lines(&corpus, &runs, &settings);
+    let mut report = Report {
+        schema: report::SCHEMA,
+        offhook: env!("CARGO_PKG_VERSION").to_owned(),
+        machine,
+        part: plan.part.name().to_owned(),
+        seed: plan.seed,
+        quick: plan.quick,
+        left_out: voices.missing.clone(),
+        corpus: made(&corpus),
+        endpointing,
+        barge_in,
+        cost,
+        shown: Vec::new(),
+        slices: report::Slice::all(&turns),
+        turns,
+    };
+    report.shown = report.judged();
+    Ok(report)
+}
+
+/// One way to listen.
+struct Setting {
+    name: String,
+    value: f64,
+    kind: Kind,
+    how: Listening,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Patience,
+    Preset,
+    Fixed,
+}
+
+/// All silences of `how` longer by a factor.
+fn patient(how: Listening, by: f64) -> Listening {
+    let scaled = |silence: Duration| silence.mul_f64(by);
+    Listening {
+        silence: scaled(how.silence),
+        silence_whole: scaled(how.silence_whole),
+        silence_complete: scaled(how.silence_complete),
+        silence_incomplete: scaled(how.silence_incomplete),
+        silence_foreign: scaled(how.silence_foreign),
+        limit: scaled(how.limit),
+        ..how
+    }
+}
+
+fn settings(quick: bool) -> Vec<Setting> {
+    let patience: &[f64] = if quick { &FEW_PATIENCE } else { &PATIENCE };
+    let mut all: Vec<Setting> = patience
+        .iter()
+        .map(|by| Setting {
+            name: format!("balanced × {by}"),
+            value: *by,
+            kind: Kind::Patience,
+            how: patient(Listening::BALANCED, *by),
+        })
+        .collect();
+    let presets =
+        [("eager", Listening::EAGER), ("balanced", Listening::BALANCED), ("patient", Listening::PATIENT)];
+    all.extend(presets.map(|(name, how)| Setting {
+        name: name.to_owned(),
+        value: 1.0,
+        kind: Kind::Preset,
+        how,
+    }));
+    let step = if quick { 100 } else { 40 };
+    #[expect(clippy::cast_precision_loss, reason = "a second of milliseconds")]
+    all.extend(FIXED_MS.step_by(step).map(|millis| Setting {
+        name: format!("{millis} ms of silence"),
+        value: millis as f64,
+        kind: Kind::Fixed,
+        how: Listening::fixed(Duration::from_millis(millis)),
+    }));
+    all
+}
+
+/// What came of one call: by detector, then by setting.
+struct CallRun {
+    grammar: bool,
+    answers: Vec<Vec<stage::Answers>>,
+}
+
+fn endpoints(corpus: &Corpus, settings: &[Setting], ears: &Ears) -> Result<Vec<CallRun>, TurnsError> {
+    let run = |call: &Call| -> Result<CallRun, TurnsError> {
+        let mut decoder = if call.grammar { Some(ears.take()?) } else { None };
+        let mut memory = Memory::default();
+        if let Some(decoder) = &mut decoder {
+            memory.meet(decoder, &call.frames, &call.turns)?;
+        }
+        let mut answers = Vec::with_capacity(DETECTORS.len());
+        for (_, vad) in DETECTORS {
+            let mut of_detector = Vec::with_capacity(settings.len());
+            for setting in settings {
+                let listened = decoder.as_mut().filter(|_| setting.kind != Kind::Fixed);
+                let ears = listened.map(|decoder| (decoder, &mut memory));
+                of_detector.push(stage::listen(call, vad, setting.how, ears)?);
+            }
+            answers.push(of_detector);
+        }
+        if let Some(decoder) = decoder {
+            ears.give(decoder);
+        }
+        Ok(CallRun { grammar: call.grammar, answers })
+    };
+    each(corpus.calls.len(), |n| run(&corpus.calls[n])).into_iter().collect()
+}
+
+fn frontier(
+    name: &str,
+    speech: &str,
+    detector: usize,
+    runs: &[&CallRun],
+    settings: &[Setting],
+) -> Endpointing {
+    let mut points: [Vec<Point>; 3] = Default::default();
+    for (number, setting) in settings.iter().enumerate() {
+        let mut tally = Tally::default();
+        runs.iter().for_each(|run| tally.add(&run.answers[detector][number]));
+        let place = match setting.kind {
+            Kind::Patience => 0,
+            Kind::Preset => 1,
+            Kind::Fixed => 2,
+        };
+        points[place].push(tally.point(&setting.name, setting.value));
+    }
+    let [ours, presets, fixed] = points;
+    Endpointing::new(name, speech, ours, presets, fixed)
+}
+
+fn interruptions(
+    name: &str,
+    vad: MakeVad,
+    corpus: &Corpus,
+    plan: &Plan,
+    ears: &Ears,
+) -> Result<report::Interruptions, TurnsError> {
+    let (how, barge_in) = (Listening::BALANCED, BargeIn::ALLOWED);
+    let reactions =
+        each(corpus.scenes.len(), |n| stage::play(&corpus.scenes[n], vad, how, barge_in, Some(ears)));
+    let reactions: Vec<_> = reactions.into_iter().collect::<Result<_, _>>()?;
+    let calls = if plan.quick { ECHO_CALLS / 6 } else { ECHO_CALLS };
+    let echoes = ECHOES.map(|db| {
+        let counts = each(calls, |n| {
+            let mut random = Rng::with_seed(plan.seed ^ n as u64);
+            let echo = Echo { db, delay_ms: 20 + random.usize(..=380) };
+            let speech =
+                corpus.speech.get(n % corpus.speech.len().max(1)).map_or(&[] as &[i16], |speech| speech);
+            stage::echo(speech, echo, ECHO_CALL, vad, how, barge_in, &mut random)
+        });
+        let (stops, ducks) = counts.iter().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        #[expect(clippy::cast_precision_loss, reason = "some calls")]
+        let hours = calls as f64 * ECHO_CALL.as_secs_f64() / 3_600.0;
+        report::Echoed::new(db, hours, stops, ducks)
+    });
+    Ok(tally::interruptions(name, &corpus.scenes, &reactions, echoes.to_vec()))
+}
+
+fn cost(name: &str, vad: MakeVad, corpus: &Corpus) -> Cost {
+    let some: Vec<&Call> = corpus.calls.iter().step_by(8).collect();
+    let (mut time, mut frames) = (Duration::ZERO, 0);
+    for call in some {
+        let (of_call, count) = stage::cost(call, vad);
+        time += of_call;
+        frames += count;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a few million frames")]
+    let us_per_frame = time.as_secs_f64() * 1e6 / frames.max(1) as f64;
+    Cost { detector: name.to_owned(), us_per_frame, neural_share: None, debug_build: cfg!(debug_assertions) }
+}
+
+fn made(corpus: &Corpus) -> Made {
+    let turns = |grammar: bool| {
+        corpus.calls.iter().filter(|call| call.grammar == grammar).map(|call| call.turns.len()).sum()
+    };
+    let all = || corpus.calls.iter().flat_map(|call| &call.turns);
+    let long = |turn: &&corpus::Turn| turn.pauses.iter().any(|(from, to)| to - from >= 200);
+    Made {
+        calls: corpus.calls.len(),
+        turns_grammar: turns(true),
+        turns_open: turns(false),
+        turns_with_pauses: all().filter(long).count(),
+        seconds: Duration::from_millis(corpus.millis()).as_secs_f64(),
+        scenes: corpus.scenes.len(),
+    }
+}
+
+/// Every turn under the default settings and the default detector, for whoever wants to know which were cut off.
+fn lines(corpus: &Corpus, runs: &[CallRun], settings: &[Setting]) -> Vec<TurnLine> {
+    let balanced = settings.iter().position(|setting| setting.name == "balanced").unwrap_or(0);
+    let mut all = Vec::new();
+    for (call, run) in corpus.calls.iter().zip(runs) {
+        for (turn, outcome) in call.turns.iter().zip(&run.answers[0][balanced].outcomes) {
+            let (outcome, millis, witness) = match outcome {
+                Outcome::Answered { delay_ms, witness } => ("answered", *delay_ms, Some(witness)),
+                Outcome::CutOff { early_ms, witness } => ("cut_off", *early_ms, Some(witness)),
+                Outcome::Never { waited_ms } => ("never", *waited_ms, None),
+            };
+            all.push(TurnLine {
+                voice: call.voice.clone(),
+                noise: call.noise.to_owned(),
+                kind: turn.kind.to_owned(),
+                text: turn.text.clone(),
+                length_ms: turn.end - turn.onset,
+                pauses_ms: turn.pauses.iter().map(|(from, to)| to - from).collect(),
+                outcome: outcome.to_owned(),
+                ms: millis,
+                witness: witness.map(|witness| witness.name().to_owned()),
+            });
+        }
+    }
+    all
+}
