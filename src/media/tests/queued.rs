@@ -445,7 +445,7 @@ fn a_caller_who_interrupts_empties_the_far_queue() {
         ..Listening::fixed(Duration::from_millis(500))
     };
     booth.command(Command::Listen(listening));
-    let open = BargeIn { min_speech: Duration::from_millis(100), ..BargeIn::ALLOWED };
+    let open = BargeIn { min_speech: Duration::from_millis(100), pitched_percent: 0, ..BargeIn::ALLOWED };
     booth.command(Command::Announce(PlayId(1), open));
     let frame = Frame { rate: Rate::Hz8000, samples: [8_031; FRAME_SAMPLES] };
     for _ in 0..100 {
