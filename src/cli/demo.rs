@@ -256,9 +256,9 @@ impl Journal for Watcher {
             Note::Played { end: PlayEnd::BargedIn, heard, at, .. } => {
                 say(&seen, at, "", &format!("(falls silent, {} ms of it were heard)", heard.as_millis()));
             }
-            Note::Signal(TurnSignal::BargeIn { onset, decided, by, .. }) => {
+            Note::Signal(TurnSignal::BargeIn { onset, ducked, decided, by }) => {
                 let by_key = by == By::Key;
-                seen.barge_in.get_or_insert(Interruption { onset, decided, by_key });
+                seen.barge_in.get_or_insert(Interruption { onset, ducked, decided, stopped: None, by });
                 say(&seen, decided, "caller", if by_key { "(interrupts by key)" } else { "(interrupts)" });
             }
             Note::Heard { input, at } => {

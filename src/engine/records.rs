@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use crate::audio::ring::PlayId;
-use crate::call::journal::{Input, Turn};
+use crate::call::journal::{Input, Spoken, Turn};
 use crate::call::{Facts, Journal, Note};
 use crate::id::CallId;
 use crate::media::PlayEnd;
@@ -117,6 +117,11 @@ impl Records {
             Note::Signal(TurnSignal::BargeIn { onset, by: how, .. }) => {
                 *lock(&self.interruption) = Some(by(*how == By::Key));
                 mark(*onset, "barge-in", None);
+            }
+            Note::Resumed { at } => mark(*at, "resumed", None),
+            Note::Signal(TurnSignal::Duck { at, .. }) => mark(*at, "ducked", None),
+            Note::Signal(TurnSignal::Restore { at, why }) => {
+                mark(*at, "restored", Some(why.name().to_owned()));
             }
             Note::Heard { input, at } => {
                 let Heard { text, meaning, confidence, .. } = heard(Some(input));
@@ -231,10 +236,16 @@ fn reply(turn: &Turn) -> Reply {
     if turn.spoken.is_empty() {
         return Reply::default();
     }
-    let text = turn.spoken.iter().map(|spoken| spoken.text.as_str()).collect::<Vec<_>>().join(" ");
+    // Of what was cut just the words that were heard.
+    let said = |spoken: &'_ Spoken| match (&spoken.words, spoken.end) {
+        (Some(words), Some(end)) if end != PlayEnd::Finished => words.clone(),
+        _ => spoken.text.clone(),
+    };
+    let said: Vec<String> = turn.spoken.iter().map(said).filter(|text| !text.is_empty()).collect();
+    let text = said.join(" ");
     let total = turn.spoken.iter().map(|spoken| spoken.total.map(millis)).sum();
     let cut = turn.spoken.iter().any(|spoken| spoken.end == Some(PlayEnd::BargedIn));
-    let by_key = turn.interruption.is_some_and(|interruption| interruption.by_key);
+    let by_key = turn.interruption.is_some_and(|interruption| interruption.by_key());
     Reply {
         text: Some(text),
         total_ms: total,
