@@ -220,6 +220,15 @@ impl EarReader {
         }
     }
 
+    /// How many items wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        match &self.0 {
+            Ear::Linear(shared) => shared.queue.len(),
+            Ear::Companded(_, shared) => shared.queue.len(),
+        }
+    }
+
     /// Whether the call has ended: nothing more will come once the ear is empty.
     #[must_use]
     pub fn is_closed(&self) -> bool {

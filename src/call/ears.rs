@@ -5,7 +5,9 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::keys::KeyMatcher;
+use super::track::Track;
 use super::{CallError, Gone, LegEvent};
+use crate::audio::ring::PlayId;
 use crate::media::{Control, MediaEvent};
 use crate::speech::grammar::Grammar;
 use crate::speech::{Answer, Ask, AskId, RecognizerSession};
@@ -23,6 +25,8 @@ pub(super) struct Ears {
     /// Keys that came while what was playing could not be interrupted by them: typed ahead.
     pub(super) typed_ahead: Vec<(char, Moment)>,
     pub(super) gone: Option<Gone>,
+    /// A play that was left before its end was told, and where its pieces are.
+    pub(super) left: Option<(PlayId, Track)>,
 }
 
 pub(super) enum Happening {

@@ -5,13 +5,14 @@ use std::time::Duration;
 use super::ears::{Ears, Happening};
 use super::journal::{Spoken, TurnBook};
 use super::keys::{self, Collector};
-use super::speaker::{self, Pump};
-use super::{CallError, Heard, Listen, Note};
+use super::speaker::{self, Maker, Prepared, Pump};
+use super::track::Track;
+use super::{CallError, Heard, Listen, Note, witness};
 use crate::audio::ring::PlayId;
 use crate::media::{MediaEvent, PlayEnd};
 use crate::speech::{Answer, AskId, Hypothesis, SpeechError};
 use crate::time::Moment;
-use crate::turn::{BargeIn, TurnSignal};
+use crate::turn::{BargeIn, Calm, Question, TurnSignal};
 
 /// How long a recogniser may take for its final after the endpoint. A caller waits no longer than that in silence.
 const FINAL_PATIENCE: Duration = Duration::from_secs(2);
@@ -22,37 +23,104 @@ const DRAIN_PATIENCE: Duration = Duration::from_secs(3);
 /// How long the media thread may take to say how much was heard of a play that we cut: a few of its ticks.
 const CUT_PATIENCE: Duration = Duration::from_millis(200);
 
+/// Speech of at most this length that stopped the bot and was refused was an "uh-huh" or a cough: who has something to say
+/// says more.
+const NO_ANSWER: Duration = Duration::from_millis(1_200);
+
+/// A final is the provisional when the caller's speech ended no later than so long after it.
+const SAME_END: Duration = Duration::from_millis(20);
+
 /// One play under way.
 pub(super) struct Play {
-    id: PlayId,
+    pub(super) id: PlayId,
     barge_in: BargeIn,
     pub(super) heard: Duration,
     pub(super) ended: Option<PlayEnd>,
+    /// Where its pieces are, once that is known.
+    pub(super) track: Option<Track>,
+    /// The words of it that were heard; known when it has ended.
+    pub(super) words: String,
     /// Until when its end is awaited, once all of it has been handed over.
     drained_by: Option<Moment>,
 }
 
 /// One run of [`Call::converse`](super::Call).
 pub(super) struct Exchange<'a> {
-    ears: &'a mut Ears,
+    pub(super) ears: &'a mut Ears,
     pub(super) book: &'a mut TurnBook,
+    /// What is listened for.
+    listen: Option<&'a Listen>,
     asked: Option<AskId>,
     collector: Option<Collector>,
     pub(super) play: Option<Play>,
     pub(super) heard: Option<Heard>,
     /// Until when the final is awaited, after the endpoint.
     final_by: Option<Moment>,
+    maker: Maker,
+    /// What the caller said if he said no more: the last provisional, if it is an answer.
+    provisional: Option<Hypothesis>,
+    /// The reply to that, on its way.
+    pub(super) prepared: Option<Prepared>,
+    /// When the utterance under way began, as far as is known.
+    onset: Option<Moment>,
+    /// When the speech that was last listened to ended; known at the endpoint.
+    speech_end: Option<Moment>,
 }
 
 impl<'a> Exchange<'a> {
-    pub(super) fn new(ears: &'a mut Ears, book: &'a mut TurnBook) -> Self {
-        Self { ears, book, asked: None, collector: None, play: None, heard: None, final_by: None }
+    pub(super) fn new(
+        ears: &'a mut Ears,
+        book: &'a mut TurnBook,
+        maker: Maker,
+        listen: Option<&'a Listen>,
+    ) -> Self {
+        Self {
+            ears,
+            book,
+            listen,
+            asked: None,
+            collector: None,
+            play: None,
+            heard: None,
+            final_by: None,
+            maker,
+            provisional: None,
+            prepared: None,
+            onset: None,
+            speech_end: None,
+        }
     }
 
     pub(super) async fn start_listening(&mut self, listen: &Listen) -> Result<(), CallError> {
         self.asked = self.ears.ask(listen.grammar.as_ref()).await;
         self.collector = Some(Collector::new(listen.keys.clone()));
-        Ok(self.ears.control.listen(listen.how)?)
+        let mut how = listen.how;
+        how.words = self.asked.is_some();
+        if let Some(grammar) = listen.grammar.as_ref().filter(|_| how.question == Question::Open) {
+            how.question = witness::question(grammar);
+        }
+        Ok(self.ears.control.listen(how)?)
+    }
+
+    /// Whether what stopped the prompt was no interruption after all: a short sound by voice, and nothing of what was asked.
+    pub(super) fn stopped_for_nothing(&self) -> bool {
+        let stopped = self.play.as_ref().is_some_and(|play| play.ended == Some(PlayEnd::BargedIn));
+        let short = self.onset.zip(self.speech_end).is_some_and(|(from, to)| to.since(from) <= NO_ANSWER);
+        let understands = self.listen.is_some_and(|listen| listen.grammar.is_some());
+        stopped && short && understands && matches!(self.heard, Some(Heard::NoMatch))
+    }
+
+    /// Forgets what was heard, and listens on.
+    pub(super) async fn listen_again(&mut self) -> Result<(), CallError> {
+        self.heard = None;
+        self.final_by = None;
+        self.onset = None;
+        self.speech_end = None;
+        self.drop_prepared();
+        match self.listen {
+            Some(listen) => self.start_listening(listen).await,
+            None => Ok(()),
+        }
     }
 
     pub(super) fn begin_play(
@@ -63,7 +131,15 @@ impl<'a> Exchange<'a> {
     ) -> Result<(), CallError> {
         self.ears.control.begin_play(id, barge_in)?;
         self.book.play_began(Spoken::new(id, text));
-        self.play = Some(Play { id, barge_in, heard: Duration::ZERO, ended: None, drained_by: None });
+        self.play = Some(Play {
+            id,
+            barge_in,
+            heard: Duration::ZERO,
+            ended: None,
+            track: None,
+            words: String::new(),
+            drained_by: None,
+        });
         Ok(())
     }
 
@@ -77,26 +153,23 @@ impl<'a> Exchange<'a> {
     }
 
     /// Whether there is nothing left to wait for.
-    fn done(&self, listen: Option<&Listen>) -> bool {
-        if listen.is_some() { self.heard.is_some() } else { !self.playing() }
+    fn done(&self) -> bool {
+        if self.listen.is_some() { self.heard.is_some() } else { !self.playing() }
     }
 
-    pub(super) async fn run(
-        &mut self,
-        pump: &mut Option<Pump<'_>>,
-        listen: Option<&Listen>,
-    ) -> Result<(), CallError> {
+    pub(super) async fn run(&mut self, pump: &mut Option<Pump<'_>>) -> Result<(), CallError> {
         self.take_typed_ahead().await?;
-        while !self.done(listen) {
+        while !self.done() {
             let deadline = self.deadline();
             tokio::select! {
                 biased;
-                happening = self.ears.next() => self.take(happening?).await?,
+                happening = self.ears.next() => self.take(happening?, pump.as_ref()).await?,
                 pumped = pump_on(pump), if pump.is_some() => {
                     *pump = None;
                     self.pumped(pumped)?;
                 }
-                () = sleep_until(deadline) => self.expired(Moment::now()),
+                () = prime(&mut self.prepared) => {}
+                () = sleep_until(deadline) => self.expired(Moment::now(), pump.as_ref()),
             }
             if self.play.as_ref().is_some_and(|play| play.ended.is_some()) {
                 *pump = None;
@@ -111,6 +184,7 @@ impl<'a> Exchange<'a> {
         let pumped = pumped?;
         self.book.play_made(pumped.play, pumped.total, pumped.first_audio);
         if let Some(play) = &mut self.play {
+            play.track = Some(pumped.track);
             play.drained_by = Some(Moment::now() + pumped.total + DRAIN_PATIENCE);
         }
         Ok(())
@@ -124,11 +198,11 @@ impl<'a> Exchange<'a> {
     }
 
     /// Learns how much was heard of the play that was flushed.
-    pub(super) async fn wait_for_the_cut(&mut self) {
+    pub(super) async fn wait_for_the_cut(&mut self, pump: Option<&Pump<'_>>) {
         let ended = async {
             while self.playing() {
                 match self.ears.events.recv().await {
-                    Some(event) => self.media(event),
+                    Some(event) => self.media(event, pump),
                     None => break,
                 }
             }
@@ -144,7 +218,7 @@ impl<'a> Exchange<'a> {
         [keys, drained, self.final_by].into_iter().flatten().min()
     }
 
-    fn expired(&mut self, now: Moment) {
+    fn expired(&mut self, now: Moment, pump: Option<&Pump<'_>>) {
         if self.final_by.is_some_and(|by| now >= by) {
             self.final_by = None;
             let silent = SpeechError::Failed { backend: "recogniser", what: "no final in time".into() };
@@ -156,30 +230,43 @@ impl<'a> Exchange<'a> {
         if let Some(play) = self.play.as_mut().filter(|p| p.drained_by.is_some_and(|by| now >= by)) {
             tracing::warn!(play = play.id.0, "the media thread did not say that a play ended; going on");
             play.ended = Some(PlayEnd::Finished);
+            if let Some(track) = play.track.clone().or_else(|| Some(pump?.track())) {
+                play.words = track.words(Duration::MAX);
+            }
         }
     }
 
-    async fn take(&mut self, happening: Happening) -> Result<(), CallError> {
+    async fn take(&mut self, happening: Happening, pump: Option<&Pump<'_>>) -> Result<(), CallError> {
         match happening {
             Happening::Media(MediaEvent::Digit { digit, at, .. }) | Happening::Key(digit, at) => {
                 return self.key(digit, at).await;
             }
-            Happening::Media(event) => self.media(event),
+            Happening::Media(event) => self.media(event, pump),
             Happening::Answer(id, answer) if self.asked == Some(id) => self.answer(answer),
             Happening::Answer(..) => {}
         }
         Ok(())
     }
 
-    fn media(&mut self, event: MediaEvent) {
+    fn media(&mut self, event: MediaEvent, pump: Option<&Pump<'_>>) {
         match event {
             MediaEvent::PlayStarted { play, at } => self.book.play_started(play, at),
-            MediaEvent::PlayEnded { play, heard, end, .. } => {
-                self.book.play_ended(play, heard, end);
+            MediaEvent::PlayEnded { play, heard, end, at } => {
+                let left = self.ears.left.take_if(|(left, _)| *left <= play);
+                let mut words = None;
                 if let Some(current) = self.play.as_mut().filter(|current| current.id == play) {
                     current.heard = heard;
                     current.ended = Some(end);
+                    if current.track.is_none() {
+                        current.track = pump.map(Pump::track);
+                    }
+                    current.words =
+                        current.track.as_ref().map(|track| track.words(heard)).unwrap_or_default();
+                    words = Some(current.words.clone());
+                } else if let Some((_, track)) = left.filter(|(left, _)| *left == play) {
+                    words = Some(track.words(heard));
                 }
+                self.book.play_ended(play, at, heard, end, words);
             }
             MediaEvent::Turn(signal) => self.turn(signal),
             MediaEvent::Digit { .. } => {}
@@ -190,14 +277,33 @@ impl<'a> Exchange<'a> {
 
     fn turn(&mut self, signal: TurnSignal) {
         self.book.signal(signal);
+        match signal {
+            TurnSignal::Onset { at } => {
+                self.onset = Some(at);
+                self.provisional = None;
+            }
+            // He went on: what was prepared answers half a sentence.
+            TurnSignal::Resumed { .. } => {
+                self.provisional = None;
+                self.drop_prepared();
+            }
+            TurnSignal::Restore { why, .. } if why != Calm::PlayOver => {
+                self.onset = None;
+                self.provisional = None;
+                self.drop_prepared();
+            }
+            _ => {}
+        }
         let listening = self.collector.is_some() && self.heard.is_none();
         match signal {
-            TurnSignal::Endpoint { .. } | TurnSignal::TooLong { .. } if listening => {
-                if self.asked.is_some() {
-                    self.final_by = Some(Moment::now() + FINAL_PATIENCE);
-                } else {
+            TurnSignal::Endpoint { speech_end: at, .. } | TurnSignal::TooLong { at } if listening => {
+                self.speech_end = Some(at);
+                if self.asked.is_none() {
                     // A voice where only keys are understood.
                     self.heard = Some(Heard::NoMatch);
+                } else {
+                    self.final_by = Some(Moment::now() + FINAL_PATIENCE);
+                    self.take_provisional();
                 }
             }
             TurnSignal::NoInput { .. }
@@ -209,25 +315,74 @@ impl<'a> Exchange<'a> {
         }
     }
 
+    /// After the endpoint: the provisional is the final when nothing was heard since it was given. The recogniser need not
+    /// look at the same sound twice.
+    fn take_provisional(&mut self) {
+        let Some(end) = self.speech_end.filter(|_| self.final_by.is_some()) else { return };
+        let same = |heard: &mut Hypothesis| end <= heard.at + SAME_END;
+        if let Some(hypothesis) = self.provisional.take_if(same) {
+            self.take_final(Some(hypothesis));
+        }
+    }
+
+    fn take_final(&mut self, hypothesis: Option<Hypothesis>) {
+        self.book.r#final(Moment::now());
+        let answer = hypothesis.as_ref().and_then(witness::answer);
+        self.heard.get_or_insert(answer.unwrap_or(Heard::NoMatch));
+        self.final_by = None;
+        // At most one final: what is still told of this question is of no use.
+        self.asked = None;
+    }
+
     fn answer(&mut self, answer: Answer) {
-        let now = Moment::now();
         match answer {
-            Answer::Partial(hypothesis) => self.book.note(Note::Partial { text: hypothesis.text }),
-            Answer::Provisional(_) => {}
-            Answer::Final(hypothesis) => {
-                self.book.r#final(now);
-                self.heard.get_or_insert(match hypothesis {
-                    Some(Hypothesis { text, meaning: Some(meaning), confidence }) => {
-                        Heard::Words { text, meaning, confidence }
-                    }
-                    _ => Heard::NoMatch,
-                });
-                self.final_by = None;
+            Answer::Partial(hypothesis) => {
+                self.tell(hypothesis.at, Some(&hypothesis));
+                self.book.note(Note::Partial { text: hypothesis.text });
             }
+            Answer::Provisional(heard) => {
+                let at = heard.as_ref().map_or_else(Moment::now, |heard| heard.at);
+                self.tell(at, heard.as_ref());
+                self.provisional = heard.filter(|heard| heard.meaning.is_some());
+                self.prepare();
+                self.take_provisional();
+            }
+            Answer::Final(hypothesis) => self.take_final(hypothesis),
             Answer::Failed(error) => {
                 self.heard.get_or_insert(Heard::Failed(error));
                 self.final_by = None;
             }
+        }
+    }
+
+    /// Tells the turn taker what is recognised.
+    fn tell(&self, at: Moment, heard: Option<&Hypothesis>) {
+        let Some(listen) = self.listen else { return };
+        let Some(grammar) = &listen.grammar else { return };
+        // A media thread that is gone takes no turns any more.
+        let _ = self.ears.control.words(witness::words(at, heard, grammar, listen.manners));
+    }
+
+    /// Begins to make the reply to the provisional, if the bot knows it.
+    fn prepare(&mut self) {
+        let reply = self
+            .listen
+            .and_then(|listen| listen.anticipate.as_ref())
+            .and_then(|anticipate| anticipate.reply(&witness::answer(self.provisional.as_ref()?)?));
+        match reply {
+            Some(reply) if self.prepared.as_ref().is_some_and(|made| made.prompt.sounds_like(&reply)) => {}
+            Some(reply) => {
+                self.drop_prepared();
+                self.book.prepared();
+                self.prepared = Some(self.maker.prepare(Moment::now(), reply));
+            }
+            None => self.drop_prepared(),
+        }
+    }
+
+    fn drop_prepared(&mut self) {
+        if self.prepared.take().is_some() {
+            self.book.wasted();
         }
     }
 
@@ -273,6 +428,13 @@ impl<'a> Exchange<'a> {
 async fn pump_on(pump: &mut Option<Pump<'_>>) -> Result<speaker::Pumped, CallError> {
     match pump {
         Some(pump) => pump.run().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn prime(prepared: &mut Option<Prepared>) {
+    match prepared {
+        Some(prepared) => prepared.prime().await,
         None => std::future::pending().await,
     }
 }

@@ -13,7 +13,7 @@ use crate::id::CallId;
 use crate::media::PlayEnd;
 use crate::time::Moment;
 use crate::turn::ledger::Ledger;
-use crate::turn::{By, TurnSignal};
+use crate::turn::{By, Calm, Reasons, TurnSignal, Witness};
 
 /// Takes notes of calls. Called from the call's task; must not block, so whatever is slow goes through a queue.
 pub trait Journal: Send + Sync {
@@ -53,7 +53,9 @@ pub enum Note {
         heard: Duration,
         /// How it ended.
         end: PlayEnd,
-        /// When its end was noticed.
+        /// The words that were heard of it, where that is known.
+        words: Option<String>,
+        /// When it was over.
         at: Moment,
     },
     /// The turn taker decided something.
@@ -81,6 +83,11 @@ pub enum Note {
     Step {
         /// Its name.
         name: String,
+        /// When.
+        at: Moment,
+    },
+    /// What stopped the bot was nothing: it goes on from the sentence that was cut.
+    Resumed {
         /// When.
         at: Moment,
     },
@@ -149,13 +156,15 @@ pub struct Spoken {
     pub heard: Duration,
     /// How it ended; [`None`] while it is played.
     pub end: Option<PlayEnd>,
+    /// The words that were heard of it; [`None`] where that is not known.
+    pub words: Option<String>,
 }
 
 impl Spoken {
     /// Something whose playing begins now.
     #[must_use]
     pub fn new(play: PlayId, text: String) -> Self {
-        Self { play, text, total: None, heard: Duration::ZERO, end: None }
+        Self { play, text, total: None, heard: Duration::ZERO, end: None, words: None }
     }
 }
 
@@ -168,8 +177,38 @@ pub struct Interruption {
     pub ducked: Option<Moment>,
     /// When it was taken for an interruption, and playout flushed.
     pub decided: Moment,
+    /// When the play had stopped.
+    pub stopped: Option<Moment>,
     /// What confirmed it.
     pub by: By,
+}
+
+impl Interruption {
+    /// Whether a key did it.
+    #[must_use]
+    pub fn by_key(&self) -> bool {
+        self.by == By::Key
+    }
+}
+
+/// What was prepared before it was known to be needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Speculation {
+    /// Replies that were prepared.
+    pub prepared: u32,
+    /// Those that were thrown away.
+    pub wasted: u32,
+    /// How much of its making was done when the reply was wanted: what the caller would have waited longer.
+    pub saved: Option<Duration>,
+}
+
+/// How it was decided that the caller is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decision {
+    /// Who decided.
+    pub witness: Witness,
+    /// What every witness said.
+    pub reasons: Reasons,
 }
 
 /// One turn of a call.
@@ -185,19 +224,32 @@ pub struct Turn {
     pub spoken: Vec<Spoken>,
     /// How the bot was interrupted, if it was.
     pub interruption: Option<Interruption>,
-    /// How often the bot's voice went down for what was nothing, and came back.
-    pub restored: u16,
-    /// Whether the bot went on with what it was interrupted in, since that was nothing.
-    pub resumed: bool,
+    /// How often the bot's voice went down for nothing.
+    pub false_ducks: u32,
+    /// How often it went on from a sentence that was cut for nothing.
+    pub resumed: u32,
+    /// How it was decided that the caller was done; [`None`] for keys and silence.
+    pub decision: Option<Decision>,
+    /// What was done ahead for the reply.
+    pub speculation: Speculation,
     /// What took how long.
     pub ledger: Ledger,
 }
 
 impl Turn {
     fn new(index: u32) -> Self {
-        let (step, spoken) = (String::new(), Vec::new());
-        let ledger = Ledger::default();
-        Self { index, step, input: None, spoken, interruption: None, restored: 0, resumed: false, ledger }
+        Self {
+            index,
+            step: String::new(),
+            input: None,
+            spoken: Vec::new(),
+            interruption: None,
+            false_ducks: 0,
+            resumed: 0,
+            decision: None,
+            speculation: Speculation::default(),
+            ledger: Ledger::default(),
+        }
     }
 
     fn is_over(&self) -> bool {
@@ -213,12 +265,20 @@ pub(super) struct TurnBook {
     /// The turn before, while something said in it is still to be reported as ended.
     closing: Option<Turn>,
     /// What was measured of the caller's next input.
-    next: Ledger,
+    next: Next,
+}
+
+/// What is known of a turn before it begins.
+#[derive(Default)]
+struct Next {
+    ledger: Ledger,
+    decision: Option<Decision>,
+    speculation: Speculation,
 }
 
 impl TurnBook {
     pub fn new(call: CallId, journal: Arc<dyn Journal>) -> Self {
-        Self { call, journal, current: Turn::new(0), closing: None, next: Ledger::default() }
+        Self { call, journal, current: Turn::new(0), closing: None, next: Next::default() }
     }
 
     pub fn note(&self, note: Note) {
@@ -235,19 +295,19 @@ impl TurnBook {
     pub fn signal(&mut self, signal: TurnSignal) {
         match signal {
             TurnSignal::Endpoint { speech_end, decided, witness, reasons } => {
-                self.next.speech_end = Some(speech_end);
-                self.next.endpoint = Some(decided);
-                self.next.decision = Some((witness, reasons));
+                self.next.ledger.speech_end = Some(speech_end);
+                self.next.ledger.endpoint = Some(decided);
+                self.next.decision = Some(Decision { witness, reasons });
             }
             TurnSignal::TooLong { at } => {
-                self.next.speech_end = Some(at);
-                self.next.endpoint = Some(at);
+                self.next.ledger.speech_end = Some(at);
+                self.next.ledger.endpoint = Some(at);
             }
-            TurnSignal::Restore { .. } => self.current.restored = self.current.restored.saturating_add(1),
+            TurnSignal::Restore { why, .. } if why != Calm::PlayOver => self.current.false_ducks += 1,
             TurnSignal::BargeIn { onset, ducked, decided, by } => {
                 // By key it is told after the answer: it is of the turn in which the bot spoke.
                 let turn = self.closing.as_mut().filter(|turn| !turn.is_over()).unwrap_or(&mut self.current);
-                turn.interruption.get_or_insert(Interruption { onset, ducked, decided, by });
+                turn.interruption.get_or_insert(Interruption { onset, ducked, decided, stopped: None, by });
             }
             _ => {}
         }
@@ -255,41 +315,52 @@ impl TurnBook {
     }
 
     pub fn key(&mut self, key: char, at: Moment) {
-        self.next = Ledger { speech_end: Some(at), wasted: self.next.wasted, ..Ledger::default() };
+        self.next.ledger = Ledger { speech_end: Some(at), ..Ledger::default() };
+        self.next.decision = None;
         self.note(Note::Key { key, at });
     }
 
     pub fn r#final(&mut self, at: Moment) {
-        self.next.r#final = Some(at);
+        self.next.ledger.r#final = Some(at);
+    }
+
+    /// A reply is being prepared for what the caller may have said.
+    pub fn prepared(&mut self) {
+        self.next.speculation.prepared += 1;
+    }
+
+    /// What was prepared is thrown away.
+    pub fn wasted(&mut self) {
+        // Before the answer it is of the turn to come, after it of the one that has begun.
+        let next = &mut self.next.speculation;
+        let of = if next.prepared > next.wasted { next } else { &mut self.current.speculation };
+        of.wasted += 1;
+    }
+
+    /// What was prepared from `began` on, and was `ready` then, is what is said.
+    pub fn committed(&mut self, began: Moment, ready: Option<Moment>) {
+        let wanted = self.current.ledger.reply.unwrap_or(began);
+        self.current.speculation.saved = Some(ready.map_or(wanted, |ready| ready.min(wanted)).since(began));
+    }
+
+    /// The bot goes on from a sentence that was cut for nothing: the turn goes on, and what was measured was no answer.
+    pub fn resumed(&mut self) {
+        self.current.resumed += 1;
+        let speculation = self.next.speculation;
+        self.next = Next { speculation, ..Next::default() };
+        self.note(Note::Resumed { at: Moment::now() });
     }
 
     /// The caller has answered: the turn is over and the next begins with his answer.
     pub fn heard(&mut self, heard: &Heard) {
         let input = Input::from(heard);
         self.note(Note::Heard { input: input.clone(), at: Moment::now() });
-        let next = Turn { input: Some(input), ledger: self.next, ..Turn::new(self.current.index + 1) };
-        self.next = Ledger::default();
+        let Next { ledger, decision, speculation } = std::mem::take(&mut self.next);
+        let next =
+            Turn { input: Some(input), ledger, decision, speculation, ..Turn::new(self.current.index + 1) };
         self.report_closing();
         self.closing = Some(std::mem::replace(&mut self.current, next));
         self.report_if_over();
-    }
-
-    /// The reply to what was heard last was prepared before it was wanted: its first audio would have come so much later.
-    #[expect(dead_code, reason = "replies are not prepared ahead yet")]
-    pub fn saved(&mut self, saved: Duration) {
-        self.current.ledger.saved = saved;
-    }
-
-    /// A reply was prepared, and thrown away because the caller went on.
-    #[expect(dead_code, reason = "replies are not prepared ahead yet")]
-    pub fn wasted(&mut self) {
-        self.next.wasted = self.next.wasted.saturating_add(1);
-    }
-
-    /// The bot goes on with what it was interrupted in: that was nothing.
-    #[expect(dead_code, reason = "replies are not prepared ahead yet")]
-    pub fn resumed(&mut self) {
-        self.current.resumed = true;
     }
 
     /// The bot knows what to do next.
@@ -325,11 +396,25 @@ impl TurnBook {
         self.note(Note::Started { play, at });
     }
 
-    pub fn play_ended(&mut self, play: PlayId, heard: Duration, end: PlayEnd) {
+    pub fn play_ended(
+        &mut self,
+        play: PlayId,
+        at: Moment,
+        heard: Duration,
+        end: PlayEnd,
+        words: Option<String>,
+    ) {
         if let Some(spoken) = self.find(play) {
             (spoken.heard, spoken.end) = (heard, Some(end));
+            spoken.words.clone_from(&words);
         }
-        self.note(Note::Played { play, heard, end, at: Moment::now() });
+        if end == PlayEnd::BargedIn {
+            let closing = self.closing.as_mut().and_then(|turn| turn.interruption.as_mut());
+            for interruption in closing.into_iter().chain(self.current.interruption.as_mut()) {
+                interruption.stopped.get_or_insert(at);
+            }
+        }
+        self.note(Note::Played { play, heard, end, words, at });
         self.report_if_over();
     }
 
@@ -365,7 +450,6 @@ mod tests {
 
     use super::*;
     use crate::time::WallTime;
-    use crate::turn::{Reasons, Witness};
 
     #[derive(Default)]
     struct Kept(Mutex<Vec<Note>>);
@@ -409,7 +493,7 @@ mod tests {
         let (kept, mut book) = book();
         book.reply_chosen(ms(1));
         book.play_began(Spoken::new(PlayId(1), "Hello.".into()));
-        book.play_ended(PlayId(1), Duration::from_millis(700), PlayEnd::Finished);
+        book.play_ended(PlayId(1), ms(900), Duration::from_millis(700), PlayEnd::Finished, None);
         book.signal(endpoint(1_000, 1_500));
         book.r#final(ms(1_510));
         book.heard(&Heard::Words { text: "sales".into(), meaning: "sales".into(), confidence: 0.9 });
@@ -433,11 +517,18 @@ mod tests {
         book.heard(&Heard::Keys("1".into()));
         assert_eq!(kept.turns(), []);
         book.signal(TurnSignal::BargeIn { onset: ms(400), ducked: None, decided: ms(410), by: By::Key });
-        book.play_ended(PlayId(1), Duration::from_millis(420), PlayEnd::BargedIn);
+        book.play_ended(
+            PlayId(1),
+            ms(430),
+            Duration::from_millis(420),
+            PlayEnd::BargedIn,
+            Some("A long".into()),
+        );
         let turn = &kept.turns()[0];
         assert_eq!(turn.spoken[0].heard, Duration::from_millis(420));
         assert_eq!(turn.spoken[0].end, Some(PlayEnd::BargedIn));
-        assert!(turn.interruption.is_some_and(|interruption| interruption.by == By::Key));
+        assert!(turn.interruption.is_some_and(|it| it.by_key() && it.stopped == Some(ms(430))));
+        assert_eq!(turn.spoken[0].words.as_deref(), Some("A long"));
         book.close();
         assert_eq!(kept.turns()[1].interruption, None, "nobody interrupted the turn that he began");
     }

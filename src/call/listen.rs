@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Prompt;
 use crate::speech::SpeechError;
 use crate::speech::grammar::Grammar;
+use crate::speech::manners::{ENGLISH, Manners};
 use crate::turn::Listening;
 
 /// What keys mean while listening.
@@ -33,27 +35,72 @@ pub struct Listen {
     pub grammar: Option<Arc<Grammar>>,
     /// What keys mean.
     pub keys: KeyPlan,
-    /// How long to wait, and when the caller is done.
+    /// How long to wait, and when the caller is done. What is asked and whether somebody recognises is filled in by the
+    /// call; a question other than [`Open`](crate::turn::Question::Open) that is set here stays.
     pub how: Listening,
+    /// The manners of the language that the caller answers in: which words say nothing, and which end no sentence.
+    pub manners: &'static Manners,
+    /// Tells what would be said to an answer, so that it can be prepared while the caller may still go on.
+    pub anticipate: Option<Anticipate>,
+}
+
+/// Tells what a bot would say next if this were the answer; [`None`] where that is not known yet. It may be asked several
+/// times for one answer, and what it tells may never be said: it must change nothing.
+#[derive(Clone)]
+pub struct Anticipate(Arc<dyn Fn(&Heard) -> Option<Prompt> + Send + Sync>);
+
+impl Anticipate {
+    /// What would be said, if this were the answer.
+    #[must_use]
+    pub fn reply(&self, heard: &Heard) -> Option<Prompt> {
+        (self.0)(heard)
+    }
+}
+
+impl std::fmt::Debug for Anticipate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Anticipate")
+    }
 }
 
 impl Listen {
     /// For a sentence of `grammar`.
     #[must_use]
     pub fn grammar(grammar: Arc<Grammar>) -> Self {
-        Self { grammar: Some(grammar), keys: KeyPlan::Ignore, how: Listening::BALANCED }
+        Self {
+            grammar: Some(grammar),
+            keys: KeyPlan::Ignore,
+            how: Listening::BALANCED,
+            manners: ENGLISH,
+            anticipate: None,
+        }
     }
 
     /// For keys alone.
     #[must_use]
     pub fn keys(keys: KeyPlan) -> Self {
-        Self { grammar: None, keys, how: Listening::BALANCED }
+        Self { grammar: None, keys, how: Listening::BALANCED, manners: ENGLISH, anticipate: None }
     }
 
     /// And for keys.
     #[must_use]
     pub fn or_keys(mut self, keys: KeyPlan) -> Self {
         self.keys = keys;
+        self
+    }
+
+    /// In this language, a tag as `de` or `fr-CA`.
+    #[must_use]
+    pub fn language(mut self, language: &str) -> Self {
+        self.manners = Manners::of(language);
+        self
+    }
+
+    /// With the reply prepared as soon as the caller pauses: `reply` tells what would be said if this were the answer. The
+    /// next thing that is said takes what was prepared when it is that prompt; when the caller goes on it is thrown away.
+    #[must_use]
+    pub fn anticipate(mut self, reply: impl Fn(&Heard) -> Option<Prompt> + Send + Sync + 'static) -> Self {
+        self.anticipate = Some(Anticipate(Arc::new(reply)));
         self
     }
 

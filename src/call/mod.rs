@@ -9,6 +9,7 @@
 //! - [`speaker`]: text and files into the call's voice;
 //! - [`journal`]: what the call tells whoever keeps records, turn by turn;
 //! - [`snapshot`]: what another process needs to take the call up;
+//! - `witness`: what is recognised, as evidence for the turn taker; `track`: where the words are in what is played;
 //! - `exchange`: the one loop that every verb runs, on what `ears` hears of.
 //!
 //! A method that waits ends at once, with [`CallError::Gone`], when the caller does. A `Call` knows nothing of other
@@ -37,10 +38,12 @@ pub mod listen;
 pub mod prompt;
 pub mod snapshot;
 pub mod speaker;
+mod track;
+mod witness;
 
 pub use journal::{Journal, Note};
 pub use leg::{Gone, Leg, LegEvent, MediaPlan};
-pub use listen::{Heard, KeyPlan, Listen};
+pub use listen::{Anticipate, Heard, KeyPlan, Listen};
 pub use prompt::{Part, Prompt};
 pub use snapshot::Snapshot;
 pub use speaker::{Speaker, Voices};
@@ -49,6 +52,7 @@ use ears::Ears;
 use exchange::Exchange;
 use journal::TurnBook;
 use keys::KeyMatcher;
+use speaker::Prepared;
 
 /// Why something on a call could not be done.
 #[derive(Debug, thiserror::Error)]
@@ -106,13 +110,19 @@ pub struct Facts {
     pub bot: String,
 }
 
+/// However often a prompt would be resumed: a line that coughs all the time is to be asked again instead.
+const MOST_RESUMES: u8 = 5;
+
 /// How much of something said was heard.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Said {
     /// Audio that went out.
     pub heard: Duration,
     /// Whether the caller cut it short.
     pub interrupted: bool,
+    /// The words that went out, up to the last one that was heard nearly whole; recordings by their file names, those that
+    /// were heard to their ends. What belongs into a dialog's history.
+    pub words: String,
 }
 
 /// One caller on the line. See the [room](self).
@@ -125,6 +135,10 @@ pub struct Call {
     answered: bool,
     /// What was being played when a bot was dropped in mid-sentence.
     open_play: Option<PlayId>,
+    /// The reply that was made ready while the caller might still go on.
+    prepared: Option<Prepared>,
+    /// What was heard of the last thing that was said.
+    said: Said,
 }
 
 /// The parts that the engine puts a call together from.
@@ -161,9 +175,20 @@ impl Call {
             keys: KeyMatcher::default(),
             typed_ahead: Vec::new(),
             gone: None,
+            left: None,
         };
         let book = TurnBook::new(facts.id, journal);
-        Self { facts, leg, ears, speaker, book, answered: false, open_play: None }
+        Self {
+            facts,
+            leg,
+            ears,
+            speaker,
+            book,
+            answered: false,
+            open_play: None,
+            prepared: None,
+            said: Said::default(),
+        }
     }
 
     /// What is known of the call.
@@ -202,9 +227,14 @@ impl Call {
     pub async fn say(&mut self, prompt: impl Into<Prompt>) -> Result<Said, CallError> {
         let prompt = prompt.into();
         let barge_in = prompt.barge_in.unwrap_or(BargeIn::FORBIDDEN);
-        let mut said = None;
-        self.converse(Some((prompt, barge_in)), None, &mut said).await?;
-        Ok(said.unwrap_or(Said { heard: Duration::ZERO, interrupted: false }))
+        self.converse(Some((prompt, barge_in)), None).await?;
+        Ok(self.said.clone())
+    }
+
+    /// How much was heard of what was said or asked last.
+    #[must_use]
+    pub fn said(&self) -> &Said {
+        &self.said
     }
 
     /// Listens without saying anything first.
@@ -212,7 +242,7 @@ impl Call {
     /// # Errors
     /// When the caller is gone.
     pub async fn listen(&mut self, listen: Listen) -> Result<Heard, CallError> {
-        self.converse(None, Some(listen), &mut None).await.map(|heard| heard.unwrap_or(Heard::NoInput))
+        self.converse(None, Some(listen)).await.map(|heard| heard.unwrap_or(Heard::NoInput))
     }
 
     /// Says something and listens for the answer, which may interrupt it.
@@ -222,7 +252,7 @@ impl Call {
     pub async fn ask(&mut self, prompt: impl Into<Prompt>, listen: Listen) -> Result<Heard, CallError> {
         let prompt = prompt.into();
         let barge_in = prompt.barge_in.unwrap_or(BargeIn::ALLOWED);
-        let heard = self.converse(Some((prompt, barge_in)), Some(listen), &mut None).await?;
+        let heard = self.converse(Some((prompt, barge_in)), Some(listen)).await?;
         Ok(heard.unwrap_or(Heard::NoInput))
     }
 
@@ -271,38 +301,73 @@ impl Call {
         &mut self,
         prompt: Option<(Prompt, BargeIn)>,
         listen: Option<Listen>,
-        said: &mut Option<Said>,
     ) -> Result<Option<Heard>, CallError> {
         self.book.reply_chosen(Moment::now());
         if let Some(play) = self.open_play.take() {
             self.ears.control.flush(play)?;
         }
-        let Self { ears, speaker, book, open_play, .. } = self;
-        let mut exchange = Exchange::new(ears, book);
+        self.said = Said::default();
+        let Self { ears, speaker, book, open_play, prepared, said, .. } = self;
+        let mut exchange = Exchange::new(ears, book, speaker.maker(), listen.as_ref());
         if let Some(listen) = &listen {
             exchange.start_listening(listen).await?;
         }
-        let mut pump = match prompt {
-            Some((prompt, barge_in)) => {
-                let pump = speaker.begin(&prompt);
-                *open_play = Some(pump.play());
-                exchange.begin_play(pump.play(), prompt.text(), barge_in)?;
-                exchange.book.play_length(pump.play(), pump.length());
-                Some(pump)
+        let mut resumes = prompt
+            .as_ref()
+            .map_or(0, |(prompt, _)| prompt.resume.unwrap_or(u8::from(listen.is_some())).min(MOST_RESUMES));
+        let mut next = prompt;
+        let result = loop {
+            let mut pump = match next.take() {
+                Some((prompt, barge_in)) => {
+                    let text = prompt.text();
+                    let pump = match prepared.take() {
+                        Some(ready) if ready.prompt.sounds_like(&prompt) => {
+                            exchange.book.committed(ready.began, ready.ready);
+                            speaker.begin_prepared(ready)
+                        }
+                        other => {
+                            other.inspect(|_| exchange.book.wasted());
+                            speaker.begin(&prompt)
+                        }
+                    };
+                    *open_play = Some(pump.play());
+                    exchange.begin_play(pump.play(), text, barge_in)?;
+                    exchange.book.play_length(pump.play(), pump.length());
+                    next = Some((prompt, barge_in));
+                    Some(pump)
+                }
+                None => None,
+            };
+            let result = exchange.run(&mut pump).await;
+            if exchange.playing() {
+                // Left in the middle, by an error or by an answer that needed no interruption: silence within a frame.
+                exchange.flush();
+                if result.is_err() {
+                    // Nothing more is said: nobody else will hear of its end.
+                    exchange.wait_for_the_cut(pump.as_ref()).await;
+                }
             }
-            None => None,
+            if let Some(play) = exchange.play.as_mut()
+                && play.ended.is_none()
+            {
+                let track = play.track.take().or_else(|| Some(pump.as_ref()?.track()));
+                exchange.ears.left = track.map(|track| (play.id, track));
+            }
+            drop(pump);
+            let rest = match (&result, &exchange.play) {
+                (Ok(()), Some(play)) if resumes > 0 && exchange.stopped_for_nothing() => {
+                    play.track.as_ref().map(|track| track.rest(play.heard)).unwrap_or_default()
+                }
+                _ => Vec::new(),
+            };
+            let Some((cut, barge_in)) = next.take_if(|_| !rest.is_empty()) else { break result };
+            resumes -= 1;
+            exchange.book.resumed();
+            exchange.listen_again().await?;
+            next = Some((Prompt { parts: rest, ..cut }, barge_in));
         };
-        let result = exchange.run(&mut pump, listen.as_ref()).await;
-        if exchange.playing() {
-            // Left in the middle, by an error or by an answer that needed no interruption: silence within a frame.
-            exchange.flush();
-            if result.is_err() {
-                // Nothing more is said: nobody else will hear of its end.
-                exchange.wait_for_the_cut().await;
-            }
-        }
         let (play, heard) = (exchange.play.take(), exchange.heard.take());
-        drop(pump);
+        *prepared = exchange.prepared.take();
         *open_play = None;
         if listen.is_some() {
             // As with the flush.
@@ -310,7 +375,8 @@ impl Call {
             ears.ask(None).await;
         }
         if let Some(play) = play {
-            *said = Some(Said { heard: play.heard, interrupted: play.ended == Some(PlayEnd::BargedIn) });
+            let interrupted = play.ended == Some(PlayEnd::BargedIn);
+            *said = Said { heard: play.heard, interrupted, words: play.words };
         }
         result?;
         if let Some(heard) = &heard {

@@ -13,6 +13,16 @@ pub enum Part {
     File(PathBuf),
 }
 
+impl Part {
+    /// What records call a recording.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::File(path) => format!("[{}]", path.file_name().unwrap_or_default().to_string_lossy()),
+        }
+    }
+}
+
 /// Something to say: texts and recordings, one after the other as one play.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Prompt {
@@ -22,6 +32,9 @@ pub struct Prompt {
     pub voice: Option<String>,
     /// How it may be interrupted. [`None`]: not at all when it is only said, by voice and key when it asks.
     pub barge_in: Option<BargeIn>,
+    /// How often it goes on from the sentence that was cut, when what cut it was an "uh-huh" or a cough after all. [`None`]:
+    /// once when it asks, and not when it is only said.
+    pub resume: Option<u8>,
 }
 
 impl Prompt {
@@ -32,14 +45,23 @@ impl Prompt {
         self
     }
 
+    /// A prompt that goes on so often after an interruption that was none.
+    #[must_use]
+    pub fn resumed(mut self, times: u8) -> Self {
+        self.resume = Some(times);
+        self
+    }
+
+    /// Whether both sound the same.
+    #[must_use]
+    pub(super) fn sounds_like(&self, other: &Self) -> bool {
+        self.parts == other.parts && self.voice == other.voice
+    }
+
     /// What the records say was said: the texts, and the file names of recordings.
     #[must_use]
     pub fn text(&self) -> String {
-        let names = self.parts.iter().map(|part| match part {
-            Part::Text(text) => text.clone(),
-            Part::File(path) => format!("[{}]", path.file_name().unwrap_or_default().to_string_lossy()),
-        });
-        names.collect::<Vec<_>>().join(" ")
+        self.parts.iter().map(Part::name).collect::<Vec<_>>().join(" ")
     }
 }
 

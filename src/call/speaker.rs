@@ -4,9 +4,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::track::Track;
 use super::{CallError, Part, Prompt};
 use crate::audio::ring::{PlayId, VoiceItem, VoiceWriter};
 use crate::audio::{FRAME_SAMPLES, Frame, Rate};
+use crate::speech::words::WordTimes;
 use crate::speech::{SpeechError, SpeechStream};
 use crate::time::Moment;
 
@@ -24,8 +26,8 @@ pub trait Voices: Send + Sync {
 
 /// Audio that is there, or is coming.
 pub enum Source {
-    /// All of it.
-    Ready(Arc<[i16]>),
+    /// All of it, and when its words end.
+    Ready(Arc<[i16]>, WordTimes),
     /// As it is made.
     Stream(SpeechStream),
 }
@@ -45,23 +47,97 @@ impl Speaker {
         Self { voice, voices, rate, last: PlayId::default() }
     }
 
+    /// What makes prompts ready ahead.
+    pub(super) fn maker(&self) -> Maker {
+        Maker { voices: Arc::clone(&self.voices), rate: self.rate }
+    }
+
     /// Begins to say a prompt: all of its pieces are being made from now on, in order.
     pub(super) fn begin(&mut self, prompt: &Prompt) -> Pump<'_> {
+        let prepared = self.maker().prepare(Moment::now(), prompt.clone());
+        self.begin_prepared(prepared)
+    }
+
+    /// Says what was prepared.
+    pub(super) fn begin_prepared(&mut self, prepared: Prepared) -> Pump<'_> {
         self.last.0 += 1;
-        let sources = prompt.parts.iter().map(|part| match part {
-            Part::Text(text) => self.voices.speak(text, prompt.voice.as_deref(), self.rate),
-            Part::File(file) => self.voices.play(file, self.rate),
+        let Prepared { prompt, sources, head, ready, .. } = prepared;
+        let times = sources.iter().map(|source| match source {
+            Source::Ready(_, times) => times.clone(),
+            Source::Stream(stream) => stream.times.clone(),
         });
+        let mut track = Track::new(self.rate, prompt.parts.into_iter().zip(times));
+        track.add(0, head.len());
         Pump {
             voice: &self.voice,
             play: self.last,
             rate: self.rate,
-            sources: sources.collect(),
+            sources,
+            piece: 0,
+            track,
             taken: 0,
-            buffer: VecDeque::new(),
+            samples: head.len() as u64,
+            buffer: head.into(),
             item: None,
-            samples: 0,
-            first_audio: None,
+            first_audio: ready,
+        }
+    }
+}
+
+/// Makes prompts ready ahead of their time.
+#[derive(Clone)]
+pub(super) struct Maker {
+    voices: Arc<dyn Voices>,
+    rate: Rate,
+}
+
+impl Maker {
+    /// Begins to make all pieces of a prompt.
+    pub fn prepare(&self, now: Moment, prompt: Prompt) -> Prepared {
+        let sources = prompt.parts.iter().map(|part| match part {
+            Part::Text(text) => self.voices.speak(text, prompt.voice.as_deref(), self.rate),
+            Part::File(file) => self.voices.play(file, self.rate),
+        });
+        let sources: VecDeque<Source> = sources.collect();
+        let ready = matches!(sources.front(), None | Some(Source::Ready(..))).then_some(now);
+        Prepared { prompt, began: now, sources, head: Vec::new(), ready }
+    }
+}
+
+/// A prompt that is being made before it is known whether it will be said. Dropping it stops the synthesiser.
+pub(super) struct Prepared {
+    pub prompt: Prompt,
+    /// When that began.
+    pub began: Moment,
+    /// Of its pieces, in order.
+    sources: VecDeque<Source>,
+    /// The first samples, taken out of the first source.
+    head: Vec<i16>,
+    /// When they were there.
+    pub ready: Option<Moment>,
+}
+
+impl Prepared {
+    /// Waits for the first audio, unless it is there. Cancel-safe.
+    pub async fn prime(&mut self) {
+        if self.ready.is_some() {
+            return std::future::pending().await;
+        }
+        let Some(Source::Stream(stream)) = self.sources.front_mut() else {
+            return std::future::pending().await;
+        };
+        match stream.chunks.recv().await {
+            Some(Ok(chunk)) => {
+                self.head = chunk;
+                self.ready = Some(Moment::now());
+            }
+            failed => {
+                // It is told when it is to be said.
+                let error = failed.and_then(Result::err);
+                self.sources[0] =
+                    error.map_or_else(|| Source::Ready(Vec::new().into(), WordTimes::default()), broken);
+                self.ready = Some(Moment::now());
+            }
         }
     }
 }
@@ -72,6 +148,9 @@ pub(super) struct Pump<'a> {
     play: PlayId,
     rate: Rate,
     sources: VecDeque<Source>,
+    /// Which piece of the prompt the first of them is.
+    piece: usize,
+    track: Track,
     /// How much of a ready source has been taken.
     taken: usize,
     /// Samples that do not yet fill a frame; bounded by the size of one chunk.
@@ -89,6 +168,8 @@ pub(super) struct Pumped {
     pub total: Duration,
     /// When its first audio was there.
     pub first_audio: Option<Moment>,
+    /// Where its pieces are in it.
+    pub track: Track,
 }
 
 impl Pump<'_> {
@@ -99,11 +180,25 @@ impl Pump<'_> {
     /// How long all of it is; [`None`] while some of it is still to be made.
     pub fn length(&self) -> Option<Duration> {
         let ready = self.sources.iter().map(|source| match source {
-            Source::Ready(samples) => Some(samples.len() as u64),
+            Source::Ready(samples, _) => Some(samples.len() as u64),
             Source::Stream(_) => None,
         });
         let left = ready.sum::<Option<u64>>()?;
         Some(self.rate.duration(self.samples + left - self.taken as u64))
+    }
+
+    /// Where its pieces stand in what was handed over so far.
+    pub fn track(&self) -> Track {
+        let mut track = self.track.clone();
+        // What is ready is known to its end before it is handed over.
+        for (index, source) in self.sources.iter().enumerate() {
+            if let Source::Ready(samples, _) = source {
+                let taken = if index == 0 { self.taken } else { 0 };
+                track.add(self.piece + index, samples.len() - taken);
+                track.finish(self.piece + index);
+            }
+        }
+        track
     }
 
     /// Moves audio until all is in the ring. Cancel-safe: call it again to go on.
@@ -114,7 +209,8 @@ impl Pump<'_> {
                 self.item = None;
                 if matches!(item, VoiceItem::End(_)) {
                     let total = self.rate.duration(self.samples);
-                    return Ok(Pumped { play: self.play, total, first_audio: self.first_audio });
+                    let (first_audio, track) = (self.first_audio, self.track.clone());
+                    return Ok(Pumped { play: self.play, total, first_audio, track });
                 }
             }
             self.item = if self.buffer.len() >= FRAME_SAMPLES {
@@ -131,18 +227,16 @@ impl Pump<'_> {
 
     /// Gets more audio; `false` when there is none left.
     async fn refill(&mut self) -> Result<bool, CallError> {
+        let mut over = false;
         let samples = match self.sources.front_mut() {
             None => return Ok(false),
-            Some(Source::Ready(samples)) => {
+            Some(Source::Ready(samples, _)) => {
                 // In pieces, so that a long recording is not copied for each of a hundred calls.
                 let piece = &samples[self.taken..samples.len().min(self.taken + PIECE)];
                 self.buffer.extend(piece);
                 let count = piece.len();
                 self.taken += count;
-                if self.taken == samples.len() {
-                    self.taken = 0;
-                    self.sources.pop_front();
-                }
+                over = self.taken == samples.len();
                 count
             }
             Some(Source::Stream(stream)) => match stream.chunks.recv().await {
@@ -155,11 +249,17 @@ impl Pump<'_> {
                     return Err(error.into());
                 }
                 None => {
-                    self.sources.pop_front();
+                    over = true;
                     0
                 }
             },
         };
+        self.track.add(self.piece, samples);
+        if over {
+            self.track.finish(self.piece);
+            (self.piece, self.taken) = (self.piece + 1, 0);
+            self.sources.pop_front();
+        }
         self.samples += samples as u64;
         if samples > 0 {
             self.first_audio.get_or_insert_with(Moment::now);
@@ -184,7 +284,7 @@ pub fn broken(error: SpeechError) -> Source {
     let (sender, chunks) = tokio::sync::mpsc::channel(1);
     // The channel is new and has room for one.
     let _ = sender.try_send(Err(error));
-    Source::Stream(SpeechStream { chunks })
+    Source::Stream(SpeechStream { chunks, times: WordTimes::default() })
 }
 
 #[cfg(test)]
@@ -198,12 +298,12 @@ mod tests {
         fn speak(&self, text: &str, _: Option<&str>, _: Rate) -> Source {
             match text {
                 "broken" => broken(SpeechError::Busy),
-                _ => Source::Ready(vec![7; text.len() * 100].into()),
+                _ => Source::Ready(vec![7; text.len() * 100].into(), WordTimes::default()),
             }
         }
 
         fn play(&self, _: &std::path::Path, _: Rate) -> Source {
-            Source::Ready(Vec::new().into())
+            Source::Ready(Vec::new().into(), WordTimes::default())
         }
     }
 

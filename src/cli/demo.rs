@@ -257,9 +257,9 @@ impl Journal for Watcher {
                 say(&seen, at, "", &format!("(falls silent, {} ms of it were heard)", heard.as_millis()));
             }
             Note::Signal(TurnSignal::BargeIn { onset, ducked, decided, by }) => {
-                seen.barge_in.get_or_insert(Interruption { onset, ducked, decided, by });
-                let how = if by == By::Key { "(interrupts by key)" } else { "(interrupts)" };
-                say(&seen, decided, "caller", how);
+                let by_key = by == By::Key;
+                seen.barge_in.get_or_insert(Interruption { onset, ducked, decided, stopped: None, by });
+                say(&seen, decided, "caller", if by_key { "(interrupts by key)" } else { "(interrupts)" });
             }
             Note::Heard { input, at } => {
                 let what = match input {

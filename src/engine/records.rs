@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use crate::audio::ring::PlayId;
-use crate::call::journal::{Input, Turn};
+use crate::call::journal::{Input, Spoken, Turn};
 use crate::call::{Facts, Journal, Note};
 use crate::id::CallId;
 use crate::media::PlayEnd;
@@ -118,6 +118,11 @@ impl Records {
                 *lock(&self.interruption) = Some(by(*how == By::Key));
                 mark(*onset, "barge-in", None);
             }
+            Note::Resumed { at } => mark(*at, "resumed", None),
+            Note::Signal(TurnSignal::Duck { at, .. }) => mark(*at, "ducked", None),
+            Note::Signal(TurnSignal::Restore { at, why }) => {
+                mark(*at, "restored", Some(why.name().to_owned()));
+            }
             Note::Heard { input, at } => {
                 let Heard { text, meaning, confidence, .. } = heard(Some(input));
                 let kind = kind(Some(input));
@@ -229,11 +234,12 @@ fn heard(input: Option<&Input>) -> Heard {
 }
 
 fn taking(turn: &Turn) -> Taking {
-    let (ledger, decision) = (&turn.ledger, turn.ledger.decision);
-    let reasons = decision.map(|(_, reasons)| reasons);
+    let decision = turn.decision.as_ref();
+    let reasons = decision.map(|decision| decision.reasons);
     let interruption = turn.interruption.as_ref();
+    let small = |count: u32| u16::try_from(count).unwrap_or(u16::MAX);
     Taking {
-        witness: decision.map(|(witness, _)| witness.name().to_owned()),
+        witness: decision.map(|decision| decision.witness.name().to_owned()),
         needed_ms: reasons.map(|reasons| reasons.needed_ms),
         parts_ms: reasons.map(|reasons| {
             let Reasons { base_ms, ending_ms, habit_ms, doubt_ms, .. } = reasons;
@@ -242,12 +248,12 @@ fn taking(turn: &Turn) -> Taking {
         completeness: reasons.map(|reasons| reasons.completeness.name().to_owned()),
         ending: reasons.map(|reasons| reasons.ending.name().to_owned()),
         ducked_ms: interruption.and_then(|i| Some(i.ducked?.millis_from(i.onset))),
-        stopped_ms: interruption.map(|i| i.decided.millis_from(i.onset)),
+        stopped_ms: interruption.map(|i| i.stopped.unwrap_or(i.decided).millis_from(i.onset)),
         stopped_by: interruption.map(|i| i.by.name().to_owned()),
-        restored: turn.restored,
-        resumed: turn.resumed,
-        saved_ms: (!ledger.saved.is_zero()).then_some(ledger.saved.as_secs_f64() * 1e3),
-        wasted: ledger.wasted,
+        restored: small(turn.false_ducks),
+        resumed: turn.resumed > 0,
+        saved_ms: turn.speculation.saved.map(|saved| saved.as_secs_f64() * 1e3),
+        wasted: small(turn.speculation.wasted),
     }
 }
 
@@ -255,10 +261,16 @@ fn reply(turn: &Turn) -> Reply {
     if turn.spoken.is_empty() {
         return Reply::default();
     }
-    let text = turn.spoken.iter().map(|spoken| spoken.text.as_str()).collect::<Vec<_>>().join(" ");
+    // Of what was cut just the words that were heard.
+    let said = |spoken: &'_ Spoken| match (&spoken.words, spoken.end) {
+        (Some(words), Some(end)) if end != PlayEnd::Finished => words.clone(),
+        _ => spoken.text.clone(),
+    };
+    let said: Vec<String> = turn.spoken.iter().map(said).filter(|text| !text.is_empty()).collect();
+    let text = said.join(" ");
     let total = turn.spoken.iter().map(|spoken| spoken.total.map(millis)).sum();
     let cut = turn.spoken.iter().any(|spoken| spoken.end == Some(PlayEnd::BargedIn));
-    let by_key = turn.interruption.is_some_and(|interruption| interruption.by == By::Key);
+    let by_key = turn.interruption.is_some_and(|interruption| interruption.by_key());
     Reply {
         text: Some(text),
         total_ms: total,

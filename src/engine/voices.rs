@@ -10,6 +10,7 @@ use crate::audio::{Rate, resample, wav};
 use crate::call::speaker::{Source, broken};
 use crate::call::{Part, Voices};
 use crate::speech::prompts::PromptCache;
+use crate::speech::words::WordTimes;
 use crate::speech::{SpeechError, SpeechStream, Synthesizer, Utterance};
 
 /// Files are kept in memory up to this many samples in all: half an hour.
@@ -90,8 +91,8 @@ impl Voices for EngineVoices {
             Err(error) => return broken(error),
         };
         let utterance = self.utterance(text, voice, rate);
-        match self.cache.get(&**synthesizer, &utterance) {
-            Some(samples) => Source::Ready(samples),
+        match self.cache.get_timed(&**synthesizer, &utterance) {
+            Some((samples, times)) => Source::Ready(samples, times),
             None => Source::Stream(synthesizer.synthesize(&utterance)),
         }
     }
@@ -100,7 +101,7 @@ impl Voices for EngineVoices {
         let key = (file.to_path_buf(), rate);
         let files = Arc::clone(&self.files);
         if let Some(samples) = lock(&files).by_path.get(&key) {
-            return Source::Ready(Arc::clone(samples));
+            return Source::Ready(Arc::clone(samples), WordTimes::default());
         }
         let (sender, chunks) = mpsc::channel(1);
         tokio::task::spawn_blocking(move || {
@@ -111,7 +112,7 @@ impl Voices for EngineVoices {
             // The call may be over by now.
             let _ = sender.blocking_send(read);
         });
-        Source::Stream(SpeechStream { chunks })
+        Source::Stream(SpeechStream { chunks, times: WordTimes::default() })
     }
 }
 

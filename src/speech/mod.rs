@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use crate::audio::Rate;
 use crate::audio::ring::EarReader;
 use crate::id::CallId;
+use crate::time::Moment;
 
 /// Why speech could not be recognised or made.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -61,6 +62,8 @@ pub struct Hypothesis {
     /// the voices that calibrated it, when half of what is said is outside the grammar (`models/refusal/README.md`); what
     /// has not become a sentence yet is not calibrated.
     pub confidence: f32,
+    /// Up to when the caller was heard for it.
+    pub at: Moment,
 }
 
 /// What a recogniser says about one question.
@@ -132,6 +135,8 @@ pub trait Synthesizer: Send + Sync {
 pub struct SpeechStream {
     /// Ends after the last chunk. An error is the last item.
     pub chunks: mpsc::Receiver<Result<Vec<i16>, SpeechError>>,
+    /// When each word is over, as far as the synthesiser tells.
+    pub times: WordTimes,
 }
 
 pub mod bandwidth;
@@ -142,3 +147,6 @@ pub mod manners;
 pub mod pocketsphinx;
 pub mod prompts;
 pub mod spoken;
+pub mod words;
+
+use words::WordTimes;

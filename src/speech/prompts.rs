@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::words::WordTimes;
 use super::{SpeechError, Synthesizer, Utterance};
 
 /// Keeps synthesised sentences. Share it in an [`Arc`]; any thread.
@@ -30,6 +31,7 @@ struct State {
 
 struct Kept {
     samples: Arc<[i16]>,
+    times: WordTimes,
     used: u64,
 }
 
@@ -43,13 +45,23 @@ impl PromptCache {
     /// The audio of `utterance` as `synthesizer` says it, if it is kept. Does not block.
     #[must_use]
     pub fn get(&self, synthesizer: &dyn Synthesizer, utterance: &Utterance) -> Option<Arc<[i16]>> {
+        self.get_timed(synthesizer, utterance).map(|(samples, _)| samples)
+    }
+
+    /// The same, with the times of its words.
+    #[must_use]
+    pub fn get_timed(
+        &self,
+        synthesizer: &dyn Synthesizer,
+        utterance: &Utterance,
+    ) -> Option<(Arc<[i16]>, WordTimes)> {
         let key = Key { backend: synthesizer.name(), utterance: utterance.clone() };
         let mut state = self.lock();
         state.uses += 1;
         let now = state.uses;
         let kept = state.kept.get_mut(&key)?;
         kept.used = now;
-        Some(Arc::clone(&kept.samples))
+        Some((Arc::clone(&kept.samples), kept.times.clone()))
     }
 
     /// The audio of `utterance`: kept, or made now and kept. Two who ask for the same at once may both make it.
@@ -70,7 +82,7 @@ impl PromptCache {
             samples.extend(chunk?);
         }
         let samples: Arc<[i16]> = samples.into();
-        self.keep(Key { backend: synthesizer.name(), utterance: utterance.clone() }, &samples);
+        self.keep(Key { backend: synthesizer.name(), utterance: utterance.clone() }, &samples, stream.times);
         Ok(samples)
     }
 
@@ -95,14 +107,14 @@ impl PromptCache {
         self.lock().bytes
     }
 
-    fn keep(&self, key: Key, samples: &Arc<[i16]>) {
+    fn keep(&self, key: Key, samples: &Arc<[i16]>, times: WordTimes) {
         let size = size_of_val::<[i16]>(samples);
         if size > self.most {
             return;
         }
         let mut state = self.lock();
         state.uses += 1;
-        let kept = Kept { samples: Arc::clone(samples), used: state.uses };
+        let kept = Kept { samples: Arc::clone(samples), times, used: state.uses };
         state.bytes += size;
         if let Some(before) = state.kept.insert(key, kept) {
             state.bytes -= size_of_val::<[i16]>(&before.samples);
@@ -129,6 +141,7 @@ mod tests {
     use super::*;
     use crate::audio::Rate;
     use crate::speech::SpeechStream;
+    use crate::speech::words::WordTimes;
 
     /// Says as many samples as the text has characters, and counts how often it speaks.
     #[derive(Default)]
@@ -147,7 +160,7 @@ mod tests {
                 text => Ok(vec![1; text.len()]),
             };
             sender.try_send(said).expect("room for one");
-            SpeechStream { chunks }
+            SpeechStream { chunks, times: WordTimes::default() }
         }
     }
 

@@ -35,12 +35,13 @@ struct Share {
     held: i32,
 }
 
-/// [`Share`] for words unknown, incomplete, complete and foreign; where the words are whole the voice has no say.
-const ENDINGS: [Share; 4] = [
-    Share { falls: -35, level: 0, rises: 30, held: 60 },
+/// [`Share`] for words unknown, incomplete, complete, foreign and whole.
+const ENDINGS: [Share; 5] = [
+    Share { falls: -10, level: 50, rises: 60, held: 70 },
     Share { falls: 0, level: 0, rises: 10, held: 20 },
-    Share { falls: -15, level: 0, rises: 40, held: 60 },
+    Share { falls: -15, level: 20, rises: 40, held: 60 },
     Share { falls: -30, level: 0, rises: 20, held: 30 },
+    Share { falls: 0, level: 30, rises: 40, held: 60 },
 ];
 
 /// What words add that have changed since the caller fell silent, in milliseconds.
@@ -121,7 +122,7 @@ impl Case {
             Completeness::Incomplete => &ENDINGS[1],
             Completeness::Complete => &ENDINGS[2],
             Completeness::Foreign => &ENDINGS[3],
-            Completeness::Whole => return 0,
+            Completeness::Whole => &ENDINGS[4],
         };
         match self.ending {
             Ending::Unclear => 0,
@@ -221,11 +222,11 @@ mod tests {
         let how = Listening::BALANCED;
         let of = |ending| Case { ending, ..Case::default() }.judge(&how, &Habits::default());
         assert_eq!(of(Ending::Unclear).0.needed_ms, 500);
-        assert_eq!(of(Ending::Falls).0.needed_ms, 325);
+        assert_eq!(of(Ending::Falls).0.needed_ms, 450);
         assert_eq!(of(Ending::Falls).1, Witness::Prosody);
-        assert_eq!(of(Ending::Held).0.needed_ms, 800);
+        assert_eq!(of(Ending::Held).0.needed_ms, 850);
         assert_eq!(of(Ending::Held).1, Witness::Silence);
-        assert_eq!(needed(Case { ending: Ending::Held, ..said(Completeness::Whole) }, how), 140);
+        assert_eq!(needed(Case { ending: Ending::Held, ..said(Completeness::Whole) }, how), 224);
     }
 
     #[test]

@@ -1,8 +1,5 @@
 //! The ledger of a turn: which stage took how long between the caller's last word and the bot's first.
 
-use std::time::Duration;
-
-use super::{Reasons, Witness};
 use crate::time::Moment;
 
 /// When each stage of a turn was reached; [`None`] for one that the turn did not have (a key needs no endpoint, a
@@ -21,12 +18,6 @@ pub struct Ledger {
     pub first_audio: Option<Moment>,
     /// The first frame of the reply was sent to Asterisk.
     pub first_frame: Option<Moment>,
-    /// Who decided that he is done, and what every witness said.
-    pub decision: Option<(Witness, Reasons)>,
-    /// How much later the first audio would have been there, had the reply not been prepared while the caller was silent.
-    pub saved: Duration,
-    /// Replies that were prepared and thrown away, because the caller went on.
-    pub wasted: u16,
 }
 
 impl Ledger {

@@ -7,10 +7,14 @@
 //! - [`settings`]: how to listen, and how a prompt may be interrupted;
 //! - [`evidence`]: what the witnesses say, and who decided;
 //! - [`vad`]: is there speech in this frame;
-//! - [`taker`]: onset, pause, endpoint, no input and barge-in out of a row of such answers;
+//! - [`loudness`]: the level of this call's noise and of its caller; [`tones`]: keys, ringback and fax, which are no speech;
+//! - [`echo`]: the bot's own voice coming back; [`contour`]: pitch and level, and how a sentence ended; [`habits`]: how this
+//!   caller pauses;
+//! - `endpoint`: the silence that all these ask for, as a sum; `trial`: what becomes of a voice over the bot's;
+//! - [`taker`]: onset, pause, endpoint, no input and barge-in out of a row of frames;
 //! - [`ledger`]: what one turn took, stage by stage.
 //!
-//! It never touches audio that goes out, and knows nothing of words: recognisers sit behind the rings.
+//! It never touches audio that goes out, and recognises nothing: it is told what recognisers believe.
 
 use crate::time::Moment;
 

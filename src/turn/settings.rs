@@ -119,7 +119,7 @@ pub struct BargeIn {
     pub min_speech: Duration,
     /// The same where the caller is loud and clear.
     pub min_clear_speech: Duration,
-    /// The same where nobody recognises: longer than a cough. Never more than `min_speech`.
+    /// The same where nobody recognises: longer than an "uh-huh" too. Never more than `min_speech`.
     pub min_speech_without_words: Duration,
     /// So much of it has a pitch, in percent; coughs and knocks have none.
     pub pitched_percent: u8,
@@ -136,8 +136,8 @@ impl BargeIn {
         duck_after: ms(40),
         duck_db: 18,
         min_speech: ms(650),
-        min_clear_speech: ms(550),
-        min_speech_without_words: ms(240),
+        min_clear_speech: ms(600),
+        min_speech_without_words: ms(600),
         pitched_percent: 25,
         words_within: ms(300),
     };

@@ -149,8 +149,11 @@ impl TurnTaker {
         }
         self.hypothesis.words = Some(words);
         if utterance.on_trial {
-            let open = self.play.as_ref().is_some_and(|play| play.open_to(now, By::Words));
-            if Play::said(&words, self.burst.as_mut(), how.sure_percent) && open {
+            let burst = self.burst.as_mut();
+            let confirmed = self.play.as_ref().is_some_and(|play| {
+                play.said(&words, burst, how.sure_percent) && play.open_to(now, By::Words)
+            });
+            if confirmed {
                 self.interrupt(utterance.onset, now, By::Words, out);
             }
             self.try_again(now, out);

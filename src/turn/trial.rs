@@ -22,6 +22,8 @@ pub(super) struct Burst {
     pub(super) ended: Moment,
     /// Speech, by the detector.
     pub(super) voiced: Duration,
+    /// What of it counts began here.
+    counts_from: Moment,
     /// Of that, what has a pitch; and what is loud too.
     pitched: Duration,
     clear: Duration,
@@ -30,7 +32,7 @@ pub(super) struct Burst {
 impl Burst {
     pub(super) const fn new(began: Moment) -> Self {
         let none = Duration::ZERO;
-        Self { began, ended: began, voiced: none, pitched: none, clear: none }
+        Self { began, ended: began, counts_from: began, voiced: none, pitched: none, clear: none }
     }
 
     /// Goes on to `now` by a frame of that `length`.
@@ -41,8 +43,13 @@ impl Burst {
         self.clear += if clear { length } else { Duration::ZERO };
     }
 
+    fn is_pitched(&self, percent: u8) -> bool {
+        self.pitched * 100 >= self.voiced * u32::from(percent)
+    }
+
     /// What was said so far counts no more.
     const fn discount(&mut self) {
+        self.counts_from = self.ended;
         self.voiced = Duration::ZERO;
         self.pitched = Duration::ZERO;
         self.clear = Duration::ZERO;
@@ -55,6 +62,8 @@ pub(super) struct Play {
     began: Moment,
     interrupted: bool,
     trial: Option<Trial>,
+    /// Whether what is on trial has a pitch: words are not believed of a cough.
+    pitched: bool,
 }
 
 /// The bot's voice is down.
@@ -78,7 +87,7 @@ impl Trial {
 
 impl Play {
     pub(super) fn new(how: BargeIn, began: Moment) -> Self {
-        Self { how: how.into(), began, interrupted: false, trial: None }
+        Self { how: how.into(), began, interrupted: false, trial: None, pitched: false }
     }
 
     fn how(&self) -> BargeIn {
@@ -101,11 +110,13 @@ impl Play {
 
     /// Whether the bot's voice is to go down now.
     pub(super) fn duck(&mut self, now: Moment, burst: &Burst) -> bool {
+        let how = self.how();
+        self.pitched = burst.is_pitched(how.pitched_percent);
         if let Some(trial) = &mut self.trial {
             trial.heard = now;
             return false;
         }
-        let likely = self.how().duck_db > 0 && burst.voiced >= self.how().duck_after;
+        let likely = how.duck_db > 0 && burst.voiced >= how.duck_after;
         if likely {
             self.trial = Some(Trial { since: now, heard: now });
         }
@@ -116,19 +127,24 @@ impl Play {
     pub(super) fn confirmed(&self, burst: &Burst, words: bool) -> Option<By> {
         let how = self.how();
         let least = if words { how.min_speech } else { how.min_speech.min(how.min_speech_without_words) };
-        if burst.pitched * 100 < burst.voiced * u32::from(how.pitched_percent) {
+        if !burst.is_pitched(how.pitched_percent) {
             return None;
         }
-        if burst.voiced >= least {
+        // Gaps between words count, as long as most of it is speech.
+        let length = burst.ended.since(burst.counts_from);
+        if burst.voiced * 2 < length {
+            return None;
+        }
+        if length >= least {
             return Some(By::Duration);
         }
         let clear = burst.clear * 5 >= burst.voiced * 3;
-        (burst.voiced >= how.min_clear_speech && clear).then_some(By::Level)
+        (length >= how.min_clear_speech && clear).then_some(By::Level)
     }
 
     /// Hears words about the burst; whether they confirm it. After an "uh-huh" it must begin anew.
-    pub(super) fn said(words: &Words, burst: Option<&mut Burst>, sure_percent: u8) -> bool {
-        let sure = words.confidence * 100.0 >= f32::from(sure_percent);
+    pub(super) fn said(&self, words: &Words, burst: Option<&mut Burst>, sure_percent: u8) -> bool {
+        let sure = self.pitched && words.confidence * 100.0 >= f32::from(sure_percent);
         match words.completeness {
             Completeness::Whole | Completeness::Complete => sure,
             _ if words.backchannel => {
@@ -138,7 +154,7 @@ impl Play {
                 false
             }
             Completeness::Incomplete => sure && words.count > 0,
-            // Of open speech one word may be a cough.
+            // Of open speech one word may be anything.
             Completeness::Unknown => sure && words.count > 1,
             Completeness::Foreign => false,
         }

@@ -264,8 +264,8 @@ pub(super) fn play(
                 TurnSignal::Restore { .. } => {
                     mouth.gain = 1.0;
                     reaction.restored += 1;
-                    // What follows is a new try: until it goes down again, it is at full level.
-                    (reaction.ducked, reaction.full_until) = (None, None);
+                    // Until it goes down again it is at full level; how fast it went down first stays.
+                    reaction.full_until = None;
                 }
                 TurnSignal::BargeIn { onset: noticed, decided, by, .. } => {
                     mouth.saying = false;

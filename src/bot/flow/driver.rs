@@ -56,20 +56,26 @@ impl FlowBot {
     }
 
     fn prompt(&self, parts: &[Part], barge_in: BargeInSpec) -> Prompt {
-        let parts = parts.iter().map(|part| match part {
-            Part::Text(text) => call::Part::Text(text.clone()),
-            Part::File(file) => call::Part::File(file.clone()),
-        });
-        let barge_in = BargeIn {
-            voice: barge_in.by_voice,
-            keys: barge_in.by_key,
-            protect: Duration::from_millis(u64::from(barge_in.protected_ms)),
-            ..BargeIn::ALLOWED
-        };
-        Prompt { parts: parts.collect(), voice: self.voice.clone(), barge_in: Some(barge_in) }
+        prompt(self.voice.as_ref(), parts, barge_in)
     }
 
-    fn listen(&self, spec: &ListenSpec, keys: KeyPlan) -> Listen {
+    /// Listens, and prepares the reply to what is being said: what the flow would say next, if that were the answer.
+    fn listen(&self, spec: &ListenSpec, keys: KeyPlan, state: &FlowState) -> Listen {
+        let (flow, state, voice) = (Arc::clone(&self.flow), state.clone(), self.voice.clone());
+        let listen = self.listen_for(spec, keys);
+        listen.language(self.flow.language()).anticipate(move |heard| {
+            let Heard::Words { text, meaning, confidence } = heard else { return None };
+            let (text, meaning, confidence) = (text.clone(), meaning.clone(), *confidence);
+            let mut next = state.clone();
+            flow.advance(&mut next, Input::Heard { meaning, text, confidence });
+            let action = flow.action(&next);
+            // How it is interrupted is looked at when it is said.
+            let said = prompt(voice.as_ref(), action.parts(), BargeInSpec::NEVER);
+            (!said.parts.is_empty()).then_some(said)
+        })
+    }
+
+    fn listen_for(&self, spec: &ListenSpec, keys: KeyPlan) -> Listen {
         let preset = match spec.endpointing {
             Endpointing::Eager => Listening::EAGER,
             Endpointing::Balanced => Listening::BALANCED,
@@ -82,7 +88,7 @@ impl FlowBot {
             ..preset
         };
         let grammar = spec.grammar.as_deref().and_then(|name| self.flow.grammar(name)).map(Arc::clone);
-        Listen { grammar, keys, how }
+        Listen { grammar, keys, how, ..Listen::keys(KeyPlan::Ignore) }
     }
 
     /// Says what comes before the end, which the end does not wait for if it fails.
@@ -97,7 +103,7 @@ impl FlowBot {
     }
 
     /// Does what the flow wants and reports what came of it.
-    async fn act(&self, call: &mut Call, action: &Action) -> Result<Input, CallError> {
+    async fn act(&self, call: &mut Call, action: &Action, state: &FlowState) -> Result<Input, CallError> {
         match action {
             Action::Say { parts, barge_in } => {
                 let said = call.say(self.prompt(parts, *barge_in)).await?;
@@ -106,12 +112,12 @@ impl FlowBot {
             }
             Action::Ask { parts, barge_in, listen, .. } => {
                 let keys = if listen.keys.is_empty() { KeyPlan::Ignore } else { KeyPlan::One };
-                let heard = call.ask(self.prompt(parts, *barge_in), self.listen(listen, keys)).await?;
+                let heard = call.ask(self.prompt(parts, *barge_in), self.listen(listen, keys, state)).await?;
                 Ok(input(heard, call))
             }
             Action::Collect { parts, barge_in, listen, keys, .. } => {
                 let plan = keys.map_or(KeyPlan::Ignore, digits);
-                let heard = call.ask(self.prompt(parts, *barge_in), self.listen(listen, plan)).await?;
+                let heard = call.ask(self.prompt(parts, *barge_in), self.listen(listen, plan, state)).await?;
                 Ok(input(heard, call))
             }
             // The caller does not get here with these.
@@ -137,7 +143,7 @@ impl Bot for FlowBot {
                     call.leave(Some(&dialplan(place)), &variables).await?;
                     return Ok(Outcome::Left);
                 }
-                action => match self.act(call, &action).await {
+                action => match self.act(call, &action, &state).await {
                     Ok(input) => input,
                     Err(error) if error.is_end() => return Err(error),
                     Err(error) => {
@@ -154,6 +160,20 @@ impl Bot for FlowBot {
         let parts = self.flow.goodbye(&self.flow.start(StartVars::default()));
         (!parts.is_empty()).then(|| self.prompt(&parts, BargeInSpec::NEVER))
     }
+}
+
+fn prompt(voice: Option<&String>, parts: &[Part], barge_in: BargeInSpec) -> Prompt {
+    let parts = parts.iter().map(|part| match part {
+        Part::Text(text) => call::Part::Text(text.clone()),
+        Part::File(file) => call::Part::File(file.clone()),
+    });
+    let barge_in = BargeIn {
+        voice: barge_in.by_voice,
+        keys: barge_in.by_key,
+        protect: Duration::from_millis(u64::from(barge_in.protected_ms)),
+        ..BargeIn::ALLOWED
+    };
+    Prompt { parts: parts.collect(), voice: voice.cloned(), barge_in: Some(barge_in), resume: None }
 }
 
 fn digits(spec: CollectSpec) -> KeyPlan {

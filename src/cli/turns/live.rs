@@ -118,6 +118,30 @@ struct Run {
     processor: BTreeMap<String, f64>,
     /// Share of all cores that was idle, in percent.
     idle_percent: Option<f64>,
+    /// What is nearest to its limit.
+    saturates_first: String,
+}
+
+impl Run {
+    /// All cores together where they are nearly all taken, a single thread where it has nearly a core; each with whoever
+    /// takes most.
+    fn nearest_to_its_limit(&self) -> String {
+        let busiest = |threads: bool| {
+            let of = self.processor.iter().filter(|(name, _)| name.contains("threads") == threads);
+            of.max_by(|a, b| a.1.total_cmp(b.1))
+                .map(|(name, share)| format!("{name}, {share:.0} % of a core"))
+        };
+        let (process, thread) = (busiest(false).unwrap_or_default(), busiest(true).unwrap_or_default());
+        match self.idle_percent {
+            Some(idle) if idle < 15.0 => {
+                format!(
+                    "all cores ({:.0} % taken); of ours most by {process}, there by {thread}",
+                    100.0 - idle
+                )
+            }
+            _ => format!("nothing yet; most is taken by {process}, there by {thread}"),
+        }
+    }
 }
 
 /// What one caller has to tell.
@@ -231,6 +255,7 @@ async fn callers(
     let mut run =
         Run { transport: transport.name().to_owned(), callers: count, calls: count, ..Run::default() };
     (run.processor, run.idle_percent) = after.since(&before.1, seconds);
+    run.saturates_first = run.nearest_to_its_limit();
     let mut all = Told::default();
     for (told, ended) in running.join_all().await {
         all.replies.extend(told.replies);
@@ -529,13 +554,15 @@ fn judged(transports: &[Run], conversations: Option<&Run>) -> Vec<Shown> {
         let (least, most) = values.iter().fold((f64::MAX, f64::MIN), |(l, m), v| (l.min(*v), m.max(*v)));
         (values.len() > 1).then_some(most - least)
     };
-    promise("between transports: reply p50".into(), spread(|run| run.reply_ms.p50), 40.0, "ms");
-    promise(
-        "between transports: interruption to quieter p50".into(),
-        spread(|run| run.interruption_to_quieter_ms.p50),
-        40.0,
-        "ms",
-    );
+    if transports.len() > 1 {
+        promise("between transports: reply p50".into(), spread(|run| run.reply_ms.p50), 40.0, "ms");
+        promise(
+            "between transports: interruption to silence p50".into(),
+            spread(|run| run.interruption_to_silence_ms.p50),
+            40.0,
+            "ms",
+        );
+    }
     if let Some(run) = conversations {
         promise(format!("{} at once: reply p95", run.callers), Some(run.reply_ms.p95), 800.0, "ms");
         #[expect(clippy::cast_precision_loss, reason = "some calls")]
@@ -571,8 +598,9 @@ impl fmt::Display for Run {
         write!(f, "  of a core: {}", busy.collect::<Vec<_>>().join(", "))?;
         writeln!(
             f,
-            "{}",
-            self.idle_percent.map_or(String::new(), |idle| format!("; {idle:.0} % of all cores idle"))
+            "{}\n  saturates first: {}",
+            self.idle_percent.map_or(String::new(), |idle| format!("; {idle:.0} % of all cores idle")),
+            self.saturates_first
         )
     }
 }

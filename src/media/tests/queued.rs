@@ -442,15 +442,10 @@ fn a_caller_who_interrupts_empties_the_far_queue() {
         silence: Duration::from_millis(500),
         min_speech: Duration::from_millis(60),
         max_speech: Duration::from_secs(20),
-        ..Listening::BALANCED
+        ..Listening::fixed(Duration::from_millis(500))
     };
     booth.command(Command::Listen(listening));
-    let open = BargeIn {
-        min_speech: Duration::from_millis(100),
-        pitched_percent: 0,
-        duck_db: 0,
-        ..BargeIn::ALLOWED
-    };
+    let open = BargeIn { min_speech: Duration::from_millis(100), pitched_percent: 0, ..BargeIn::ALLOWED };
     booth.command(Command::Announce(PlayId(1), open));
     let frame = Frame { rate: Rate::Hz8000, samples: [8_031; FRAME_SAMPLES] };
     for _ in 0..100 {

@@ -20,6 +20,18 @@ pub(super) struct Val {
     _opaque: [u8; 0],
 }
 
+/// `cst_relation`, opaque.
+#[repr(C)]
+pub(super) struct Relation {
+    _opaque: [u8; 0],
+}
+
+/// `cst_item`, opaque.
+#[repr(C)]
+pub(super) struct Item {
+    _opaque: [u8; 0],
+}
+
 /// The beginning of `cst_utterance`.
 #[repr(C)]
 pub(super) struct Utt {
@@ -66,6 +78,11 @@ unsafe extern "C" {
         synth: unsafe extern "C" fn(*mut Utt) -> *mut Utt,
     ) -> *mut Utt;
     pub(super) fn utt_synth(utt: *mut Utt) -> *mut Utt;
+    pub(super) fn utt_relation_present(utt: *mut Utt, name: *const c_char) -> c_int;
+    pub(super) fn utt_relation(utt: *mut Utt, name: *const c_char) -> *mut Relation;
+    pub(super) fn relation_head(relation: *mut Relation) -> *mut Item;
+    pub(super) fn item_next(item: *const Item) -> *mut Item;
+    pub(super) fn ffeature_float(item: *const Item, path: *const c_char) -> f32;
 }
 
 macro_rules! voice {

@@ -1,5 +1,7 @@
 //! From what a voice makes to what was asked for: another rate, no silence around it.
 
+use std::time::Duration;
+
 use crate::audio::Rate;
 use crate::speech::bandwidth::{Halve, Twice};
 
@@ -22,6 +24,10 @@ pub(super) struct Shaper {
     /// Mean amplitude of the last milliseconds.
     amplitude: f32,
     begun: bool,
+    /// Samples at the rate asked for that went in, and those that went out.
+    seen: usize,
+    /// Where silence was left out: after so many samples, so many.
+    left_out: Vec<(usize, usize)>,
 }
 
 enum Convert {
@@ -33,7 +39,15 @@ enum Convert {
 
 impl Shaper {
     pub(super) fn new(rate: Rate) -> Self {
-        Self { rate, convert: Convert::Unknown, held: Vec::new(), amplitude: 0.0, begun: false }
+        Self {
+            rate,
+            convert: Convert::Unknown,
+            held: Vec::new(),
+            amplitude: 0.0,
+            begun: false,
+            seen: 0,
+            left_out: Vec::new(),
+        }
     }
 
     /// Adds samples of a voice at its rate (8 or 16 kHz); what is ready goes to `out`.
@@ -79,6 +93,7 @@ impl Shaper {
     }
 
     fn emit(&mut self, sample: i16, out: &mut Vec<i16>) {
+        self.seen += 1;
         self.amplitude += (f32::from(sample.unsigned_abs()) - self.amplitude) / SMOOTH;
         if self.amplitude < SILENCE {
             self.held.push(sample);
@@ -86,9 +101,26 @@ impl Shaper {
         }
         let most = self.samples(if self.begun { PAUSE_MS } else { KEPT_MS });
         let skip = self.held.len().saturating_sub(most);
+        if skip > 0 {
+            self.left_out.push((self.seen - self.held.len(), skip));
+        }
         out.extend(self.held.drain(..).skip(skip));
         out.push(sample);
         self.begun = true;
+    }
+
+    /// How much went in so far: where the next sentence begins.
+    pub(super) const fn position(&self) -> usize {
+        self.seen
+    }
+
+    /// When what stood `seconds` behind a `position` of what went in is heard in what came out.
+    pub(super) fn heard_at(&self, position: usize, seconds: f32) -> Duration {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a time in a sentence")]
+        let at = position + (seconds.max(0.0) * self.rate.hz() as f32) as usize;
+        let before = |(from, count): &(usize, usize)| at.saturating_sub(*from).min(*count);
+        let left_out: usize = self.left_out.iter().map(before).sum();
+        self.rate.duration((at - left_out) as u64)
     }
 
     const fn samples(&self, ms: usize) -> usize {

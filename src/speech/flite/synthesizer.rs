@@ -2,12 +2,14 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 use super::shape::Shaper;
 use super::voice::Voice;
 use super::{FliteConfig, text};
+use crate::speech::words::WordTimes;
 use crate::speech::{SpeechError, SpeechStream, Synthesizer, Utterance};
 
 /// Chunks that a stream holds. A text of [`Utterance::MAX_CHARS`] gives fewer at the pace of the voices' callbacks,
@@ -38,6 +40,7 @@ struct Job {
     sentences: VecDeque<String>,
     shaper: Shaper,
     chunks: mpsc::Sender<Result<Vec<i16>, SpeechError>>,
+    times: WordTimes,
 }
 
 impl FliteSynthesizer {
@@ -67,6 +70,7 @@ impl FliteSynthesizer {
         &self,
         utterance: &Utterance,
         chunks: mpsc::Sender<Result<Vec<i16>, SpeechError>>,
+        times: WordTimes,
     ) -> Result<(), SpeechError> {
         let length = utterance.text.chars().count();
         if length > Utterance::MAX_CHARS {
@@ -86,7 +90,7 @@ impl FliteSynthesizer {
                 "its queue is full: raise the number of its threads, or lower `limits.calls`",
             ));
         }
-        state.fresh.push_back(Job { voice, sentences, shaper: Shaper::new(utterance.rate), chunks });
+        state.fresh.push_back(Job { voice, sentences, shaper: Shaper::new(utterance.rate), chunks, times });
         drop(state);
         self.shared.work.notify_one();
         Ok(())
@@ -100,11 +104,12 @@ impl Synthesizer for FliteSynthesizer {
 
     fn synthesize(&self, utterance: &Utterance) -> SpeechStream {
         let (sender, chunks) = mpsc::channel(CHUNKS);
-        if let Err(e) = self.accept(utterance, sender.clone()) {
+        let times = WordTimes::default();
+        if let Err(e) = self.accept(utterance, sender.clone(), times.clone()) {
             // The channel is new and empty, and its receiver is here.
             let _ = sender.try_send(Err(e));
         }
-        SpeechStream { chunks }
+        SpeechStream { chunks, times }
     }
 }
 
@@ -157,14 +162,18 @@ impl Job {
     fn speak_a_sentence(&mut self) -> bool {
         let Some(sentence) = self.sentences.pop_front() else { return false };
         let Self { shaper, chunks, .. } = self;
+        let from = shaper.position();
         let spoken = self.voice.speak(&sentence, &mut |samples, hz| {
             let mut out = Vec::with_capacity(samples.len());
             shaper.push(samples, hz, &mut out);
             if out.is_empty() { !chunks.is_closed() } else { send(chunks, Ok(out)) }
         });
-        if let Err(e) = spoken {
-            send(chunks, Err(e));
-            return false;
+        match spoken {
+            Ok(ends) => self.times.extend(word_ends(&sentence, &ends, |end| shaper.heard_at(from, end))),
+            Err(e) => {
+                send(chunks, Err(e));
+                return false;
+            }
         }
         if self.sentences.is_empty() {
             let mut out = Vec::new();
@@ -176,6 +185,17 @@ impl Job {
         }
         !chunks.is_closed()
     }
+}
+
+/// The end of each word of a sentence, out of those of its tokens, which are nearly always the same.
+fn word_ends<'a>(
+    sentence: &str,
+    ends: &'a [f32],
+    heard_at: impl Fn(f32) -> Duration + 'a,
+) -> impl Iterator<Item = Duration> + 'a {
+    let words = sentence.split_whitespace().count();
+    let token = move |word: usize| ((word + 1) * ends.len()).div_ceil(words) - 1;
+    (0..words).filter_map(move |word| Some(heard_at(*ends.get(token(word))?)))
 }
 
 /// Sends a chunk; false when nobody wants it. Waits only for a listener that is behind by a whole stream.
@@ -235,6 +255,24 @@ mod tests {
                 wide.len(),
                 short.len()
             );
+        }
+    }
+
+    #[test]
+    fn every_voice_tells_when_its_words_end() {
+        let flite = synthesizer(1);
+        let text = "Hello, this is the front desk. Would you like sales, or support?";
+        for voice in crate::speech::flite::VOICES {
+            let mut stream = flite.synthesize(&say(text, voice));
+            let mut samples = 0;
+            while let Some(chunk) = stream.chunks.blocking_recv() {
+                samples += chunk.expect("it can be said").len();
+            }
+            let (times, whole) = (stream.times.known(), Rate::Hz8000.duration(samples as u64));
+            assert_eq!(times.len(), 12, "{voice}: {times:?}");
+            assert!(times.is_sorted() && times[0] > Duration::from_millis(150), "{voice}: {times:?}");
+            let last = whole.abs_diff(times[11]);
+            assert!(last < Duration::from_millis(150), "{voice}: {times:?} of {whole:?}");
         }
     }
 

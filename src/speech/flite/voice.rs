@@ -33,13 +33,14 @@ impl Voice {
         })
     }
 
-    /// Speaks `sentence` (ASCII), handing samples and their rate to `take` as they are made, until it returns false.
+    /// Speaks `sentence` (ASCII), handing samples and their rate to `take` as they are made, until it returns false. Gives
+    /// when each of its tokens ends, in seconds from the first sample; nothing when it was stopped.
     #[expect(unsafe_code, reason = "foreign border")]
     pub(super) fn speak(
         self,
         sentence: &str,
         take: &mut dyn FnMut(&[i16], u32) -> bool,
-    ) -> Result<(), SpeechError> {
+    ) -> Result<Vec<f32>, SpeechError> {
         let text = CString::new(sentence)
             .map_err(|_| SpeechError::Rejected("the text to be said has a zero byte in it".to_owned()))?;
         let mut sink = Sink { take, given: 0, stopped: false };
@@ -57,17 +58,42 @@ impl Voice {
             let done = ffi::flite_do_synth(utt, self.0.as_ptr(), ffi::utt_synth);
             if done.is_null() {
                 return match sink.stopped {
-                    true => Ok(()),
+                    true => Ok(Vec::new()),
                     false => Err(SpeechError::Failed {
                         backend: super::NAME,
                         what: "flite_do_synth gave nothing for a sentence".to_owned(),
                     }),
                 };
             }
+            let ends = token_ends(done);
             ffi::delete_utterance(done);
+            Ok(ends)
         }
-        Ok(())
     }
+}
+
+/// The ends of the utterance's tokens: of the last segment of the last syllable of the last word of each.
+///
+/// # Safety
+/// `utt` was made by the library and has been synthesised.
+#[expect(unsafe_code, reason = "foreign border")]
+unsafe fn token_ends(utt: *mut ffi::Utt) -> Vec<f32> {
+    let mut ends = Vec::new();
+    // SAFETY: relations and items belong to the utterance, which lives; a path that leads nowhere gives 0.
+    unsafe {
+        if ffi::utt_relation_present(utt, c"Token".as_ptr()) == 0 {
+            return ends;
+        }
+        let mut token = ffi::relation_head(ffi::utt_relation(utt, c"Token".as_ptr()));
+        while !token.is_null() {
+            let path = c"daughtern.R:SylStructure.daughtern.daughtern.R:Segment.end";
+            let end = ffi::ffeature_float(token, path.as_ptr());
+            // A token without a sound ends with the one before it.
+            ends.push(end.max(ends.last().copied().unwrap_or(0.0)));
+            token = ffi::item_next(token);
+        }
+    }
+    ends
 }
 
 struct Sink<'a> {

@@ -30,6 +30,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::OnceLock;
 
 mod machine;
 mod parse;
@@ -47,6 +48,7 @@ pub struct Grammar {
     vocabulary: BTreeSet<String>,
     machine: Machine,
     walker: Walker,
+    expects: OnceLock<Expects>,
 }
 
 /// What a grammar is made of, with every rule reference replaced by what it stands for.
@@ -176,7 +178,7 @@ impl Grammar {
         let mut vocabulary = BTreeSet::new();
         root.collect_words(&mut vocabulary);
         let walker = Walker::new(&machine.compact(), &vocabulary);
-        Ok(Self { name, vocabulary, machine, walker })
+        Ok(Self { name, vocabulary, machine, walker, expects: OnceLock::new() })
     }
 
     /// The grammar's name.

@@ -140,6 +140,10 @@ impl Grammar {
     /// What kind of answer this grammar expects.
     #[must_use]
     pub fn expects(&self) -> Expects {
+        *self.expects.get_or_init(|| self.look_what_is_expected())
+    }
+
+    fn look_what_is_expected(&self) -> Expects {
         let sentences = self.sentences(LOOKED_AT);
         let digits = |(words, meaning): &(String, String)| {
             meaning.len() == words.split(' ').count() && meaning.bytes().all(|b| b.is_ascii_digit())

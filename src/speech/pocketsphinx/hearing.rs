@@ -10,6 +10,7 @@ use crate::audio::{Frame, Rate};
 use crate::speech::bandwidth::Extender;
 use crate::speech::grammar::Grammar;
 use crate::speech::{Hypothesis, SpeechError};
+use crate::time::Moment;
 
 /// A decoder keeps this many grammars compiled; the one used longest ago goes first.
 const GRAMMARS_KEPT: usize = 32;
@@ -264,7 +265,8 @@ impl Hearing {
             return None;
         }
         let confidence = self.evidence()?.confidence();
-        Some(Hypothesis { text: heard.words, meaning, confidence })
+        // Whoever reads the ear knows when.
+        Some(Hypothesis { text: heard.words, meaning, confidence, at: Moment::ZERO })
     }
 }
 

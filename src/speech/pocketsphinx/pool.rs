@@ -12,8 +12,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use super::acoustics::Acoustics;
 use super::decoder::CepstralMean;
 use super::hearing::{Hearing, Options, Prepared};
+use crate::audio::PTIME;
 use crate::audio::ring::{EarItem, EarReader};
 use crate::speech::{Answer, AskId, Hypothesis, SpeechError};
+use crate::time::Moment;
 
 /// An utterance is over after this many frames, whatever the turn detector says: half a minute of 20 ms.
 const MAX_FRAMES: u32 = 1_500;
@@ -34,8 +36,9 @@ pub(super) struct Job {
 pub(super) enum Outcome {
     /// It was heard to its end.
     Done(Option<Hypothesis>, CepstralMean),
-    /// The question was taken back.
-    Cancelled,
+    /// The question was taken back. With the caller's cepstral mean where what he had said by then was understood: his
+    /// provisional was taken for the final.
+    Cancelled(Option<CepstralMean>),
     /// It was no utterance: the question stands.
     TakenBack,
     /// The call ended in the middle.
@@ -225,9 +228,11 @@ fn follow(hearing: &mut Hearing, job: &Job, recall: &Recall) -> Result<Outcome, 
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     let mut context = Context::from_waker(&waker);
     let mut frames = 0;
+    let mut understood = false;
     loop {
         if lock(&recall.state).cancelled {
-            return Ok(Outcome::Cancelled);
+            let mean = understood.then(|| hearing.end()).transpose()?.map(|(_, mean)| mean);
+            return Ok(Outcome::Cancelled(mean));
         }
         let item = match job.ear.poll_pop(&mut context) {
             Poll::Ready(Some(item)) => item,
@@ -243,28 +248,35 @@ fn follow(hearing: &mut Hearing, job: &Job, recall: &Recall) -> Result<Outcome, 
                 hearing.feed(&frame)?;
                 frames += 1;
                 // Nobody may be reading; a partial is worth no wait.
-                if let Some(news) = hearing.news()
+                if let Some(mut news) = hearing.news()
                     && job.answers.capacity() > ROOM_KEPT
                 {
+                    let behind = PTIME * u32::try_from(job.ear.waiting()).unwrap_or(0);
+                    news.at = Moment::now() - behind;
                     let _ = job.answers.try_send((job.ask, Answer::Partial(news)));
                 }
             }
-            EarItem::Pause { .. } => {
+            EarItem::Pause { speech_end } => {
                 // If the channel is full, the final comes all the same.
-                let provisional = hearing.pause()?;
+                let mut provisional = hearing.pause()?;
+                understood = provisional.as_ref().is_some_and(|heard| heard.meaning.is_some());
+                if let Some(heard) = &mut provisional {
+                    heard.at = speech_end;
+                }
                 let _ = job.answers.try_send((job.ask, Answer::Provisional(provisional)));
             }
             EarItem::TakenBack => return Ok(Outcome::TakenBack),
-            EarItem::End { .. } => return finish(hearing),
+            EarItem::End { speech_end } => return finish(hearing, speech_end),
         }
         if frames == MAX_FRAMES {
-            return finish(hearing);
+            return finish(hearing, Moment::now());
         }
     }
 }
 
-fn finish(hearing: &mut Hearing) -> Result<Outcome, SpeechError> {
-    hearing.end().map(|(heard, mean)| Outcome::Done(heard, mean))
+fn finish(hearing: &mut Hearing, speech_end: Moment) -> Result<Outcome, SpeechError> {
+    let (heard, mean) = hearing.end()?;
+    Ok(Outcome::Done(heard.map(|heard| Hypothesis { at: speech_end, ..heard }), mean))
 }
 
 fn failed(what: &str) -> SpeechError {

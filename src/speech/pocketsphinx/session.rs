@@ -80,7 +80,9 @@ impl Session {
                         next = self.asks.recv() => {
                             lease.cancel();
                             // Two never read one ear: wait until the thread has let go of it.
-                            lease.outcome().await;
+                            if let Outcome::Cancelled(Some(adapted)) | Outcome::Done(Some(_), adapted) = lease.outcome().await {
+                                *mean = Some(adapted);
+                            }
                             return next.map_or(Next::Over, Next::Ask);
                         }
                         outcome = lease.outcome() => outcome,
@@ -94,7 +96,7 @@ impl Session {
                         }
                         Outcome::Failed(e) => Answer::Failed(e),
                         Outcome::TakenBack => return Next::Ask(Some(again)),
-                        Outcome::Cancelled => return Next::Ask(None),
+                        Outcome::Cancelled(_) => return Next::Ask(None),
                         Outcome::Closed => return Next::Over,
                     }
                 }

@@ -8,34 +8,34 @@ const STEP: usize = 5;
 /// Samples of a frame of 8 kHz.
 const FRESH: usize = FRAME_SAMPLES / STEP;
 
-/// What is compared: 40 ms of what is heard.
-const WINDOW: usize = 2 * FRESH;
+/// What is compared: 80 ms of what is heard.
+const WINDOW: usize = 4 * FRESH;
 
-/// The longest delay, in samples: 400 ms, and two frames for the network's and our own jitter.
-const LONGEST: usize = 704 - WINDOW;
+/// The longest delay, in samples: 400 ms.
+const LONGEST: usize = 640;
 
 /// What is kept of what was sent.
 const KEPT: usize = LONGEST + WINDOW;
 
-/// Taps of the adaptive filter (11 ms), and how many of them lie before the delay that was found.
-const TAPS: usize = 18;
-const AHEAD: usize = 6;
+/// Taps of the adaptive filter (10 ms), and how many of them lie before the delay that was found.
+const TAPS: usize = 16;
+const AHEAD: usize = 3;
 
 /// Delays that are tried before one is believed.
-const CANDIDATES: usize = 4;
+const CANDIDATES: usize = 3;
 
-/// Likenesses summed from which a delay is believed; each look adds at most one and forgets a tenth. Within one vowel a
+/// Likenesses summed from which a delay is believed; each look adds at most one and forgets a twentieth. Within one vowel a
 /// delay that is off by a period of its pitch is nearly as likely: it takes several.
-const BELIEVED: f32 = 4.0;
+const BELIEVED: f32 = 3.0;
 
 /// A delay is believed when it is so much likelier than every other.
-const LIKELIER: f32 = 1.25;
+const LIKELIER: f32 = 1.4;
 
 /// A filter that leaves more than this share of the echo has the wrong delay, perhaps.
 const LEFT_TOO_MUCH: f32 = 0.35;
 
 /// Likeness (normalised correlation) from which a look counts.
-const ALIKE: f32 = 0.55;
+const ALIKE: f32 = 0.5;
 
 /// The same before a delay is believed, to hold one frame back.
 const VERY_ALIKE: f32 = 0.8;
@@ -50,6 +50,9 @@ const LOSS_LEAST: f32 = 0.32;
 
 /// Frames sent loudly and heard as nothing after which the line is known to have no echo: a second.
 const CLEAR_AFTER: u8 = 50;
+
+/// What was heard is kept in steps of 4, and clipped: an echo is faint.
+const HEARD_SCALE: f32 = 4.0;
 
 /// What was sent is kept in steps of 32.
 const SCALE: f32 = 32.0;
@@ -78,7 +81,8 @@ pub enum Path {
 pub struct EchoGate {
     /// What was sent at 1.6 kHz, differenced, in steps of [`SCALE`]; the newest last.
     sent: [i8; KEPT],
-    heard: [i16; WINDOW],
+    /// What was heard, in steps of [`HEARD_SCALE`].
+    heard: [i8; WINDOW],
     /// The last sample of either side before differencing.
     before: [i16; 2],
     /// Samples sent and heard, and how far the first count runs ahead: a delay is counted in samples, not by when frames
@@ -132,12 +136,7 @@ impl EchoGate {
         self.sent.copy_within(FRESH.., 0);
         let mut fresh = [0; FRESH];
         decimate(frame, &mut self.before[0], &mut fresh);
-        for (to, sample) in self.sent[KEPT - FRESH..].iter_mut().zip(fresh) {
-            #[expect(clippy::cast_possible_truncation, reason = "clamped")]
-            {
-                *to = (f32::from(sample) / SCALE).round().clamp(-127.0, 127.0) as i8;
-            }
-        }
+        keep(&mut self.sent[KEPT - FRESH..], &fresh, SCALE);
         self.sent_count = self.sent_count.wrapping_add(FRESH as u32);
     }
 
@@ -156,7 +155,7 @@ impl EchoGate {
         self.heard.copy_within(FRESH.., 0);
         let mut fresh = [0; FRESH];
         decimate(frame, &mut self.before[1], &mut fresh);
-        self.heard[WINDOW - FRESH..].copy_from_slice(&fresh);
+        keep(&mut self.heard[WINDOW - FRESH..], &fresh, HEARD_SCALE);
         self.heard_count = self.heard_count.wrapping_add(FRESH as u32);
         let energy = energy(&fresh);
         let loudest = self.loudest();
@@ -246,8 +245,9 @@ impl EchoGate {
         let left = self.filter(from, fresh, false);
         let share = left / energy;
         // A filter that has learned tells a faint caller under the echo; one that has not leaves the level to decide.
+        let likely = if known.left > LEFT_TOO_MUCH { 6.0 } else { 3.5 };
         let echo = share < 0.3
-            || (energy < 3.5 * expected && share < (3.0 * known.left).clamp(0.35, 1.5))
+            || (energy < likely * expected && share < (3.0 * known.left).clamp(0.35, 1.5))
             || energy < 0.7 * expected;
         if echo {
             self.filter(from, fresh, true);
@@ -287,29 +287,22 @@ impl EchoGate {
 
     /// Looks for what is heard in what was sent; whether it is so like that it is held back at once.
     fn look(&mut self, energy: f32) -> bool {
-        // Products of 64 samples stay in 32 bits.
-        let most = self.heard.iter().map(|sample| sample.unsigned_abs()).max().unwrap_or(0);
-        let shift = (16 - most.leading_zeros()).saturating_sub(11);
-        let heard = self.heard.map(|sample| sample >> shift);
-        let own = heard.iter().map(|sample| i32::from(*sample).pow(2)).sum::<i32>() as f32;
-        let unit = f32::from(1_u16 << shift.min(15));
+        let own = square(&self.heard) as f32;
         let mut best = (0.0_f32, 0_usize);
-        for delay in 0..LONGEST {
-            let Some(from) = self.place(delay, WINDOW) else { continue };
-            let sent = &self.sent[from..from + WINDOW];
-            let both: i32 = heard.iter().zip(sent).map(|(a, b)| i32::from(*a) * i32::from(*b)).sum();
-            let power = square(sent) as f32;
-            // An echo is fainter than what was sent; its sign may be turned.
-            if power * SCALE * SCALE * LOSS_LEAST < own * unit * unit {
-                continue;
+        for delay in (0..LONGEST).step_by(2) {
+            let alike = self.likeness(delay, own);
+            if alike > best.0 {
+                best = (alike, delay);
             }
-            let alike = (both as f32).abs() / (power * own).sqrt().max(1.0);
+        }
+        for delay in [best.1.saturating_sub(1), best.1 + 1] {
+            let alike = self.likeness(delay, own);
             if alike > best.0 {
                 best = (alike, delay);
             }
         }
         for candidate in &mut self.candidates {
-            candidate.score *= 0.9;
+            candidate.score *= 0.95;
         }
         let (alike, delay) = best;
         if alike < ALIKE {
@@ -317,8 +310,12 @@ impl EchoGate {
         }
         let score = self.believe(alike, delay);
         let other = self.likeliest_but(delay);
-        let new = self.known.is_none_or(|known| usize::from(known.delay).abs_diff(delay) > 3);
-        if new && score >= BELIEVED && score > LIKELIER * other {
+        // What is known takes more to be given up.
+        let (new, enough) = match self.known {
+            Some(known) => (usize::from(known.delay).abs_diff(delay) > 3, 2.0 * BELIEVED),
+            None => (true, BELIEVED),
+        };
+        if new && score >= enough && score > LIKELIER * other {
             let gain = (energy / self.energy_at(delay)).clamp(1e-5, LOSS_LEAST);
             self.known = Some(Known { delay: delay as u16, gain, left: 1.0 });
             self.taps = [0.0; TAPS];
@@ -326,7 +323,20 @@ impl EchoGate {
             self.unexplained = 0;
         }
         let cautious = self.clear < CLEAR_AFTER;
-        score >= BELIEVED || (alike >= VERY_ALIKE && (cautious || score > 1.5))
+        score >= BELIEVED || (alike >= VERY_ALIKE && (cautious || score > 1.0))
+    }
+
+    /// How like what is heard is to what was sent that long ago: 0 to 1. An echo is fainter than what was sent; its sign may
+    /// be turned.
+    fn likeness(&self, delay: usize, own: f32) -> f32 {
+        let Some(from) = self.place(delay, WINDOW) else { return 0.0 };
+        let sent = &self.sent[from..from + WINDOW];
+        let power = square(sent) as f32;
+        if power * SCALE * SCALE * LOSS_LEAST < own * HEARD_SCALE * HEARD_SCALE {
+            return 0.0;
+        }
+        let both: i32 = self.heard.iter().zip(sent).map(|(a, b)| i32::from(*a) * i32::from(*b)).sum();
+        (both as f32).abs() / (power * own).sqrt().max(1.0)
     }
 
     /// The score of the likeliest delay that is not this one.
@@ -354,7 +364,8 @@ impl EchoGate {
         });
         let candidate = &mut self.candidates[at];
         candidate.delay = delay as u16;
-        candidate.score += alike;
+        // Likeness by chance is near one half.
+        candidate.score += 2.0 * (alike - ALIKE);
         candidate.score
     }
 }
@@ -366,6 +377,15 @@ fn decimate(frame: &Frame, before: &mut i16, to: &mut [i16; FRESH]) {
         let mean = (five.iter().map(|sample| i32::from(*sample)).sum::<i32>() / STEP as i32) as i16;
         *to = (i32::from(mean) - i32::from(*before) * 3 / 4).clamp(-32_767, 32_767) as i16;
         *before = mean;
+    }
+}
+
+fn keep(to: &mut [i8], samples: &[i16; FRESH], scale: f32) {
+    for (to, sample) in to.iter_mut().zip(samples) {
+        #[expect(clippy::cast_possible_truncation, reason = "clamped")]
+        {
+            *to = (f32::from(*sample) / scale).round().clamp(-127.0, 127.0) as i8;
+        }
     }
 }
 

@@ -311,10 +311,10 @@ fn a_voice_interrupts_and_is_the_utterance() {
     let mut line = Line::over_a_prompt(PLAIN);
     line.silence(1_000);
     assert_eq!(
-        line.speech(220),
+        line.speech(580),
         [TurnSignal::Duck { onset: at(2_000), at: at(2_040) }, TurnSignal::Onset { at: at(2_000) }]
     );
-    assert_eq!(line.speech(20), [barge_in(at(2_000), at(2_040), at(2_240), By::Duration)]);
+    assert_eq!(line.speech(20), [barge_in(at(2_000), at(2_040), at(2_600), By::Duration)]);
     assert_eq!(line.speech(1_000), [], "interrupted once");
     line.taker.playing(line.now, None);
     assert!(endpoint(&line.silence(500)).is_some());
@@ -380,6 +380,7 @@ fn a_backchannel_interrupts_only_where_it_is_an_answer() {
 #[test]
 fn who_goes_on_after_an_uh_huh_interrupts() {
     let mut line = Line::over_a_prompt(RECOGNISED);
+    line.silence(400);
     line.speech(300);
     line.words(Words { backchannel: true, ..word(line.now, Completeness::Foreign) });
     assert_eq!(line.speech(520), [], "the uh-huh counts no more");
@@ -421,7 +422,10 @@ fn what_is_being_said_when_the_prompt_ends_is_an_utterance() {
 fn protected_words_are_heard_and_a_voice_that_goes_on_interrupts_after_them() {
     let mut line = Line::listening(PLAIN);
     let protect = Duration::from_millis(800);
-    line.taker.playing(line.now, Some(BargeIn { protect, ..BargeIn::ALLOWED }));
+    line.taker.playing(
+        line.now,
+        Some(BargeIn { protect, min_speech_without_words: Duration::from_millis(240), ..BargeIn::ALLOWED }),
+    );
     line.silence(400);
     assert_eq!(line.speech(380), []);
     assert_eq!(line.key(), [], "a key is held back too");
@@ -458,10 +462,10 @@ fn a_key_interrupts_at_once() {
 fn a_prompt_that_is_not_to_be_ducked_is_interrupted_all_the_same() {
     let mut line = Line::listening(PLAIN);
     line.taker.playing(line.now, Some(BargeIn { duck_db: 0, ..BargeIn::ALLOWED }));
-    let signals = line.speech(240);
+    let signals = line.speech(600);
     assert!(matches!(
         signals.as_slice(),
-        [TurnSignal::Onset { .. }, TurnSignal::BargeIn { ducked: None, by: By::Duration, .. }]
+        [TurnSignal::Onset { .. }, TurnSignal::BargeIn { ducked: None, .. }]
     ));
     let mut line = Line::listening(PLAIN);
     line.taker.playing(line.now, Some(BargeIn { duck_db: 0, ..BargeIn::ALLOWED }));
@@ -554,6 +558,6 @@ fn the_bots_own_voice_does_not_interrupt_it_and_the_callers_over_it_does() {
 
 #[test]
 fn it_stays_small() {
-    // 1.5 KiB more than a taker without witnesses was.
-    assert!(size_of::<TurnTaker>() <= 208 + 1_536, "{}", size_of::<TurnTaker>());
+    // 1.5 KiB more than a taker without witnesses was, and some bytes that packed settings saved elsewhere.
+    assert!(size_of::<TurnTaker>() <= 208 + 1_536 + 32, "{}", size_of::<TurnTaker>());
 }

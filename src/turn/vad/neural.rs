@@ -116,7 +116,7 @@ impl Vad for NeuralVad {
         self.effort.frames += 1;
         let length_ms = if frame.rate == Rate::Hz8000 { 20 } else { 10 };
         if self.gate.is_speech(frame) {
-            if self.sure_ms < SURE_MS || self.gate.loudness().above_floor() < CLEAR {
+            if self.sure_ms < SURE_MS || self.gate.loudness().above_noise() < CLEAR {
                 self.ask(frame);
                 self.in_touch = true;
                 // Of a word that goes on it must have seen a whole window before it can say that it is over.

@@ -2,22 +2,20 @@
 
 use webrtc_vad::{SampleRate, Vad as Gmm, VadMode};
 
-use super::{Effort, FAINTEST_SPEECH, SOFTEST_BELOW_VOICE, Vad};
+use super::{Effort, FAINTEST_SPEECH, Vad};
 use crate::audio::{Frame, Rate};
 use crate::turn::loudness::Loudness;
-
-/// Speech lies this far above the call's noise, in dB. Little, since the mixture judges too.
-const ABOVE_NOISE: f32 = 4.0;
 
 /// The WebRTC project's detector: a Gaussian mixture over six bands, 1.2 µs a frame, and a look at the level.
 ///
 /// The mixture adapts its noise model to the call, but holds on to speech for some frames after its end, fires in loud
 /// noise, and takes faint hiss on a digitally silent line for speech. So what lies below −47 dBFS, or hardly above the
-/// noise of the call, or far below its caller's vowels is never speech.
+/// noise of the call, or nearer to that noise than to its caller's vowels is never speech.
 pub struct WebRtcVad {
     gmm: Gmm,
     rate: Rate,
     loudness: Loudness,
+    speaks: bool,
     frames: u64,
 }
 
@@ -41,6 +39,7 @@ impl WebRtcVad {
             gmm: Gmm::new_with_rate_and_mode(hz, VadMode::VeryAggressive),
             rate,
             loudness: Loudness::default(),
+            speaks: false,
             frames: 0,
         }
     }
@@ -54,10 +53,8 @@ impl Vad for WebRtcVad {
         // Asked even when the frame is too faint, so that its noise model keeps up. 160 samples are 20 ms at 8 kHz
         // and 10 ms at 16 kHz, both lengths that it knows; any other would be an error and counts as no speech.
         let voiced = self.gmm.is_voice_segment(&frame.samples).unwrap_or(false);
-        voiced
-            && level > FAINTEST_SPEECH
-            && self.loudness.above_floor() > ABOVE_NOISE
-            && self.loudness.below_voice() < SOFTEST_BELOW_VOICE
+        self.speaks = voiced && level > FAINTEST_SPEECH && self.loudness.is_loud(self.speaks);
+        self.speaks
     }
 
     fn effort(&self) -> Effort {

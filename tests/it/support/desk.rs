@@ -43,7 +43,7 @@ const LISTENING: Listening = Listening {
     silence: Duration::from_millis(300),
     min_speech: Duration::from_millis(60),
     max_speech: Duration::from_secs(20),
-    ..Listening::BALANCED
+    ..Listening::fixed(Duration::from_millis(300))
 };
 
 /// Takes the calls of one application.

@@ -1,0 +1,113 @@
+//! Where each piece of a prompt stands in what is played, so that it is known which words were heard.
+
+use std::time::Duration;
+
+use super::Part;
+use crate::audio::Rate;
+use crate::speech::words::{WordTimes, first_words, from_cut_sentence, heard_words};
+
+/// The pieces of one play.
+#[derive(Debug, Clone)]
+pub(super) struct Track {
+    rate: Rate,
+    pieces: Vec<Piece>,
+}
+
+#[derive(Debug, Clone)]
+struct Piece {
+    part: Part,
+    times: WordTimes,
+    /// Its samples as far as they were handed over; whether that is all.
+    samples: u64,
+    whole: bool,
+}
+
+impl Track {
+    pub fn new(rate: Rate, parts: impl IntoIterator<Item = (Part, WordTimes)>) -> Self {
+        let piece = |(part, times)| Piece { part, times, samples: 0, whole: false };
+        Self { rate, pieces: parts.into_iter().map(piece).collect() }
+    }
+
+    /// So many samples of piece `index` more.
+    pub fn add(&mut self, index: usize, samples: usize) {
+        if let Some(piece) = self.pieces.get_mut(index) {
+            piece.samples += samples as u64;
+        }
+    }
+
+    /// Piece `index` is all there.
+    pub fn finish(&mut self, index: usize) {
+        if let Some(piece) = self.pieces.get_mut(index) {
+            piece.whole = true;
+        }
+    }
+
+    /// The words that were heard in the first `heard` of the play, and the recordings that were heard to their ends.
+    pub fn words(&self, heard: Duration) -> String {
+        let told = self.heard(heard).filter_map(|(piece, count, heard)| match &piece.part {
+            Part::Text(text) => Some(first_words(text, count).to_owned()),
+            Part::File(_) => self.is_over(piece, heard).then(|| piece.part.name()),
+        });
+        told.filter(|words| !words.is_empty()).collect::<Vec<_>>().join(" ")
+    }
+
+    /// What is left to say after the first `heard`, from the beginning of the sentence or recording that was cut.
+    pub fn rest(&self, heard: Duration) -> Vec<Part> {
+        let left = self.heard(heard).filter_map(|(piece, count, heard)| match &piece.part {
+            Part::Text(text) => from_cut_sentence(text, count).map(|rest| Part::Text(rest.to_owned())),
+            Part::File(file) => (!self.is_over(piece, heard)).then(|| Part::File(file.clone())),
+        });
+        left.collect()
+    }
+
+    /// Each piece with the words and the length that were heard of it.
+    fn heard(&self, heard: Duration) -> impl Iterator<Item = (&Piece, usize, Duration)> {
+        let mut left = heard;
+        self.pieces.iter().map(move |piece| {
+            let length = self.rate.duration(piece.samples);
+            let here = if piece.whole { left.min(length) } else { left };
+            left = left.saturating_sub(length);
+            let count = match &piece.part {
+                Part::Text(text) => {
+                    heard_words(text, &piece.times.known(), here, piece.whole.then_some(length))
+                }
+                Part::File(_) => 0,
+            };
+            (piece, count, here)
+        })
+    }
+
+    fn is_over(&self, piece: &Piece, heard: Duration) -> bool {
+        piece.whole && heard + Duration::from_millis(60) >= self.rate.duration(piece.samples)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cut_prompt_of_several_pieces_tells_its_words_and_goes_on_from_the_cut_sentence() {
+        let times = WordTimes::default();
+        times.extend([300, 700, 1_000, 1_400].map(Duration::from_millis));
+        let parts = [
+            (Part::Text("Hello there.".into()), WordTimes::default()),
+            (Part::File("/x/jingle.wav".into()), WordTimes::default()),
+            (Part::Text("Two words. Two more.".into()), times),
+        ];
+        let mut track = Track::new(Rate::Hz8000, parts);
+        for (index, samples) in [(0, 8_000), (1, 8_000), (2, 12_000)] {
+            track.add(index, samples);
+            track.finish(index);
+        }
+        let words = |ms: u64| track.words(Duration::from_millis(ms));
+        assert_eq!(words(0), "");
+        assert_eq!(words(1_000), "Hello there.");
+        assert_eq!(words(1_900), "Hello there.");
+        assert_eq!(words(3_050), "Hello there. [jingle.wav] Two words. Two");
+        let rest = |ms: u64| track.rest(Duration::from_millis(ms));
+        assert_eq!(rest(3_050), [Part::Text("Two more.".into())]);
+        assert_eq!(rest(1_500).len(), 2, "from the recording on");
+        assert!(rest(3_500).is_empty());
+    }
+}
