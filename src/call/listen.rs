@@ -47,7 +47,9 @@ pub struct Listen {
 /// Tells what a bot would say next if this were the answer; [`None`] where that is not known yet. It may be asked several
 /// times for one answer, and what it tells may never be said: it must change nothing.
 #[derive(Clone)]
-pub struct Anticipate(Arc<dyn Fn(&Heard) -> Option<Prompt> + Send + Sync>);
+pub struct Anticipate(Arc<Reply>);
+
+type Reply = dyn Fn(&Heard) -> Option<Prompt> + Send + Sync;
 
 impl Anticipate {
     /// What would be said, if this were the answer.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::sync::mpsc;
 
-use super::Loud;
+use super::{Loud, unlike_the_bot};
 use crate::audio::codec::{ByteOrder, Decoder, Encoder, Format};
 use crate::audio::g711::Law;
 use crate::audio::ring::{self, EarItem, EarReader, PlayId, TapeReader, VoiceItem, VoiceWriter};
@@ -347,8 +347,8 @@ fn a_caller_who_speaks_interrupts_in_the_same_moment() {
     booth.write(1, 45);
     booth.caller(5, 0);
     assert_eq!(booth.events().len(), 1);
-    for _ in 0..20 {
-        booth.packet(0, &[Law::Mu.encode(9_000); FRAME_SAMPLES]);
+    for n in 0..20 {
+        booth.packet(0, &unlike_the_bot(n));
         let events = booth.events();
         if let [] | [MediaEvent::Turn(TurnSignal::Duck { .. })] = events[..] {
             // Full level, or 18 dB below it: it goes on until it is sure that he interrupts.
