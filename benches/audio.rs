@@ -15,7 +15,7 @@ use offhook::audio::{FRAME_SAMPLES, Frame, Rate};
 use offhook::time::Moment;
 use offhook::turn::echo::canceller;
 use offhook::turn::tones::Tones;
-use offhook::turn::vad::{self, Kind, Vad};
+use offhook::turn::vad::{self, Kind};
 use offhook::turn::{BargeIn, Listening, TurnTaker};
 
 const RATES: [Rate; 2] = [Rate::Hz8000, Rate::Hz16000];

@@ -142,7 +142,6 @@ pub struct SpeechStream {
 pub mod bandwidth;
 pub mod flite;
 pub mod grammar;
-pub mod heard;
 pub mod manners;
 pub mod pocketsphinx;
 pub mod prompts;
