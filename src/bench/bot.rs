@@ -8,7 +8,20 @@ use crate::audio::tone::Tone;
 use crate::audio::{Frame, Rate};
 use crate::media::MediaEvent;
 use crate::time::Moment;
-use crate::turn::TurnSignal;
+use crate::turn::{BargeIn, Listening, TurnSignal};
+
+/// How it listens: nobody recognises, and what is measured is the audio path, so half a second of silence is an end.
+pub(super) const LISTENING: Listening = Listening::fixed(Duration::from_millis(500));
+
+/// How it is interrupted: by 120 ms of any voice, for the same reason.
+pub(super) const BARGE_IN: BargeIn = BargeIn {
+    min_speech: Duration::from_millis(120),
+    min_speech_without_words: Duration::from_millis(120),
+    min_clear_speech: Duration::from_millis(120),
+    pitched_percent: 0,
+    duck_db: 0,
+    ..BargeIn::ALLOWED
+};
 
 /// What it does and what it noted.
 pub(super) struct Bot {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::bot::Bot;
+use super::bot::{BARGE_IN, Bot, LISTENING};
 use super::floor::Bare;
 use super::machine::{anonymous_bytes, give_back_memory, process_cpu};
 use super::peers::{Heard, Plan, Ports, Start, Target, read_line, write_line};
@@ -27,7 +27,6 @@ use crate::media::link::{Dial, dial};
 use crate::media::{Attach, Invitation, Media, MediaConfig, MediaSession, MediaStats, TransportKind};
 use crate::time::{Moment, WallTime};
 use crate::turn::vad::WebRtcVad;
-use crate::turn::{BargeIn, Listening};
 
 /// Between the moment that everything is ready and the first packet.
 const LEAD: Duration = Duration::from_millis(300);
@@ -310,8 +309,8 @@ async fn take_turns(number: usize, mut session: MediaSession, mut stop: watch::R
 /// Listens, and says the sentence unless it is being said.
 fn begin(bot: &mut Bot, session: &MediaSession) {
     // Both fail only when the call is over, which the loop finds out for itself.
-    let _ = session.control.listen(Listening::BALANCED);
+    let _ = session.control.listen(LISTENING);
     if let Some(play) = bot.begins(Moment::now()) {
-        let _ = session.control.begin_play(play, BargeIn::ALLOWED);
+        let _ = session.control.begin_play(play, BARGE_IN);
     }
 }

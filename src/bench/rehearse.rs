@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::bot::Bot;
+use super::bot::{BARGE_IN, Bot, LISTENING};
 use super::report::Run;
 use super::track::{self, Track};
 use super::{BenchError, Spans, Unit};
@@ -14,7 +14,6 @@ use crate::audio::ring::VoiceItem;
 use crate::media::rehearsal::Rehearsal;
 use crate::time::Moment;
 use crate::turn::vad::WebRtcVad;
-use crate::turn::{BargeIn, Listening};
 
 /// When the virtual time begins.
 const BEGIN: Moment = Moment::from_millis(10_000);
@@ -87,9 +86,9 @@ impl Stage {
     }
 
     fn begin(&mut self, now: Moment) {
-        self.call.listen(now, Listening::BALANCED);
+        self.call.listen(now, LISTENING);
         if let Some(play) = self.bot.begins(now) {
-            self.call.begin_play(now, play, BargeIn::ALLOWED);
+            self.call.begin_play(now, play, BARGE_IN);
         }
     }
 
