@@ -112,7 +112,7 @@ pub struct Attach {
 }
 
 impl Attach {
-    /// The usual: µ-law, an ear of 8 kHz, events on 101, no tape, two and a half seconds of ear and half a second of
+    /// The usual: µ-law, an ear of 8 kHz, events on 101, no tape, more than two seconds of ear and half a second of
     /// voice.
     #[must_use]
     pub fn new(call: CallId, link: impl Into<Link>, vad: Box<dyn Vad>) -> Self {
@@ -125,7 +125,7 @@ impl Attach {
             vad,
             tape: false,
             capture: None,
-            ear_capacity: 128,
+            ear_capacity: 112,
             voice_capacity: 25,
         }
     }
