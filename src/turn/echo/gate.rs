@@ -51,8 +51,7 @@ const LOSS_LEAST: f32 = 0.32;
 /// Frames sent loudly and heard as nothing after which the line is known to have no echo: a second.
 const CLEAR_AFTER: u8 = 50;
 
-/// On a line that is known to have no echo one frame in so many is looked at: a caller over the bot's voice costs a quarter,
-/// and an echo that comes up in mid-call is believed a quarter of a second later.
+/// One frame in so many is looked at.
 const SELDOM: u32 = 4;
 
 /// What was heard is kept in steps of 4, and clipped: an echo is faint.
@@ -99,6 +98,8 @@ pub struct EchoGate {
     taps: [f32; TAPS],
     clear: u8,
     unexplained: u8,
+    /// What the last look said.
+    looked: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -130,6 +131,7 @@ impl Default for EchoGate {
             taps: [0.0; TAPS],
             clear: 0,
             unexplained: 0,
+            looked: false,
         }
     }
 }
@@ -291,12 +293,15 @@ impl EchoGate {
 
     /// Looks for what is heard in what was sent; whether it is so like that it is held back at once.
     fn look(&mut self, energy: f32) -> bool {
-        if self.clear >= CLEAR_AFTER
-            && self.known.is_none()
-            && !(self.heard_count / FRESH as u32).is_multiple_of(SELDOM)
-        {
-            return false;
+        // Windows overlap: between two looks the last one's answer stands.
+        if !(self.heard_count / FRESH as u32).is_multiple_of(SELDOM) {
+            return self.looked;
         }
+        self.looked = self.look_now(energy);
+        self.looked
+    }
+
+    fn look_now(&mut self, energy: f32) -> bool {
         let own = square(&self.heard) as f32;
         let mut best = (0.0_f32, 0_usize);
         for delay in (0..LONGEST).step_by(2) {
