@@ -305,7 +305,8 @@ impl Chart {
     }
 }
 
-fn escape(text: &str) -> String {
+/// Text that cannot break the page.
+pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 

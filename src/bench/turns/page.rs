@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::report::{Endpointing, Interruptions, Point, Report, Spread};
+use crate::bench::html::escape;
 
 const OURS: &str = "#0b6e99";
 const FIXED: &str = "#d9730d";
@@ -199,10 +200,6 @@ fn interruptions(found: &Interruptions) -> String {
         );
     }
     out + "</table>"
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 #[cfg(test)]
