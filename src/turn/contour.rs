@@ -5,15 +5,15 @@ use std::num::NonZeroI16;
 use super::evidence::Ending;
 use crate::audio::{FRAME_SAMPLES, Frame, Rate};
 
-/// Pitch is sought at 4 kHz, in 25 ms.
-const WINDOW: usize = 100;
+/// Pitch is sought at 4 kHz, in 24 ms.
+const WINDOW: usize = 96;
 
 /// Periods from 400 Hz down to 70 Hz, in samples at 4 kHz.
 const SHORTEST: usize = 10;
 const LONGEST: usize = 57;
 
 /// What is kept of the past, in samples at 4 kHz: a window and the longest period before it.
-const KEPT: usize = 158;
+const KEPT: usize = WINDOW + LONGEST + 1;
 
 /// Frames of 20 ms that are remembered: 320 ms.
 const TRACK: usize = 16;
@@ -46,7 +46,7 @@ mod known {
     pub(super) const STEADY_DB: i32 = 6;
 }
 
-/// Follows pitch and level of one caller. Allocates nothing; 440 bytes; 4 µs a frame, and to be fed only frames of
+/// Follows pitch and level of one caller. Allocates nothing; 440 bytes; 1 µs a frame, and to be fed only frames of
 /// speech and the short gaps between them.
 #[derive(Clone, Debug)]
 pub struct Contour {
@@ -87,18 +87,9 @@ impl Contour {
 
     /// Hears a frame of `level` dBFS; the pitch in Hz if it is voice.
     pub fn hear(&mut self, frame: &Frame, level: f32) -> Option<f32> {
-        let step = if frame.rate == Rate::Hz8000 { 2 } else { 4 };
-        let fresh = FRAME_SAMPLES / step;
-        self.past.copy_within(fresh.., 0);
-        for (to, from) in self.past[KEPT - fresh..].iter_mut().zip(frame.samples.chunks_exact(step)) {
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_possible_wrap,
-                reason = "a mean of samples is a sample"
-            )]
-            {
-                *to = (from.iter().map(|sample| i32::from(*sample)).sum::<i32>() / step as i32) as i16;
-            }
+        match frame.rate {
+            Rate::Hz8000 => self.keep::<2>(&frame.samples),
+            Rate::Hz16000 => self.keep::<4>(&frame.samples),
         }
         let pitch = pitch(&self.past);
         self.half = frame.rate == Rate::Hz16000 && !self.half;
@@ -132,6 +123,19 @@ impl Contour {
             Ending::Rises
         } else {
             Ending::Level
+        }
+    }
+
+    /// Keeps the mean of every `STEP` samples.
+    fn keep<const STEP: usize>(&mut self, samples: &[i16; FRAME_SAMPLES]) {
+        let fresh = FRAME_SAMPLES / STEP;
+        self.past.copy_within(fresh.., 0);
+        for (to, from) in self.past[KEPT - fresh..].iter_mut().zip(samples.as_chunks::<STEP>().0) {
+            let sum: i32 = from.iter().map(|sample| i32::from(*sample)).sum();
+            #[expect(clippy::cast_possible_truncation, reason = "a mean of samples is a sample")]
+            {
+                *to = (sum >> STEP.ilog2()) as i16;
+            }
         }
     }
 
@@ -179,7 +183,7 @@ fn halves(looked: &[Point], voiced: usize) -> ((i32, i32), (i32, i32)) {
     (early, late)
 }
 
-/// The pitch of the newest 25 ms by normalised cross-correlation (as in RAPT, Talkin 1995, without its dynamic
+/// The pitch of the newest 24 ms by normalised cross-correlation (as in RAPT, Talkin 1995, without its dynamic
 /// programming); [`None`] where there is none.
 fn pitch(past: &[i16; KEPT]) -> Option<f32> {
     let most = past.iter().map(|sample| sample.unsigned_abs()).max().unwrap_or(0);
@@ -189,38 +193,39 @@ fn pitch(past: &[i16; KEPT]) -> Option<f32> {
     // Twelve bits, so that sums of products of a window stay in 32.
     let shift = (16 - most.leading_zeros()).saturating_sub(11);
     let samples = past.map(|sample| sample >> shift);
-    let now = &samples[KEPT - WINDOW..];
-    let energy = product(now, now);
+    let before = |period: usize| &samples[KEPT - WINDOW - period..][..WINDOW];
+    let now = before(0);
+    let whole = product(now, now) as f32;
+    // Squares of the likeness, with its sign: a root for each period would cost as much as all products.
     let mut likeness = [0.0_f32; LONGEST + 2];
-    let mut best = 0.0_f32;
+    let mut power = product(before(SHORTEST - 2), before(SHORTEST - 2));
     for (period, likeness) in likeness.iter_mut().enumerate().skip(SHORTEST - 1) {
-        let before = &samples[KEPT - WINDOW - period..KEPT - period];
-        let both = (f64::from(energy) * f64::from(product(before, before))).sqrt();
-        #[expect(clippy::cast_possible_truncation, reason = "between −1 and 1")]
-        {
-            *likeness = if both > 0.0 { (f64::from(product(now, before)) / both) as f32 } else { 0.0 };
-        }
-        if (SHORTEST..=LONGEST).contains(&period) {
-            best = best.max(*likeness);
-        }
+        let from = KEPT - WINDOW - period;
+        power += square(samples[from]) - square(samples[from + WINDOW]);
+        let both = product(now, before(period)) as f32;
+        *likeness = both * both.abs() / (whole * power as f32).max(1.0);
     }
-    if best < VOICED {
+    let best = likeness[SHORTEST..=LONGEST].iter().fold(0.0_f32, |best, likeness| best.max(*likeness));
+    if best < VOICED * VOICED {
         return None;
     }
     let peak = |period: &usize| {
         let here = likeness[*period];
-        here >= OCTAVE * best && here >= likeness[period - 1] && here >= likeness[period + 1]
+        here >= OCTAVE * OCTAVE * best && here >= likeness[period - 1] && here >= likeness[period + 1]
     };
     let period = (SHORTEST..=LONGEST).find(peak)?;
-    let (before, here, after) = (likeness[period - 1], likeness[period], likeness[period + 1]);
+    let [before, here, after] = [period - 1, period, period + 1].map(|at| likeness[at].max(0.0).sqrt());
     let bend = before - 2.0 * here + after;
     let shift = if bend < 0.0 { (0.5 * (before - after) / bend).clamp(-0.5, 0.5) } else { 0.0 };
-    #[expect(clippy::cast_precision_loss, reason = "at most 57")]
     Some(4_000.0 / (period as f32 + shift))
 }
 
 fn product(a: &[i16], b: &[i16]) -> i32 {
     a.iter().zip(b).map(|(a, b)| i32::from(*a) * i32::from(*b)).sum()
+}
+
+fn square(sample: i16) -> i32 {
+    i32::from(sample).pow(2)
 }
 
 #[cfg(test)]
