@@ -83,7 +83,7 @@ impl fmt::Debug for Moment {
 }
 
 /// A point in civil time: milliseconds since 1970-01-01 UTC, as stored and shown.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct WallTime(pub i64);
 

@@ -7,11 +7,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use super::snapshot::Progress;
 use super::{Heard, Snapshot};
 use crate::audio::ring::PlayId;
 use crate::id::CallId;
 use crate::media::PlayEnd;
-use crate::time::Moment;
+use crate::time::{Moment, WallTime};
 use crate::turn::ledger::Ledger;
 use crate::turn::{By, Calm, Reasons, TurnSignal, Witness};
 
@@ -108,7 +111,8 @@ pub enum Note {
 }
 
 /// What the caller did in a turn.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Input {
     /// He said something that was understood.
     Words {
@@ -266,6 +270,10 @@ pub(super) struct TurnBook {
     closing: Option<Turn>,
     /// What was measured of the caller's next input.
     next: Next,
+    /// What another process needs to take the call up, as of the last note of it.
+    snapshot: Option<Box<Snapshot>>,
+    /// What the bot says first in its step.
+    first: Option<PlayId>,
 }
 
 /// What is known of a turn before it begins.
@@ -278,14 +286,48 @@ struct Next {
 
 impl TurnBook {
     pub fn new(call: CallId, journal: Arc<dyn Journal>) -> Self {
-        Self { call, journal, current: Turn::new(0), closing: None, next: Next::default() }
+        Self {
+            call,
+            journal,
+            current: Turn::new(0),
+            closing: None,
+            next: Next::default(),
+            snapshot: None,
+            first: None,
+        }
+    }
+
+    /// Goes on with the turn in which another process left the call.
+    pub fn go_on(&mut self, progress: &Progress) {
+        self.current = Turn { input: progress.input.clone(), ..Turn::new(progress.turn) };
+    }
+
+    /// The bot enters a step: from here another process could go on.
+    pub fn checkpoint(&mut self, mut snapshot: Snapshot) {
+        if !snapshot.step.is_empty() {
+            self.step(&snapshot.step);
+        }
+        snapshot.progress.turn = self.current.index;
+        snapshot.progress.input.clone_from(&self.current.input);
+        self.first = None;
+        self.snapshot = Some(Box::new(snapshot));
+        self.progress(|_| {});
+    }
+
+    /// The call got further within its step.
+    fn progress(&mut self, change: impl FnOnce(&mut Progress)) {
+        if let Some(snapshot) = &mut self.snapshot {
+            change(&mut snapshot.progress);
+            let snapshot = snapshot.clone();
+            self.note(Note::Checkpoint(snapshot));
+        }
     }
 
     pub fn note(&self, note: Note) {
         self.journal.note(self.call, note);
     }
 
-    pub fn step(&mut self, name: &str) {
+    fn step(&mut self, name: &str) {
         if self.current.spoken.is_empty() {
             name.clone_into(&mut self.current.step);
         }
@@ -318,6 +360,7 @@ impl TurnBook {
         self.next.ledger = Ledger { speech_end: Some(at), ..Ledger::default() };
         self.next.decision = None;
         self.note(Note::Key { key, at });
+        self.progress(|progress| progress.keys.push(key));
     }
 
     pub fn r#final(&mut self, at: Moment) {
@@ -370,6 +413,9 @@ impl TurnBook {
 
     pub fn play_began(&mut self, spoken: Spoken) {
         self.note(Note::Saying { text: spoken.text.clone(), play: spoken.play, at: Moment::now() });
+        if self.snapshot.is_some() {
+            self.first.get_or_insert(spoken.play);
+        }
         self.current.spoken.push(spoken);
     }
 
@@ -394,6 +440,11 @@ impl TurnBook {
             self.current.ledger.first_frame = Some(at);
         }
         self.note(Note::Started { play, at });
+        if self.first == Some(play) {
+            let ago = Moment::now().since(at).as_millis();
+            let began = WallTime(WallTime::now().0 - i64::try_from(ago).unwrap_or_default());
+            self.progress(|progress| progress.began = Some(began));
+        }
     }
 
     pub fn play_ended(
@@ -415,6 +466,9 @@ impl TurnBook {
             }
         }
         self.note(Note::Played { play, heard, end, words, at });
+        if self.first == Some(play) {
+            self.progress(|progress| (progress.heard, progress.said) = (Some(heard), true));
+        }
         self.report_if_over();
     }
 

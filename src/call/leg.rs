@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::CallError;
+use super::{CallError, Snapshot};
 use crate::asterisk::ari::model::Channel;
 use crate::asterisk::ari::ops::{Continue, CreateBridge, ExternalMedia, HangupReason};
 use crate::asterisk::ari::{Ari, AriError, BridgeId, ChannelId};
@@ -24,6 +24,18 @@ const MEDIA_CHANNEL_PATIENCE: Duration = Duration::from_secs(3);
 
 /// How long the media connection may take to come; on an idle server it is there before ARI has answered.
 const CONNECTION_PATIENCE: Duration = Duration::from_secs(3);
+
+/// How often it is looked whether the media channel of another process is gone.
+const OLD_CHANNEL_POLL: Duration = Duration::from_millis(10);
+
+/// What is left of a call's channels besides the caller's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// The media channel and the caller are in the bridge.
+    Whole,
+    /// Something of it is gone.
+    Broken,
+}
 
 /// By what a call's audio comes, and how it is coded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,6 +161,64 @@ impl Leg {
                 Err(error)
             }
         }
+    }
+
+    /// Takes up the channels of a call that another process served: its media channel goes on where `there` says that it is
+    /// up and sends to `seat`; otherwise a new one takes its place. Nothing is left behind when it fails, but the caller's
+    /// channel.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join).
+    pub async fn adopt(
+        ari: &Ari,
+        snapshot: &Snapshot,
+        there: Left,
+        seat: &mut Seat,
+        plan: &MediaPlan,
+        events: &mut mpsc::Receiver<LegEvent>,
+    ) -> Result<(Self, Link), CallError> {
+        let mut leg = Self {
+            ari: ari.clone(),
+            app: snapshot.app.clone(),
+            call: snapshot.call,
+            channel: snapshot.channel.as_str().into(),
+            plan: plan.clone(),
+            our_address: seat.advertised(),
+            peer_address: None,
+            released: false,
+        };
+        let link = match (snapshot.peer_address, there) {
+            (Some(peer), Left::Whole) if leg.our_address == snapshot.our_address => {
+                leg.peer_address = Some(peer);
+                return Ok((leg, seat.link(peer)));
+            }
+            _ => leg.connect_anew(seat, events).await,
+        };
+        match link {
+            Ok(link) => Ok((leg, link)),
+            Err(error) => {
+                leg.abandon().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Clears what is left of the media channel and the bridge, and makes both again.
+    async fn connect_anew(
+        &mut self,
+        seat: &mut Seat,
+        events: &mut mpsc::Receiver<LegEvent>,
+    ) -> Result<Link, CallError> {
+        let media = ChannelId::from(&self.id(Part::Media));
+        let bridge = BridgeId::from(&self.id(Part::Bridge));
+        ignore_gone(self.ari.channels().hangup(&media, HangupReason::Normal).await)?;
+        ignore_gone(self.ari.bridges().destroy(&bridge).await)?;
+        // An id is free again a moment after its channel was hung up.
+        let deadline = Moment::now() + MEDIA_CHANNEL_PATIENCE;
+        while Moment::now() < deadline && self.ari.channels().get(&media).await.is_ok() {
+            tokio::time::sleep(OLD_CHANNEL_POLL).await;
+        }
+        self.connect(seat, events).await
     }
 
     async fn connect(

@@ -26,7 +26,7 @@ use crate::audio::ring::PlayId;
 use crate::id::CallId;
 use crate::media::{Control, MediaEvent, MediaStats, PlayEnd};
 use crate::speech::{AskId, RecognizerSession, SpeechError};
-use crate::time::Moment;
+use crate::time::{Moment, WallTime};
 use crate::turn::BargeIn;
 
 mod ears;
@@ -42,7 +42,7 @@ mod track;
 mod witness;
 
 pub use journal::{Journal, Note};
-pub use leg::{Gone, Leg, LegEvent, MediaPlan};
+pub use leg::{Gone, Left, Leg, LegEvent, MediaPlan};
 pub use listen::{Anticipate, Heard, KeyPlan, Listen};
 pub use prompt::{Part, Prompt};
 pub use snapshot::Snapshot;
@@ -52,6 +52,7 @@ use ears::Ears;
 use exchange::Exchange;
 use journal::TurnBook;
 use keys::KeyMatcher;
+use snapshot::Unfinished;
 use speaker::Prepared;
 
 /// Why something on a call could not be done.
@@ -139,6 +140,10 @@ pub struct Call {
     prepared: Option<Prepared>,
     /// What was heard of the last thing that was said.
     said: Said,
+    /// The state in which another process left the bot.
+    taken_up: Option<serde_json::Value>,
+    /// What is left to do of that step.
+    unfinished: Option<Unfinished>,
 }
 
 /// The parts that the engine puts a call together from.
@@ -188,7 +193,30 @@ impl Call {
             open_play: None,
             prepared: None,
             said: Said::default(),
+            taken_up: None,
+            unfinished: None,
         }
+    }
+
+    /// Puts a call together that another process was heard of until `alive` to serve: what is said or asked first goes on
+    /// from where that one stopped.
+    #[must_use]
+    pub fn take_up(parts: CallParts, snapshot: &Snapshot, alive: WallTime) -> Self {
+        let mut call = Self::new(parts);
+        call.answered = snapshot.answered;
+        call.book.go_on(&snapshot.progress);
+        let away = u64::try_from(WallTime::now().0 - alive.0).unwrap_or_default();
+        let away = Duration::from_millis(away);
+        call.unfinished = Some(Unfinished { progress: snapshot.progress.clone(), alive, away });
+        call.taken_up = Some(snapshot.state.clone());
+        call
+    }
+
+    /// The state of the last [`checkpoint`](Self::checkpoint), if another process made it and this one took the call up. A bot
+    /// goes on from there: it says and asks again what belongs to that step, and the call leaves out what was heard.
+    #[must_use]
+    pub fn taken_up(&self) -> Option<&serde_json::Value> {
+        self.taken_up.as_ref()
     }
 
     /// What is known of the call.
@@ -257,11 +285,10 @@ impl Call {
     }
 
     /// Tells the journal where the bot is in its dialog: its step by name, and all that it needs to go on from there
-    /// in another process.
+    /// in another process. A step is one thing to say or to ask; what is said first in it need not be heard twice.
     pub fn checkpoint(&mut self, step: &str, state: serde_json::Value) {
-        self.book.step(step);
         let snapshot = Snapshot::new(&self.facts, &self.leg, self.answered, step, state);
-        self.book.note(Note::Checkpoint(Box::new(snapshot)));
+        self.book.checkpoint(snapshot);
     }
 
     /// Hangs up, and tells the caller's network why.
@@ -296,6 +323,32 @@ impl Call {
         self.leg
     }
 
+    /// What is left to say of the prompt during which another process ended. Keys that the caller had pressed count.
+    async fn go_on(
+        &mut self,
+        prompt: Option<(Prompt, BargeIn)>,
+        listens: bool,
+        unfinished: Unfinished,
+    ) -> Option<(Prompt, BargeIn)> {
+        let now = Moment::now();
+        if listens {
+            self.ears.typed_ahead.extend(unfinished.progress.keys.chars().map(|key| (key, now)));
+        }
+        let (prompt, barge_in) = prompt.filter(|_| !unfinished.is_said())?;
+        let heard = unfinished.heard();
+        if heard.is_zero() {
+            return Some((prompt, barge_in));
+        }
+        let track = self.speaker.maker().measure(&prompt).await;
+        let parts = match track.rest(heard) {
+            rest if !rest.is_empty() => rest,
+            // It was asked, and he may have answered while nobody heard him.
+            _ if listens => track.last(),
+            _ => return None,
+        };
+        Some((Prompt { parts, ..prompt }, barge_in))
+    }
+
     /// Says, listens, or both: the one loop that every verb runs.
     async fn converse(
         &mut self,
@@ -307,6 +360,10 @@ impl Call {
             self.ears.control.flush(play)?;
         }
         self.said = Said::default();
+        let prompt = match self.unfinished.take() {
+            Some(unfinished) => self.go_on(prompt, listen.is_some(), unfinished).await,
+            None => prompt,
+        };
         let Self { ears, speaker, book, open_play, prepared, said, .. } = self;
         let mut exchange = Exchange::new(ears, book, speaker.maker(), listen.as_ref());
         if let Some(listen) = &listen {

@@ -102,6 +102,34 @@ impl Maker {
         let ready = matches!(sources.front(), None | Some(Source::Ready(..))).then_some(now);
         Prepared { prompt, began: now, sources, head: Vec::new(), ready }
     }
+
+    /// Makes a prompt without saying it: where its pieces and words would be.
+    pub async fn measure(&self, prompt: &Prompt) -> Track {
+        let sources = self.prepare(Moment::ZERO, prompt.clone()).sources;
+        let mut samples = Vec::with_capacity(sources.len());
+        let mut times = Vec::with_capacity(sources.len());
+        for source in sources {
+            let (count, ends) = match source {
+                Source::Ready(samples, ends) => (samples.len(), ends),
+                Source::Stream(mut stream) => {
+                    let mut count = 0;
+                    // What cannot be made is told when it is to be said.
+                    while let Some(Ok(chunk)) = stream.chunks.recv().await {
+                        count += chunk.len();
+                    }
+                    (count, stream.times)
+                }
+            };
+            samples.push(count);
+            times.push(ends);
+        }
+        let mut track = Track::new(self.rate, prompt.parts.iter().cloned().zip(times));
+        for (index, samples) in samples.into_iter().enumerate() {
+            track.add(index, samples);
+            track.finish(index);
+        }
+        track
+    }
 }
 
 /// A prompt that is being made before it is known whether it will be said. Dropping it stops the synthesiser.

@@ -6,6 +6,9 @@ use super::Part;
 use crate::audio::Rate;
 use crate::speech::words::{WordTimes, first_words, from_cut_sentence, heard_words};
 
+/// A step back from the end, to find the last sentence: no word is shorter.
+const LAST_WORD: Duration = Duration::from_millis(80);
+
 /// The pieces of one play.
 #[derive(Debug, Clone)]
 pub(super) struct Track {
@@ -60,6 +63,16 @@ impl Track {
         left.collect()
     }
 
+    /// The last sentence of it, or its last recording.
+    pub fn last(&self) -> Vec<Part> {
+        let whole: Duration = self.pieces.iter().map(|piece| self.rate.duration(piece.samples)).sum();
+        // Of the last word nothing.
+        (1..=40)
+            .map(|back| self.rest(whole.saturating_sub(back * LAST_WORD)))
+            .find(|rest| !rest.is_empty())
+            .unwrap_or_default()
+    }
+
     /// Each piece with the words and the length that were heard of it.
     fn heard(&self, heard: Duration) -> impl Iterator<Item = (&Piece, usize, Duration)> {
         let mut left = heard;
@@ -108,6 +121,7 @@ mod tests {
         let rest = |ms: u64| track.rest(Duration::from_millis(ms));
         assert_eq!(rest(3_050), [Part::Text("Two more.".into())]);
         assert_eq!(rest(1_500).len(), 2, "from the recording on");
+        assert_eq!(track.last(), [Part::Text("Two more.".into())]);
         assert!(rest(3_500).is_empty());
     }
 }

@@ -5,15 +5,19 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Phase, Shared};
 use crate::asterisk::PROBE;
-use crate::asterisk::ari::model::{Channel, Event, EventKind};
+use crate::asterisk::ari::model::{Bridge, Channel, Event, EventKind, Timestamp};
 use crate::asterisk::ari::ops::{Continue, HangupReason};
 use crate::asterisk::ari::{AriError, ChannelId, EventStream, Signal};
 use crate::call::{Facts, Gone, LegEvent};
 use crate::id::{CallId, OurId, Part};
 use crate::time::WallTime;
+
+/// After this long what was under way when the events came back has happened.
+const SETTLED: Duration = Duration::from_millis(500);
 
 /// Reads events until the engine ends.
 pub(super) async fn run(shared: Arc<Shared>, mut events: EventStream) {
@@ -95,6 +99,9 @@ fn arrived(shared: &Arc<Shared>, channel: Channel, args: Vec<String>) {
 
 /// A new caller: served, or left to the dialplan at once.
 fn admit(shared: &Arc<Shared>, channel: Channel, args: &[String]) {
+    if shared.switchboard.call_on(&channel.id).is_some() {
+        return;
+    }
     let refuse = |why: &str| {
         tracing::warn!(channel = channel.id.as_str(), "a call is left to the dialplan: {why}");
         tokio::spawn(leave(Arc::clone(shared), channel.id.clone(), "REFUSED"));
@@ -156,18 +163,29 @@ fn report(what: &str, result: Result<(), AriError>) {
     }
 }
 
-/// Compares what Asterisk has with what we know: calls whose caller is gone end; channels and bridges of ours that
-/// belong to no call are removed; callers of an earlier process go back to the dialplan.
+/// Compares what Asterisk has with what we know: calls of an earlier process are taken up, calls whose caller is gone end,
+/// channels and bridges of ours that belong to no call are removed, and callers whom nobody serves are served.
 async fn reconcile(shared: &Arc<Shared>) {
     let known = shared.switchboard.all();
-    let (channels, bridges) = match there(shared).await {
+    let There { channels, bridges, callers, started } = match there(shared).await {
         Ok(there) => there,
         Err(error) => return tracing::warn!(%error, "cannot compare with Asterisk; the next reconnect will"),
     };
+    let estate = shared.estate.lock().expect("nothing panics while it holds the estate").take();
+    if let Some(estate) = estate {
+        estate.settle(shared, &channels, &bridges, &callers);
+    }
     let there: HashSet<&str> = channels.iter().map(|channel| channel.id.as_str()).collect();
+    let before =
+        shared.asterisk_started.lock().expect("nothing panics while it holds the time").replace(started);
+    // What an Asterisk that has restarted had is lost; from one that has not, who is missing has hung up.
+    let how = match before == Some(started) {
+        true => Gone::HungUp { cause: 0 },
+        false => Gone::ServerLost,
+    };
     for (id, channel) in known {
         if !there.contains(channel.as_str()) {
-            shared.switchboard.tell(id, LegEvent::Gone(Gone::ServerLost));
+            shared.switchboard.tell(id, LegEvent::Gone(how));
         }
     }
     let orphan = |id: &str| match OurId::parse(id) {
@@ -180,19 +198,45 @@ async fn reconcile(shared: &Arc<Shared>) {
     for channel in channels.iter().filter(|channel| orphan(channel.id.as_str())) {
         report("clearing a channel", shared.ari.channels().hangup(&channel.id, HangupReason::Normal).await);
     }
-    // Callers whose engine died: their bots cannot go on, the dialplan can.
-    if let Ok(application) = shared.ari.applications().get(&shared.app).await {
-        for id in application.channel_ids {
-            let ours = OurId::parse(id.as_str()).is_some() || shared.switchboard.call_on(&id).is_some();
-            if !ours && there.contains(id.as_str()) {
-                tokio::spawn(leave(Arc::clone(shared), id, "REFUSED"));
-            }
-        }
+    let nobodys = |id: &ChannelId| {
+        OurId::parse(id.as_str()).is_none()
+            && shared.switchboard.call_on(id).is_none()
+            && there.contains(id.as_str())
+    };
+    for caller in callers.into_iter().filter(nobodys) {
+        tokio::spawn(serve_late(Arc::clone(shared), caller));
     }
 }
 
-async fn there(
-    shared: &Shared,
-) -> Result<(Vec<Channel>, Vec<crate::asterisk::ari::model::Bridge>), AriError> {
-    Ok((shared.ari.channels().list().await?, shared.ari.bridges().list().await?))
+/// Serves a caller whose arrival was not told: he came while nobody listened, or just before.
+async fn serve_late(shared: Arc<Shared>, caller: ChannelId) {
+    // He may be on his way out, or his arrival on its way here.
+    tokio::time::sleep(SETTLED).await;
+    let Ok(application) = shared.ari.applications().get(&shared.app).await else { return };
+    let Ok(channel) = shared.ari.channels().get(&caller).await else { return };
+    if application.channel_ids.contains(&caller) && shared.switchboard.call_on(&caller).is_none() {
+        let mut args = channel.dialplan.app_data.split(',').map(str::to_owned);
+        // The first one is the application.
+        let args: Vec<String> = args.by_ref().skip(1).collect();
+        admit(&shared, channel, &args);
+    }
+}
+
+/// What Asterisk has.
+struct There {
+    channels: Vec<Channel>,
+    bridges: Vec<Bridge>,
+    /// The channels in our application.
+    callers: Vec<ChannelId>,
+    /// When it was started.
+    started: Timestamp,
+}
+
+async fn there(shared: &Shared) -> Result<There, AriError> {
+    let (channels, bridges, applications) =
+        (shared.ari.channels(), shared.ari.bridges(), shared.ari.applications());
+    // The application first: who enters it meanwhile is told by an event.
+    let callers = applications.get(&shared.app).await?.channel_ids;
+    let started = shared.ari.asterisk().info(&["status"]).await?.status.startup_time;
+    Ok(There { channels: channels.list().await?, bridges: bridges.list().await?, callers, started })
 }

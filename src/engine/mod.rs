@@ -1,6 +1,7 @@
 //! The engine: starts and stops everything, takes calls in, and lets none go silently.
 //!
 //! - [`config`]: what it is told;
+//! - `adopt`: calls of an earlier process that are still up;
 //! - `dispatch`: events of Asterisk to the calls that they are for (`switchboard`); what is left over is cleared;
 //! - [`transports`]: by what each bot's calls get their audio;
 //! - `serve`: one call from the first event to the last record;
@@ -11,25 +12,28 @@
 //! who is still there.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
+use crate::asterisk::Advice;
+use crate::asterisk::ari::model::Timestamp;
 use crate::asterisk::ari::ops::Originate;
 use crate::asterisk::ari::{Ari, AriConfig, AriError, ChannelId};
 use crate::bot::AnyBot;
-use crate::call::{Facts, Gone, Journal, LegEvent};
+use crate::call::{Facts, Gone, Journal, Left, LegEvent, Snapshot};
 use crate::id::{CallId, OurId, Part};
 use crate::media::{Media, MediaConfig, MediaError, TransportKind};
 use crate::pcap::recorder::{Recorder, RecorderConfig, RecorderError};
 use crate::speech::{Recognizer, SpeechError};
 use crate::store::recording::Recordings;
-use crate::store::{Disposition, Store, StoreError};
-use crate::time::WallTime;
+use crate::store::{CallRecord, Store, StoreError};
+use crate::time::{Moment, WallTime};
 
+mod adopt;
 mod assemble;
 pub mod config;
 mod dispatch;
@@ -42,12 +46,16 @@ mod voices;
 pub use config::{Config, ConfigError};
 pub use voices::EngineVoices;
 
+use adopt::{Estate, Heartbeat};
 use config::RtpPorts;
 use switchboard::{Line, Switchboard};
 use transports::{Abilities, Transports};
 
 /// How long Asterisk may take to be there at the start.
 const START_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How soon an Asterisk that does not answer at the start is asked again.
+const PING_AGAIN: Duration = Duration::from_millis(100);
 
 /// How long callers may take to hear the goodbye.
 const GOODBYE_PATIENCE: Duration = Duration::from_secs(20);
@@ -133,6 +141,7 @@ impl Services {
 pub struct Engine {
     shared: Arc<Shared>,
     dispatcher: JoinHandle<()>,
+    heartbeat: Heartbeat,
 }
 
 /// What all tasks of an engine share.
@@ -150,6 +159,10 @@ struct Shared {
     phase: watch::Sender<Phase>,
     tasks: TaskTracker,
     connected: watch::Sender<bool>,
+    /// The calls of an earlier process, until Asterisk has said which are up.
+    estate: Mutex<Option<Estate>>,
+    /// When the Asterisk that we last compared with was started.
+    asterisk_started: Mutex<Option<Timestamp>>,
 }
 
 /// Events that may wait for one call; keys are pressed by people.
@@ -164,14 +177,15 @@ impl Engine {
     pub async fn start(config: Config, services: Services) -> Result<Self, EngineError> {
         let section = &config.asterisk;
         let ari = Ari::new(AriConfig::new(&section.url, &section.user, section.password()?))?;
-        // Asked before anything else is opened: most of what can be wrong shows here, with a reason.
-        ari.asterisk().ping().await?;
-        let transports = Transports::choose(&config, &Abilities::of(&ari).await?)?;
-        let media = Media::start(&media_config(&config, &transports))?;
         let store = Store::open(&config.store.path, config.store.numbers).await?;
+        let app = config.asterisk.app.clone();
+        let estate = Estate::read(&store, &app).await?;
+        // Asked before anything is opened: most of what can be wrong shows here, with a reason.
+        patient_ping(&ari, &estate).await?;
+        let transports = Transports::choose(&config, &Abilities::of(&ari).await?)?;
+        let media = Media::start(&media_config(&config, &transports, estate.ports()))?;
         let recordings = config.recording.folder.as_ref().map(Recordings::open).transpose()?;
         let captures = captures(&config)?;
-        let app = config.asterisk.app.clone();
         let events = ari.events(&app);
         let shared = Arc::new(Shared {
             ari,
@@ -186,11 +200,14 @@ impl Engine {
             phase: watch::Sender::new(Phase::Running),
             tasks: TaskTracker::new(),
             connected: watch::Sender::new(false),
+            estate: Mutex::new(Some(estate)),
+            asterisk_started: Mutex::new(None),
             config,
         });
-        shared.forget_old_calls().await;
+        let heartbeat = Heartbeat::start(shared.store.path(), &shared.app);
+        shared.purge_old_calls().await;
         let dispatcher = tokio::spawn(dispatch::run(Arc::clone(&shared), events));
-        let engine = Self { shared, dispatcher };
+        let engine = Self { shared, dispatcher, heartbeat };
         let mut connected = engine.shared.connected.subscribe();
         if tokio::time::timeout(START_PATIENCE, connected.wait_for(|up| *up)).await.is_err() {
             engine.dispatcher.abort();
@@ -305,6 +322,7 @@ impl Engine {
             tracing::warn!(calls = self.calls(), "some calls did not end; the next start clears them");
         }
         self.dispatcher.abort();
+        self.heartbeat.end();
         if let Some(recordings) = &shared.recordings {
             recordings.close().await;
         }
@@ -314,8 +332,22 @@ impl Engine {
     }
 }
 
+/// Asks Asterisk whether it is there. Where callers of an earlier process wait, an Asterisk that does not answer is asked again.
+async fn patient_ping(ari: &Ari, estate: &Estate) -> Result<(), AriError> {
+    let patience = Moment::now() + if estate.is_empty() { Duration::ZERO } else { START_PATIENCE };
+    loop {
+        match ari.asterisk().ping().await {
+            Err(error) if error.advice() == Advice::Retry && Moment::now() < patience => {
+                tracing::warn!(%error, "callers of an earlier process wait; asking Asterisk again");
+                tokio::time::sleep(PING_AGAIN).await;
+            }
+            other => return other.map(drop),
+        }
+    }
+}
+
 /// The sockets and threads that the transports take.
-fn media_config(config: &Config, transports: &Transports) -> MediaConfig {
+fn media_config(config: &Config, transports: &Transports, again: Vec<u16>) -> MediaConfig {
     let media = &config.media;
     let listener = |kind, port| transports.uses(kind).then_some(port);
     MediaConfig {
@@ -325,6 +357,7 @@ fn media_config(config: &Config, transports: &Transports) -> MediaConfig {
         },
         bind: media.bind,
         port: media.port,
+        again,
         advertise: media.advertise,
         rtp_ports: (media.rtp == RtpPorts::Ports).then_some(media.ports.first..=media.ports.last),
         audiosocket: listener(TransportKind::Audiosocket, media.audiosocket_port),
@@ -354,19 +387,9 @@ impl Shared {
         })
     }
 
-    /// Calls of this application that an earlier process did not end are over: nobody knows how they went on. Calls that
-    /// are too old to be kept go, with their recordings.
-    async fn forget_old_calls(&self) {
-        let forgotten = async {
-            for mut call in
-                self.store.unfinished_calls().await?.into_iter().filter(|call| call.app == self.app)
-            {
-                call.ended = Some(WallTime::now());
-                call.disposition = Some(Disposition::Lost);
-                call.note = Some("the engine ended without it".into());
-                self.store.remove_snapshot(call.id);
-                self.store.put_call(call);
-            }
+    /// Calls that are too old to be kept go, with their recordings.
+    async fn purge_old_calls(&self) {
+        let purged = async {
             let days = i64::from(self.config.store.retention_days);
             if days > 0 {
                 let purged = self.store.purge(WallTime(WallTime::now().0 - days * 86_400_000)).await?;
@@ -380,8 +403,8 @@ impl Shared {
             }
             Ok::<_, StoreError>(())
         };
-        if let Err(error) = forgotten.await {
-            tracing::error!(%error, "what an earlier process left behind could not be put in order");
+        if let Err(error) = purged.await {
+            tracing::error!(%error, "calls that are too old could not be deleted");
         }
     }
 
@@ -399,6 +422,20 @@ impl Shared {
         self.tasks.spawn(async move {
             let place = OnSwitchboard { shared: &shared, id };
             serve::serve(&shared, facts, channel, leg_events).await;
+            drop(place);
+        });
+    }
+
+    /// The same for a call that an earlier process, heard of until `alive`, has served.
+    fn take_up(self: &Arc<Self>, snapshot: Snapshot, row: CallRecord, left: Left, alive: WallTime) {
+        let (events, leg_events) = mpsc::channel(LEG_EVENTS);
+        let id = snapshot.call;
+        let channel = ChannelId::from(snapshot.channel.as_str());
+        self.switchboard.add(id, Line { channel, events, answered: None });
+        let shared = Arc::clone(self);
+        self.tasks.spawn(async move {
+            let place = OnSwitchboard { shared: &shared, id };
+            serve::take_up(&shared, snapshot, row, left, alive, leg_events).await;
             drop(place);
         });
     }

@@ -53,12 +53,37 @@ impl Records {
             ..CallRecord::begun(facts.id, began.1, direction)
         };
         store.put_call(row.clone());
+        Self::of(store, row, began, None, watcher)
+    }
+
+    /// Goes on with the row of a call that another process began.
+    pub fn go_on(
+        store: &Store,
+        facts: &Facts,
+        row: CallRecord,
+        watcher: Option<Arc<dyn Journal>>,
+    ) -> Arc<Self> {
+        let now = (Moment::now(), WallTime::now());
+        // The store may have kept less of the numbers than the call's state has.
+        let known = |number: &String| Some(number.clone()).filter(|number| !number.is_empty());
+        let row = CallRecord { caller: known(&facts.caller), called: known(&facts.called), ..row };
+        let answered = row.answered.map(|_| now.0);
+        Self::of(store, row, now, answered, watcher)
+    }
+
+    fn of(
+        store: &Store,
+        row: CallRecord,
+        began: (Moment, WallTime),
+        answered: Option<Moment>,
+        watcher: Option<Arc<dyn Journal>>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             store: store.clone(),
             watcher,
             row: Mutex::new(row),
             began,
-            answered: Mutex::new(None),
+            answered: Mutex::new(answered),
             timeline: OnceLock::new(),
             playing: Mutex::new(None),
             interruption: Mutex::new(None),

@@ -13,11 +13,14 @@ use crate::asterisk::ari::ops::HangupReason;
 use crate::audio::Rate;
 use crate::audio::ring::TapeReader;
 use crate::bot::{AnyBot, Outcome};
-use crate::call::{Call, CallError, CallParts, Facts, Gone, Leg, LegEvent, Prompt, Speaker};
-use crate::media::{Attach, Lease, MediaSession};
+use crate::call::{
+    Call, CallError, CallParts, Facts, Gone, Left, Leg, LegEvent, MediaPlan, Prompt, Snapshot, Speaker,
+};
+use crate::id::CallId;
+use crate::media::{Attach, Lease, Link, MediaSession, Seat, TransportKind};
 use crate::pcap::recorder::Tap;
-use crate::store::Disposition;
 use crate::store::recording::Tape;
+use crate::store::{CallRecord, Disposition};
 use crate::time::{Moment, WallTime};
 use crate::turn::vad::WebRtcVad;
 
@@ -63,7 +66,72 @@ pub(super) async fn serve(
     {
         return records.end(end.disposition, end.cause, end.note, serde_json::Value::Null);
     }
-    let (end, media) = match connect(shared, facts, channel.clone(), events, &records).await {
+    let plan = shared.transports.plan_of(&facts.bot).clone();
+    let joined = async {
+        let mut seat = shared.media.reserve_for(plan.transport, plan.format)?;
+        let (leg, link) =
+            Leg::join(&shared.ari, &shared.app, id, channel.clone(), &plan, &mut seat, &mut events).await?;
+        Ok(Joined { leg, link, seat, plan })
+    };
+    let call = match joined.await {
+        Ok(joined) => connect(shared, facts, joined, events, &records).await,
+        Err(error) => Err(error),
+    };
+    let call = call.map(|(parts, lease)| {
+        let mut call = Call::new(parts);
+        // From here on another process could go on, with a bot that keeps no state too.
+        call.checkpoint("", serde_json::Value::Null);
+        (call, lease)
+    });
+    converse(shared, id, channel, call, &records).await;
+}
+
+/// Serves a call that an earlier process began, from the step where that one stopped.
+pub(super) async fn take_up(
+    shared: &Arc<Shared>,
+    snapshot: Snapshot,
+    row: CallRecord,
+    left: Left,
+    alive: WallTime,
+    mut events: mpsc::Receiver<LegEvent>,
+) {
+    let facts = snapshot.facts();
+    let channel = ChannelId::from(snapshot.channel.as_str());
+    let records = Records::go_on(&shared.store, &facts, row, shared.services.watcher.clone());
+    tracing::info!(call = %facts.id, bot = facts.bot, step = snapshot.step, ?left, "a call is taken up");
+    let joined = async {
+        let wanted = shared.transports.plan_of(&facts.bot);
+        // Over RTP the media channel that is there goes on, in its own format, if its port is ours.
+        let same = (snapshot.transport == TransportKind::Rtp && left == Left::Whole)
+            .then(|| Some((shared.media.reserve_at(snapshot.our_address)?, snapshot.format.parse().ok()?)))
+            .flatten();
+        let (mut seat, plan) = match same {
+            Some((seat, format)) => {
+                (seat, MediaPlan { transport: TransportKind::Rtp, format, ..wanted.clone() })
+            }
+            None => (shared.media.reserve_for(wanted.transport, wanted.format)?, wanted.clone()),
+        };
+        let (leg, link) = Leg::adopt(&shared.ari, &snapshot, left, &mut seat, &plan, &mut events).await?;
+        Ok(Joined { leg, link, seat, plan })
+    };
+    let id = facts.id;
+    let call = match joined.await {
+        Ok(joined) => connect(shared, facts, joined, events, &records).await,
+        Err(error) => Err(error),
+    };
+    let call = call.map(|(parts, lease)| (Call::take_up(parts, &snapshot, alive), lease));
+    converse(shared, id, channel, call, &records).await;
+}
+
+/// Lets the bot talk on a call that is connected, and ends its records.
+async fn converse(
+    shared: &Arc<Shared>,
+    id: CallId,
+    channel: ChannelId,
+    call: Result<(Call, Lease), CallError>,
+    records: &Records,
+) {
+    let (end, media) = match call {
         Ok((call, lease)) => {
             let end = talk(shared, call).await;
             let stats = lease.detach().await;
@@ -129,18 +197,24 @@ async fn capture(shared: &Shared, facts: &Facts) -> Option<Tap> {
     }
 }
 
-/// Joins the caller with a seat on a media thread, a recogniser and a voice.
+/// A call's channels, joined, and by what its audio comes.
+struct Joined {
+    leg: Leg,
+    link: Link,
+    seat: Seat,
+    plan: MediaPlan,
+}
+
+/// Gives a call that is joined a media thread, a recogniser and a voice.
 async fn connect(
     shared: &Arc<Shared>,
     facts: Facts,
-    channel: ChannelId,
-    mut events: mpsc::Receiver<LegEvent>,
+    joined: Joined,
+    events: mpsc::Receiver<LegEvent>,
     records: &Arc<Records>,
-) -> Result<(Call, Lease), CallError> {
+) -> Result<(CallParts, Lease), CallError> {
     let id = facts.id;
-    let plan = shared.transports.plan_of(&facts.bot);
-    let mut seat = shared.media.reserve_for(plan.transport, plan.format)?;
-    let (leg, link) = Leg::join(&shared.ari, &shared.app, id, channel, plan, &mut seat, &mut events).await?;
+    let Joined { leg, link, seat, plan } = joined;
     let mut attach = Attach::new(id, link, Box::new(WebRtcVad::new(Rate::Hz8000)));
     attach.format = plan.format;
     attach.tape = shared.recordings.is_some();
@@ -164,7 +238,7 @@ async fn connect(
     });
     let rate = plan.format.rate();
     let voices: Arc<dyn crate::call::Voices> = Arc::clone(&shared.services.voices) as _;
-    let call = Call::new(CallParts {
+    let parts = CallParts {
         facts,
         leg,
         leg_events: events,
@@ -173,8 +247,8 @@ async fn connect(
         recognizer,
         speaker: Speaker::new(voice, voices, rate),
         journal: Arc::clone(records) as _,
-    });
-    Ok((call, lease))
+    };
+    Ok((parts, lease))
 }
 
 /// Hands what the media thread puts on tape to whoever writes it, until the call is off its thread.
@@ -190,7 +264,9 @@ async fn talk(shared: &Arc<Shared>, mut call: Call) -> End {
     let bot = match shared.bot(&call.facts().bot) {
         Ok(bot) => bot.clone(),
         Err(error) => {
-            tracing::error!(call = %id, %error, "no bot for the call");
+            tracing::error!(call = %id, %error, "no bot for the call; the caller is left to the dialplan");
+            give_up(&mut call).await;
+            call.finish().clear().await;
             return End { note: Some(error.to_string()), ..End::new(Disposition::BotFailed) };
         }
     };

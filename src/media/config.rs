@@ -17,6 +17,8 @@ pub struct MediaConfig {
     pub bind: IpAddr,
     /// The first thread's port; thread i has `port + i`. 0: any free port for each.
     pub port: u16,
+    /// Ports that an earlier process had and its calls still send to: where `port` is 0, thread i tries the i-th of them first.
+    pub again: Vec<u16>,
     /// The address that Asterisk shall send to, where it is not the one bound to (behind NAT, or bound to all).
     pub advertise: Option<IpAddr>,
     /// A UDP port of its own for every RTP call, out of this range, instead of the thread's.
@@ -37,6 +39,7 @@ impl MediaConfig {
             threads: 1,
             bind,
             port: 0,
+            again: Vec::new(),
             advertise: None,
             rtp_ports: None,
             audiosocket: None,

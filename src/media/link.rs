@@ -248,14 +248,24 @@ impl Ports {
             let step = u32::from(self.next.fetch_add(1, Ordering::Relaxed)) % count;
             #[expect(clippy::cast_possible_truncation, reason = "within the range, whose ends are ports")]
             let port = (u32::from(first) + step) as u16;
-            if let Ok(socket) = UdpSocket::bind((self.bind, port))
-                && socket.set_nonblocking(true).is_ok()
-            {
-                thread::mark_as_voice(&socket);
-                return Ok(Way::Port(socket, SocketAddr::new(self.advertise, port)));
+            if let Some(way) = self.open(port) {
+                return Ok(way);
             }
         }
         Err(MediaError::NoPort { first, last })
+    }
+
+    /// The port of a call that another process had.
+    pub(super) fn again(&self, address: SocketAddr) -> Option<Way> {
+        let ours = address.ip() == self.advertise && self.range.contains(&address.port());
+        ours.then(|| self.open(address.port())).flatten()
+    }
+
+    fn open(&self, port: u16) -> Option<Way> {
+        let socket = UdpSocket::bind((self.bind, port)).ok()?;
+        socket.set_nonblocking(true).ok()?;
+        thread::mark_as_voice(&socket);
+        Some(Way::Port(socket, SocketAddr::new(self.advertise, port)))
     }
 }
 

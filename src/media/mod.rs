@@ -320,12 +320,10 @@ impl Media {
                     .and_then(|i| first.checked_add(i))
                     .ok_or(MediaError::TooManyPorts { port: first, threads: count })?,
             };
-            threads.push(thread::Thread::start(
-                i,
-                SocketAddr::new(config.bind, port),
-                advertise,
-                config.probe,
-            )?);
+            let start =
+                |port| thread::Thread::start(i, SocketAddr::new(config.bind, port), advertise, config.probe);
+            let again = config.again.get(i).filter(|_| port == 0).and_then(|port| start(*port).ok());
+            threads.push(again.map_or_else(|| start(port), Ok)?);
         }
         let listen = |what, port: Option<u16>| {
             port.map(|port| door::Door::open(what, SocketAddr::new(config.bind, port), advertise)).transpose()
@@ -343,6 +341,17 @@ impl Media {
     #[must_use]
     pub fn reserve(&self) -> Seat {
         Seat::new(self.least_busy(), link::Way::Shared)
+    }
+
+    /// Keeps a place for a call over RTP whose packets already come to `address`, on the thread that has this port, or by that
+    /// port alone; [`None`] where it is not ours, or not free. Any thread.
+    #[must_use]
+    pub fn reserve_at(&self, address: SocketAddr) -> Option<Seat> {
+        if let Some(thread) = self.threads.iter().find(|thread| thread.shared.advertised == address) {
+            return Some(Seat::new(Arc::clone(&thread.shared), link::Way::Shared));
+        }
+        let way = self.ports.as_ref()?.again(address)?;
+        Some(Seat::new(self.least_busy(), way))
     }
 
     /// Keeps a place for a call over `kind` in `format`, and what Asterisk is to be told: a port, or a secret by which its

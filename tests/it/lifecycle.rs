@@ -2,35 +2,18 @@
 
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use offhook::phone::agent::Side;
 use offhook::phone::script::Step;
-use offhook::phone::{Phone, PhoneCall};
 use offhook::store::Disposition;
 use offhook::time::Moment;
 
 use crate::support::EngineUnderTest;
-use crate::support::asterisk::{AsteriskUnderTest, eventually};
+use crate::support::asterisk::eventually;
 use crate::support::caller::{
-    HANGS_UP, PATIENCE, REPLIES, SECOND, SILENT, assert_empty, connected, ids, own_asterisk, phone, play,
-    press, way_on,
+    HANGS_UP, PATIENCE, REPLIES, SECOND, SILENT, assert_empty, connected, listeners, own_asterisk, phone,
+    play, press, way_on,
 };
 use crate::support::engine::Settings;
-
-/// Callers with these numbers who hear the bot.
-async fn listeners(
-    asterisk: &AsteriskUnderTest,
-    numbers: &[&str],
-    extension: &str,
-) -> Vec<(Phone, PhoneCall)> {
-    join_all(numbers.iter().map(|number| async move {
-        let phone = phone(number).await;
-        let call = connected(&phone, asterisk, extension).await;
-        call.wait_bot_speaks(PATIENCE).await.expect("the bot speaks");
-        (phone, call)
-    }))
-    .await
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn asterisk_crashes_and_comes_back() {
@@ -116,53 +99,6 @@ async fn calls_that_end_by_themselves_are_waited_for() {
     let (record, _) = engine.ended_call_of("5550231").await;
     assert_eq!(record.disposition, Some(Disposition::Completed));
     assert_empty(&asterisk).await;
-}
-
-#[tokio::test]
-async fn callers_of_an_engine_that_crashed_go_on_in_the_dialplan() {
-    let asterisk = own_asterisk(false).await;
-    let mut engine = EngineUnderTest::start(&asterisk, Settings::default()).await;
-    let numbers = ["5550241", "5550242", "5550243"];
-    let callers = listeners(&asterisk, &numbers, "113").await;
-    let mut calls = Vec::new();
-    for number in numbers {
-        calls.push(engine.call_of(number).await);
-    }
-    engine.crash().await;
-    assert!(callers.iter().all(|(_, call)| call.ending().is_none()), "Asterisk keeps the callers");
-    engine.start_again().await;
-    for number in numbers {
-        assert_eq!(way_on(&asterisk, number).await, "SUCCESS REFUSED");
-    }
-    for (_, call) in &callers {
-        call.wait_onset_since(Moment::now(), 5 * SECOND)
-            .await
-            .map(drop)
-            .or_else(ended)
-            .expect("the dialplan speaks");
-    }
-    let ours = async || (!ids(&asterisk).await.iter().any(|id| id.starts_with("offhook-"))).then_some(());
-    eventually(5 * SECOND, "neither media channels nor bridges are left", ours).await;
-    for call in &calls {
-        let store = engine.store().await;
-        let row = store.find_call(call.id.as_str()).await.expect("it can be read").expect("it is kept");
-        assert_eq!((row.call.disposition, row.call.ended.is_some()), (Some(Disposition::Lost), true));
-        assert!(!engine.has_snapshot(call.id).await);
-    }
-    drop(callers);
-    assert_empty(&asterisk).await;
-    // And it takes calls.
-    let newcomers = listeners(&asterisk, &["5550249"], "111").await;
-    play(&newcomers[0].1, vec![SILENT, press("2"), REPLIES, HANGS_UP]).await;
-    assert_empty(&asterisk).await;
-}
-
-/// Who has already heard all that the dialplan had to say.
-fn ended(error: offhook::phone::PhoneError) -> Result<(), offhook::phone::PhoneError> {
-    match error {
-        offhook::phone::PhoneError::Ended(ending) if ending.by == Side::Peer => Ok(()),
-        other => Err(other),
-    }
 }
 
 #[tokio::test]

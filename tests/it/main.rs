@@ -16,4 +16,5 @@ mod lifecycle;
 mod network;
 mod phone;
 mod recording;
+mod survival;
 mod transports;

@@ -42,6 +42,21 @@ impl FlowBot {
         texts.chain(files).collect()
     }
 
+    /// Where the call is in the flow: at its start, or where another process left it.
+    fn state(&self, call: &Call) -> FlowState {
+        let Some(left) = call.taken_up().filter(|left| !left.is_null()) else { return self.start(call) };
+        let state = serde_json::from_value::<FlowState>(left.clone());
+        let state =
+            state.map_err(|error| error.to_string()).and_then(|state| match self.flow.can_continue(&state) {
+                Ok(()) => Ok(state),
+                Err(error) => Err(error.to_string()),
+            });
+        state.unwrap_or_else(|error| {
+            tracing::warn!(call = %call.id(), %error, "the flow has changed: the call begins it anew");
+            self.start(call)
+        })
+    }
+
     fn start(&self, call: &Call) -> FlowState {
         let (facts, now) = (call.facts(), WallTime::now().local());
         self.flow.start(StartVars {
@@ -128,7 +143,7 @@ impl FlowBot {
 
 impl Bot for FlowBot {
     async fn run(&self, call: &mut Call) -> Result<Outcome, CallError> {
-        let mut state = self.start(call);
+        let mut state = self.state(call);
         call.answer().await?;
         loop {
             let snapshot = serde_json::to_value(&state).map_err(|error| CallError::Bot(error.to_string()))?;

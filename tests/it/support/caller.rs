@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use offhook::audio::Rate;
 use offhook::phone::script::{Line, Outcome, Script, ScriptReport, Step};
 use offhook::phone::{KeyTiming, Phone, PhoneCall, PhoneConfig};
@@ -51,6 +52,21 @@ pub async fn connected(phone: &Phone, asterisk: &AsteriskUnderTest, extension: &
     let call = phone.call(&target).await.expect("a call");
     call.wait_answered(PATIENCE).await.expect("an answer");
     call
+}
+
+/// Callers with these numbers who hear the bot.
+pub async fn listeners(
+    asterisk: &AsteriskUnderTest,
+    numbers: &[&str],
+    extension: &str,
+) -> Vec<(Phone, PhoneCall)> {
+    join_all(numbers.iter().map(|number| async move {
+        let phone = phone(number).await;
+        let call = connected(&phone, asterisk, extension).await;
+        call.wait_bot_speaks(PATIENCE).await.expect("the bot speaks");
+        (phone, call)
+    }))
+    .await
 }
 
 /// Words in a voice that is not the bot's.

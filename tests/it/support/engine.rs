@@ -163,6 +163,14 @@ impl EngineUnderTest {
         self.ready(before).await;
     }
 
+    /// Gives a bot of the configuration another name, for the next start.
+    pub fn rename_bot(&self, from: &str, to: &str) {
+        let file = self.folder.path().join("offhook.toml");
+        let config = std::fs::read_to_string(&file).expect("it is there");
+        std::fs::write(&file, config.replace(&format!("[bots.{from}]"), &format!("[bots.{to}]")))
+            .expect("a file");
+    }
+
     async fn ready(&mut self, before: usize) {
         eventually(Duration::from_secs(60), "the engine is ready", async || {
             let ended = self.process.child.try_wait().expect("it is our child");

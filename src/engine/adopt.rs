@@ -1,0 +1,171 @@
+//! Calls that an earlier process served and that are still up.
+//!
+//! Asterisk keeps a caller in its application, and the media channel in its bridge, when the engine goes. What the earlier
+//! process stored at each step of a call is enough to go on: the call keeps its id and its records, audio over RTP comes to
+//! the same port again, and the bot says on from the sentence that was cut.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::task::AbortOnDropHandle;
+
+use super::Shared;
+use crate::asterisk::ari::ChannelId;
+use crate::asterisk::ari::model::{Bridge, Channel};
+use crate::call::{Left, Snapshot};
+use crate::id::CallId;
+use crate::media::TransportKind;
+use crate::store::{CallRecord, Disposition, Store, StoreError};
+use crate::time::WallTime;
+
+/// How often a running engine says that it is there. What a caller heard after the last time is said again.
+const BEAT: Duration = Duration::from_millis(200);
+
+/// What an earlier process left: its calls.
+#[derive(Default)]
+pub(super) struct Estate {
+    calls: Vec<(Snapshot, CallRecord)>,
+    /// When that process was heard of last.
+    alive: WallTime,
+}
+
+impl Estate {
+    /// Reads what was left of the calls of `app`. Calls of which no state was kept are over: nobody knows how they went on.
+    pub async fn read(store: &Store, app: &str) -> Result<Self, StoreError> {
+        let mut rows: HashMap<CallId, CallRecord> = HashMap::new();
+        for call in store.unfinished_calls().await?.into_iter().filter(|call| call.app == app) {
+            rows.insert(call.id, call);
+        }
+        let mut calls = Vec::new();
+        let mut newest = WallTime::default();
+        for stored in store.snapshots().await? {
+            let Some(row) = rows.remove(&stored.call) else { continue };
+            newest = newest.max(stored.at);
+            match read(stored.state) {
+                Ok(snapshot) => calls.push((snapshot, row)),
+                Err(why) => {
+                    tracing::warn!(call = %stored.call, %why, "a call of an earlier process cannot be taken up");
+                    close(store, row, Disposition::Lost, &why);
+                }
+            }
+        }
+        for row in rows.into_values() {
+            close(store, row, Disposition::Lost, "the engine ended without it");
+        }
+        Ok(Self { calls, alive: Heartbeat::last(store.path(), app).unwrap_or(newest).max(newest) })
+    }
+
+    /// Whether nothing is left.
+    pub fn is_empty(&self) -> bool {
+        self.calls.is_empty()
+    }
+
+    /// The UDP ports that its calls send to.
+    pub fn ports(&self) -> Vec<u16> {
+        let mut ports: Vec<u16> = self
+            .calls
+            .iter()
+            .filter(|(snapshot, _)| snapshot.transport == TransportKind::Rtp)
+            .map(|(snapshot, _)| snapshot.our_address.port())
+            .collect();
+        ports.sort_unstable();
+        ports.dedup();
+        ports
+    }
+
+    /// Takes up the calls whose callers are in the application still, and ends the records of the others.
+    pub fn settle(self, shared: &Arc<Shared>, channels: &[Channel], bridges: &[Bridge], ours: &[ChannelId]) {
+        if self.calls.is_empty() {
+            return;
+        }
+        let there: HashSet<&str> = channels.iter().map(|channel| channel.id.as_str()).collect();
+        let (mut adopted, mut over) = (0, 0);
+        for (snapshot, row) in self.calls {
+            if !ours.iter().any(|id| id.as_str() == snapshot.channel) {
+                let (how, why) = if there.contains(snapshot.channel.as_str()) {
+                    (Disposition::Transferred, "the caller left the application while no engine was there")
+                } else {
+                    (Disposition::CallerHungUp, "the caller hung up while no engine was there")
+                };
+                close(&shared.store, row, how, why);
+                over += 1;
+                continue;
+            }
+            let bridge = bridges.iter().find(|bridge| bridge.id.as_str() == snapshot.bridge);
+            let joined =
+                |id: &str| bridge.is_some_and(|bridge| bridge.channels.iter().any(|c| c.as_str() == id));
+            let whole = joined(&snapshot.channel) && joined(&snapshot.media);
+            let left = if whole { Left::Whole } else { Left::Broken };
+            shared.take_up(snapshot, row, left, self.alive);
+            adopted += 1;
+        }
+        let away_ms = WallTime::now().0 - self.alive.0;
+        tracing::info!(adopted, over, away_ms, "calls of an earlier process are taken up");
+    }
+}
+
+fn read(state: serde_json::Value) -> Result<Snapshot, String> {
+    let version = state.get("version").and_then(serde_json::Value::as_u64);
+    if version != Some(u64::from(Snapshot::VERSION)) {
+        return Err("its state was written by another version".into());
+    }
+    serde_json::from_value(state).map_err(|error| format!("its state cannot be read: {error}"))
+}
+
+/// Ends the record of a call that this process never had.
+fn close(store: &Store, mut row: CallRecord, how: Disposition, why: &str) {
+    row.ended = Some(WallTime::now());
+    row.disposition = Some(how);
+    row.note = Some(why.into());
+    store.remove_snapshot(row.id);
+    store.put_call(row);
+}
+
+/// A file beside the store whose time tells when its engine was last there.
+pub(super) struct Heartbeat {
+    _task: AbortOnDropHandle<()>,
+    path: PathBuf,
+}
+
+impl Heartbeat {
+    /// Begins to beat. A file that cannot be written is told once: calls are then taken up with what they heard at their last
+    /// step.
+    pub fn start(store: &Path, app: &str) -> Self {
+        let path = Self::path(store, app);
+        let file = path.clone();
+        let task = tokio::spawn(async move {
+            let mut told = false;
+            let mut beat = tokio::time::interval(BEAT);
+            beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                beat.tick().await;
+                if let Err(error) = tokio::fs::write(&file, b"").await
+                    && !std::mem::replace(&mut told, true)
+                {
+                    tracing::warn!(file = %file.display(), %error, "the heartbeat cannot be written");
+                }
+            }
+        });
+        Self { _task: AbortOnDropHandle::new(task), path }
+    }
+
+    /// Ends it, and says that nothing is left behind.
+    pub fn end(self) {
+        // Without it, the next start looks at the calls' own times.
+        let _ = std::fs::remove_file(&self.path);
+    }
+
+    fn last(store: &Path, app: &str) -> Option<WallTime> {
+        let modified = std::fs::metadata(Self::path(store, app)).ok()?.modified().ok()?;
+        let since = modified.duration_since(std::time::UNIX_EPOCH).ok()?;
+        Some(WallTime(i64::try_from(since.as_millis()).ok()?))
+    }
+
+    fn path(store: &Path, app: &str) -> PathBuf {
+        let mut name = store.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{app}.alive"));
+        store.with_file_name(name)
+    }
+}
