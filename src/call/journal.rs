@@ -314,6 +314,11 @@ impl TurnBook {
         self.progress(|_| {});
     }
 
+    /// What another process needs to take the call up now.
+    pub fn hand_over(self) -> Option<Box<Snapshot>> {
+        self.snapshot
+    }
+
     /// The call got further within its step.
     fn progress(&mut self, change: impl FnOnce(&mut Progress)) {
         if let Some(snapshot) = &mut self.snapshot {

@@ -199,15 +199,15 @@ impl Call {
     }
 
     /// Puts a call together that another process was heard of until `alive` to serve: what is said or asked first goes on
-    /// from where that one stopped.
+    /// from the sentence where that one stopped, or, if it has `handed_over` the call, within the word.
     #[must_use]
-    pub fn take_up(parts: CallParts, snapshot: &Snapshot, alive: WallTime) -> Self {
+    pub fn take_up(parts: CallParts, snapshot: &Snapshot, alive: WallTime, handed_over: bool) -> Self {
         let mut call = Self::new(parts);
         call.answered = snapshot.answered;
         call.book.go_on(&snapshot.progress);
         let away = u64::try_from(WallTime::now().0 - alive.0).unwrap_or_default();
         let away = Duration::from_millis(away);
-        call.unfinished = Some(Unfinished { progress: snapshot.progress.clone(), alive, away });
+        call.unfinished = Some(Unfinished { progress: snapshot.progress.clone(), alive, away, handed_over });
         call.taken_up = Some(snapshot.state.clone());
         call
     }
@@ -317,36 +317,44 @@ impl Call {
         self.ears.control.stats()
     }
 
+    /// What another process needs to take the call up now; nothing of it is taken down.
+    pub(crate) fn hand_over(self) -> Option<Box<Snapshot>> {
+        self.book.hand_over()
+    }
+
     /// Ends the book-keeping and gives the leg back, to be taken down.
     pub(crate) fn finish(mut self) -> Leg {
         self.book.close();
         self.leg
     }
 
-    /// What is left to say of the prompt during which another process ended. Keys that the caller had pressed count.
+    /// What is left to say of the prompt during which another process ended, and how much of its beginning to leave out. Keys
+    /// that the caller had pressed count.
     async fn go_on(
         &mut self,
         prompt: Option<(Prompt, BargeIn)>,
         listens: bool,
         unfinished: Unfinished,
-    ) -> Option<(Prompt, BargeIn)> {
+    ) -> (Option<(Prompt, BargeIn)>, Duration) {
         let now = Moment::now();
         if listens {
             self.ears.typed_ahead.extend(unfinished.progress.keys.chars().map(|key| (key, now)));
         }
-        let (prompt, barge_in) = prompt.filter(|_| !unfinished.is_said())?;
         let heard = unfinished.heard();
-        if heard.is_zero() {
-            return Some((prompt, barge_in));
+        let Some((prompt, barge_in)) = prompt.filter(|_| !unfinished.is_said()) else {
+            return (None, Duration::ZERO);
+        };
+        if heard.is_zero() || unfinished.handed_over {
+            return (Some((prompt, barge_in)), heard);
         }
         let track = self.speaker.maker().measure(&prompt).await;
         let parts = match track.rest(heard) {
             rest if !rest.is_empty() => rest,
             // It was asked, and he may have answered while nobody heard him.
             _ if listens => track.last(),
-            _ => return None,
+            _ => return (None, Duration::ZERO),
         };
-        Some((Prompt { parts, ..prompt }, barge_in))
+        (Some((Prompt { parts, ..prompt }, barge_in)), Duration::ZERO)
     }
 
     /// Says, listens, or both: the one loop that every verb runs.
@@ -360,9 +368,9 @@ impl Call {
             self.ears.control.flush(play)?;
         }
         self.said = Said::default();
-        let prompt = match self.unfinished.take() {
+        let (prompt, mut skip) = match self.unfinished.take() {
             Some(unfinished) => self.go_on(prompt, listen.is_some(), unfinished).await,
-            None => prompt,
+            None => (prompt, Duration::ZERO),
         };
         let Self { ears, speaker, book, open_play, prepared, said, .. } = self;
         let mut exchange = Exchange::new(ears, book, speaker.maker(), listen.as_ref());
@@ -377,7 +385,7 @@ impl Call {
             let mut pump = match next.take() {
                 Some((prompt, barge_in)) => {
                     let text = prompt.text();
-                    let pump = match prepared.take() {
+                    let mut pump = match prepared.take() {
                         Some(ready) if ready.prompt.sounds_like(&prompt) => {
                             exchange.book.committed(ready.began, ready.ready);
                             speaker.begin_prepared(ready)
@@ -387,6 +395,7 @@ impl Call {
                             speaker.begin(&prompt)
                         }
                     };
+                    pump.skip(std::mem::take(&mut skip));
                     *open_play = Some(pump.play());
                     exchange.begin_play(pump.play(), text, barge_in)?;
                     exchange.book.play_length(pump.play(), pump.length());

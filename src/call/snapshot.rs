@@ -135,6 +135,8 @@ pub(super) struct Unfinished {
     pub(super) alive: WallTime,
     /// How long the caller heard nothing.
     pub(super) away: Duration,
+    /// The other process handed the call over: what was heard is known to the frame.
+    pub(super) handed_over: bool,
 }
 
 impl Unfinished {

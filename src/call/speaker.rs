@@ -77,6 +77,7 @@ impl Speaker {
             track,
             taken: 0,
             samples: head.len() as u64,
+            skip: 0,
             buffer: head.into(),
             item: None,
             first_audio: ready,
@@ -186,6 +187,8 @@ pub(super) struct Pump<'a> {
     /// What waits for room in the ring.
     item: Option<VoiceItem>,
     samples: u64,
+    /// Samples of the beginning that are left out.
+    skip: usize,
     first_audio: Option<Moment>,
 }
 
@@ -203,6 +206,13 @@ pub(super) struct Pumped {
 impl Pump<'_> {
     pub fn play(&self) -> PlayId {
         self.play
+    }
+
+    /// Leaves its beginning out: another process has played it.
+    pub fn skip(&mut self, heard: Duration) {
+        self.skip =
+            usize::try_from(heard.as_micros() * u128::from(self.rate.hz()) / 1_000_000).unwrap_or(usize::MAX);
+        self.track.heard_before(heard);
     }
 
     /// How long all of it is; [`None`] while some of it is still to be made.
@@ -241,6 +251,9 @@ impl Pump<'_> {
                     return Ok(Pumped { play: self.play, total, first_audio, track });
                 }
             }
+            let left_out = self.skip.min(self.buffer.len());
+            self.buffer.drain(..left_out);
+            self.skip -= left_out;
             self.item = if self.buffer.len() >= FRAME_SAMPLES {
                 Some(VoiceItem::Audio(self.play, self.take_frame()))
             } else if self.refill().await? {

@@ -14,6 +14,8 @@ const LAST_WORD: Duration = Duration::from_millis(80);
 pub(super) struct Track {
     rate: Rate,
     pieces: Vec<Piece>,
+    /// Length of its beginning that was played before, elsewhere.
+    before: Duration,
 }
 
 #[derive(Debug, Clone)]
@@ -28,7 +30,12 @@ struct Piece {
 impl Track {
     pub fn new(rate: Rate, parts: impl IntoIterator<Item = (Part, WordTimes)>) -> Self {
         let piece = |(part, times)| Piece { part, times, samples: 0, whole: false };
-        Self { rate, pieces: parts.into_iter().map(piece).collect() }
+        Self { rate, pieces: parts.into_iter().map(piece).collect(), before: Duration::ZERO }
+    }
+
+    /// So much of its beginning was played before, elsewhere.
+    pub fn heard_before(&mut self, before: Duration) {
+        self.before = before;
     }
 
     /// So many samples of piece `index` more.
@@ -75,7 +82,7 @@ impl Track {
 
     /// Each piece with the words and the length that were heard of it.
     fn heard(&self, heard: Duration) -> impl Iterator<Item = (&Piece, usize, Duration)> {
-        let mut left = heard;
+        let mut left = heard.saturating_add(self.before);
         self.pieces.iter().map(move |piece| {
             let length = self.rate.duration(piece.samples);
             let here = if piece.whole { left.min(length) } else { left };

@@ -11,6 +11,9 @@ use crate::engine::{Engine, Services};
 /// Options of `offhook run`.
 #[derive(Debug, Args)]
 pub(super) struct Options {
+    /// Take over from the engine that runs with the same store and application: its calls go on here, and it ends.
+    #[arg(long)]
+    takeover: bool,
     #[command(flatten)]
     config: ConfigArg,
 }
@@ -21,12 +24,14 @@ pub(super) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let services = Services::assemble(&config, None).await?;
     let bots = services.bots.keys().cloned().collect::<Vec<_>>().join(", ");
     let engine = tokio::select! {
-        engine = Engine::start(config, services) => engine?,
+        engine = Engine::start_after(config, services, options.takeover) => engine?,
         () = stop.asked() => return Ok(ExitCode::SUCCESS),
     };
     tracing::info!(bots, version = env!("CARGO_PKG_VERSION"), "ready for calls");
-    stop.asked().await;
-    engine.drain(stop.asked()).await;
+    tokio::select! {
+        () = stop.asked() => engine.drain(stop.asked()).await,
+        () = engine.handed_over() => engine.leave().await,
+    }
     Ok(ExitCode::SUCCESS)
 }
 

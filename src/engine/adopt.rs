@@ -9,9 +9,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
+use tokio::sync::oneshot;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Shared;
+use super::handover::{Takeover, Will};
 use crate::asterisk::ari::ChannelId;
 use crate::asterisk::ari::model::{Bridge, Channel};
 use crate::call::{Left, Snapshot};
@@ -98,12 +101,56 @@ impl Estate {
                 |id: &str| bridge.is_some_and(|bridge| bridge.channels.iter().any(|c| c.as_str() == id));
             let whole = joined(&snapshot.channel) && joined(&snapshot.media);
             let left = if whole { Left::Whole } else { Left::Broken };
-            shared.take_up(snapshot, row, left, self.alive);
+            shared.take_up(snapshot, row, Predecessor { left, alive: self.alive, attached: None });
             adopted += 1;
         }
         let away_ms = WallTime::now().0 - self.alive.0;
         tracing::info!(adopted, over, away_ms, "calls of an earlier process are taken up");
     }
+}
+
+/// What is known of the process that served a call before.
+pub(super) struct Predecessor {
+    pub left: Left,
+    /// When it was heard of last.
+    pub alive: WallTime,
+    /// It has handed the call over, and the call's audio is waited for.
+    pub attached: Option<oneshot::Sender<()>>,
+}
+
+/// How long the calls may take to have their audio again before what came meanwhile is read.
+const ATTACHED: Duration = Duration::from_millis(300);
+
+/// Takes the calls of an engine that hands them over; [`None`], or else what it left in the store.
+pub(super) async fn inherit(shared: &Arc<Shared>, takeover: Takeover) -> Option<Estate> {
+    let will = takeover.will().await;
+    let left = match will {
+        Ok(Will { alive, calls }) => {
+            let count = calls.len();
+            let attached = calls.into_iter().map(|(snapshot, row)| {
+                let (attached, told) = oneshot::channel();
+                // Over RTP nothing changes; a connection ends with its process.
+                let rtp = snapshot.transport == TransportKind::Rtp;
+                let left = if rtp { Left::Whole } else { Left::Broken };
+                shared.take_up(snapshot, row, Predecessor { left, alive, attached: Some(attached) });
+                told
+            });
+            let attached: Vec<_> = attached.collect();
+            let _ = tokio::time::timeout(ATTACHED, join_all(attached)).await;
+            tracing::info!(
+                calls = count,
+                away_ms = WallTime::now().0 - alive.0,
+                "took over from another engine"
+            );
+            None
+        }
+        Err(error) => {
+            tracing::error!(%error, "the other engine did not hand its calls over; looking into the store");
+            Estate::read(&shared.store, &shared.app).await.ok()
+        }
+    };
+    shared.media.listen();
+    left
 }
 
 fn read(state: serde_json::Value) -> Result<Snapshot, String> {

@@ -7,11 +7,11 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Phase, Shared};
+use super::{Phase, Shared, adopt};
 use crate::asterisk::PROBE;
 use crate::asterisk::ari::model::{Bridge, Channel, Event, EventKind, Timestamp};
 use crate::asterisk::ari::ops::{Continue, HangupReason};
-use crate::asterisk::ari::{AriError, ChannelId, EventStream, Signal};
+use crate::asterisk::ari::{AriError, ChannelId, EventStream, Signal, Why};
 use crate::call::{Facts, Gone, LegEvent};
 use crate::id::{CallId, OurId, Part};
 use crate::time::WallTime;
@@ -22,16 +22,30 @@ const SETTLED: Duration = Duration::from_millis(500);
 /// Reads events until the engine ends.
 pub(super) async fn run(shared: Arc<Shared>, mut events: EventStream) {
     loop {
-        match events.next().await {
+        let signal = tokio::select! {
+            signal = events.next() => signal,
+            () = shared.reclaim.notified() => {
+                events.reclaim();
+                continue;
+            }
+        };
+        match signal {
             Signal::Event(event) => take(&shared, *event),
             Signal::Connected { first } => {
                 tracing::info!(asterisk = shared.ari.peer(), app = shared.app, first, "events connected");
+                shared.replaced.send_replace(false);
+                let takeover = shared.takeover.lock().expect("nothing panics while it holds it").take();
+                if let Some(takeover) = takeover {
+                    let estate = adopt::inherit(&shared, takeover).await;
+                    *shared.estate.lock().expect("nothing panics while it holds the estate") = estate;
+                }
                 reconcile(&shared).await;
                 shared.connected.send_replace(true);
             }
             Signal::Disconnected { why } => {
                 tracing::warn!(asterisk = shared.ari.peer(), %why, "events lost their connection; reconnecting");
                 shared.connected.send_replace(false);
+                shared.replaced.send_replace(why == Why::Replaced);
             }
             Signal::Lost { count } => {
                 tracing::warn!(count, "events were lost; comparing with Asterisk");
@@ -58,9 +72,9 @@ fn take(shared: &Arc<Shared>, event: Event) {
         }
         EventKind::StasisEnd { channel, .. } => gone(shared, &channel.id, Gone::Left),
         EventKind::ApplicationReplaced { .. } => {
-            tracing::error!(
+            tracing::warn!(
                 app = shared.app,
-                "another program has taken over our Stasis application: give each engine an `app` of its own under [asterisk]"
+                "another program has our Stasis application now; unless it is `offhook run --takeover`, give each an `app` of its own under [asterisk]"
             );
         }
         _ => {}
@@ -106,6 +120,10 @@ fn admit(shared: &Arc<Shared>, channel: Channel, args: &[String]) {
         tracing::warn!(channel = channel.id.as_str(), "a call is left to the dialplan: {why}");
         tokio::spawn(leave(Arc::clone(shared), channel.id.clone(), "REFUSED"));
     };
+    if *shared.phase.borrow() == Phase::HandingOver {
+        // The other engine finds him.
+        return;
+    }
     if *shared.phase.borrow() != Phase::Running {
         return refuse("the engine is ending");
     }

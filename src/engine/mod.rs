@@ -2,6 +2,7 @@
 //!
 //! - [`config`]: what it is told;
 //! - `adopt`: calls of an earlier process that are still up;
+//! - `handover`: calls to another process that takes over;
 //! - `dispatch`: events of Asterisk to the calls that they are for (`switchboard`); what is left over is cleared;
 //! - [`transports`]: by what each bot's calls get their audio;
 //! - `serve`: one call from the first event to the last record;
@@ -15,7 +16,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
@@ -24,9 +25,9 @@ use crate::asterisk::ari::model::Timestamp;
 use crate::asterisk::ari::ops::Originate;
 use crate::asterisk::ari::{Ari, AriConfig, AriError, ChannelId};
 use crate::bot::AnyBot;
-use crate::call::{Facts, Gone, Journal, Left, LegEvent, Snapshot};
+use crate::call::{Facts, Gone, Journal, LegEvent, Snapshot};
 use crate::id::{CallId, OurId, Part};
-use crate::media::{Media, MediaConfig, MediaError, TransportKind};
+use crate::media::{Inherited, Media, MediaConfig, MediaError, TransportKind};
 use crate::pcap::recorder::{Recorder, RecorderConfig, RecorderError};
 use crate::speech::{Recognizer, SpeechError};
 use crate::store::recording::Recordings;
@@ -37,6 +38,7 @@ mod adopt;
 mod assemble;
 pub mod config;
 mod dispatch;
+mod handover;
 mod records;
 mod serve;
 mod switchboard;
@@ -46,8 +48,9 @@ mod voices;
 pub use config::{Config, ConfigError};
 pub use voices::EngineVoices;
 
-use adopt::{Estate, Heartbeat};
+use adopt::{Estate, Heartbeat, Predecessor};
 use config::RtpPorts;
+use handover::{Handed, Takeover};
 use switchboard::{Line, Switchboard};
 use transports::{Abilities, Transports};
 
@@ -84,6 +87,19 @@ pub enum EngineError {
     /// A flow cannot be used. The text has a line for each fault, with file and line.
     #[error("{0}")]
     Flow(String),
+    /// Another engine has the store and the application.
+    #[error(
+        "an engine with the application '{app}' and this store is running: take its calls over with `offhook run --takeover`, or give this one an `app` under [asterisk] and a store of its own"
+    )]
+    Running {
+        /// The application.
+        app: String,
+    },
+    /// The engine that was to be replaced did not give its sockets.
+    #[error(
+        "the running engine does not hand its sockets over ({0}): look into its log, or end it and start this one"
+    )]
+    Takeover(std::io::Error),
     /// There is no such bot.
     #[error("there is no bot '{wanted}': the configuration has {known}")]
     NoBot {
@@ -111,6 +127,8 @@ pub enum Phase {
     Draining,
     /// Says goodbye to who is still there.
     Goodbye,
+    /// Hands its calls over to another process.
+    HandingOver,
 }
 
 /// What a call is made of besides its channels; see [`Engine::start`].
@@ -161,6 +179,16 @@ struct Shared {
     connected: watch::Sender<bool>,
     /// The calls of an earlier process, until Asterisk has said which are up.
     estate: Mutex<Option<Estate>>,
+    /// The engine that hands its calls over to us, until it has.
+    takeover: Mutex<Option<Takeover>>,
+    /// Another process has our application.
+    replaced: watch::Sender<bool>,
+    /// Asks for the application back.
+    reclaim: Notify,
+    /// The calls that are handed over.
+    handed: Mutex<Vec<Handed>>,
+    /// Another process has all of them.
+    handed_over: watch::Sender<bool>,
     /// When the Asterisk that we last compared with was started.
     asterisk_started: Mutex<Option<Timestamp>>,
 }
@@ -175,15 +203,40 @@ impl Engine {
     /// # Errors
     /// Whatever is missing, in a sentence that says what to do.
     pub async fn start(config: Config, services: Services) -> Result<Self, EngineError> {
+        Self::start_after(config, services, false).await
+    }
+
+    /// As [`start`](Self::start); with `takeover` the calls of an engine that runs with the same store and application come to
+    /// this one, and that one ends. Where none runs it is a start like any other.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start); [`EngineError::Running`] when one runs and is not to be replaced.
+    pub async fn start_after(
+        config: Config,
+        services: Services,
+        takeover: bool,
+    ) -> Result<Self, EngineError> {
         let section = &config.asterisk;
         let ari = Ari::new(AriConfig::new(&section.url, &section.user, section.password()?))?;
         let store = Store::open(&config.store.path, config.store.numbers).await?;
         let app = config.asterisk.app.clone();
-        let estate = Estate::read(&store, &app).await?;
+        let control = handover::socket(store.path(), &app);
+        let mut other = Takeover::find(&control).await;
+        if other.is_some() && !takeover {
+            return Err(EngineError::Running { app });
+        }
+        let estate = match other {
+            Some(_) => Estate::default(),
+            None => Estate::read(&store, &app).await?,
+        };
         // Asked before anything is opened: most of what can be wrong shows here, with a reason.
         patient_ping(&ari, &estate).await?;
         let transports = Transports::choose(&config, &Abilities::of(&ari).await?)?;
-        let media = Media::start(&media_config(&config, &transports, estate.ports()))?;
+        let inherited = match &mut other {
+            Some(other) => other.sockets().await.map_err(EngineError::Takeover)?,
+            None => Inherited::default(),
+        };
+        let media = Media::start_on(&media_config(&config, &transports, estate.ports()), inherited)?;
         let recordings = config.recording.folder.as_ref().map(Recordings::open).transpose()?;
         let captures = captures(&config)?;
         let events = ari.events(&app);
@@ -202,6 +255,11 @@ impl Engine {
             connected: watch::Sender::new(false),
             estate: Mutex::new(Some(estate)),
             asterisk_started: Mutex::new(None),
+            takeover: Mutex::new(other),
+            replaced: watch::Sender::new(false),
+            reclaim: Notify::new(),
+            handed: Mutex::default(),
+            handed_over: watch::Sender::new(false),
             config,
         });
         let heartbeat = Heartbeat::start(shared.store.path(), &shared.app);
@@ -218,7 +276,26 @@ impl Engine {
                 after: START_PATIENCE,
             }));
         }
+        handover::offer(&engine.shared, &control);
         Ok(engine)
+    }
+
+    /// Waits until another process has all calls. What is left is to [`leave`](Self::leave).
+    pub async fn handed_over(&self) {
+        let mut handed_over = self.shared.handed_over.subscribe();
+        // It lives as long as we do.
+        let _ = handed_over.wait_for(|over| *over).await;
+    }
+
+    /// Ends after a takeover: Asterisk and the calls are the other process's.
+    pub async fn leave(self) {
+        self.dispatcher.abort();
+        if let Some(recordings) = &self.shared.recordings {
+            recordings.close().await;
+        }
+        if let Err(error) = self.shared.store.close().await {
+            tracing::error!(%error, "the last records could not be written");
+        }
     }
 
     /// How many calls are up.
@@ -323,6 +400,7 @@ impl Engine {
         }
         self.dispatcher.abort();
         self.heartbeat.end();
+        let _ = std::fs::remove_file(handover::socket(shared.store.path(), &shared.app));
         if let Some(recordings) = &shared.recordings {
             recordings.close().await;
         }
@@ -426,8 +504,8 @@ impl Shared {
         });
     }
 
-    /// The same for a call that an earlier process, heard of until `alive`, has served.
-    fn take_up(self: &Arc<Self>, snapshot: Snapshot, row: CallRecord, left: Left, alive: WallTime) {
+    /// The same for a call that another process has served.
+    fn take_up(self: &Arc<Self>, snapshot: Snapshot, row: CallRecord, from: Predecessor) {
         let (events, leg_events) = mpsc::channel(LEG_EVENTS);
         let id = snapshot.call;
         let channel = ChannelId::from(snapshot.channel.as_str());
@@ -435,7 +513,7 @@ impl Shared {
         let shared = Arc::clone(self);
         self.tasks.spawn(async move {
             let place = OnSwitchboard { shared: &shared, id };
-            serve::take_up(&shared, snapshot, row, left, alive, leg_events).await;
+            serve::take_up(&shared, snapshot, row, from, leg_events).await;
             drop(place);
         });
     }

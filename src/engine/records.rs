@@ -104,6 +104,11 @@ impl Records {
         self.store.put_call(row.clone());
     }
 
+    /// The row as it is.
+    pub fn row(&self) -> CallRecord {
+        lock(&self.row).clone()
+    }
+
     /// Ends the row.
     pub fn end(
         &self,

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use tokio::sync::mpsc;
 
+use super::adopt::Predecessor;
+use super::handover::Handed;
 use super::records::Records;
 use super::{Phase, Shared};
 use crate::asterisk::ari::ChannelId;
@@ -50,6 +52,13 @@ impl End {
     }
 }
 
+/// How a bot came to the end of its call.
+enum Talked {
+    Ended(End),
+    /// Another process goes on with it.
+    HandedOver(Option<Box<Snapshot>>),
+}
+
 /// Serves a call to its end; leaves nothing of it in Asterisk.
 pub(super) async fn serve(
     shared: &Arc<Shared>,
@@ -91,10 +100,10 @@ pub(super) async fn take_up(
     shared: &Arc<Shared>,
     snapshot: Snapshot,
     row: CallRecord,
-    left: Left,
-    alive: WallTime,
+    from: Predecessor,
     mut events: mpsc::Receiver<LegEvent>,
 ) {
+    let Predecessor { left, alive, attached } = from;
     let facts = snapshot.facts();
     let channel = ChannelId::from(snapshot.channel.as_str());
     let records = Records::go_on(&shared.store, &facts, row, shared.services.watcher.clone());
@@ -119,7 +128,12 @@ pub(super) async fn take_up(
         Ok(joined) => connect(shared, facts, joined, events, &records).await,
         Err(error) => Err(error),
     };
-    let call = call.map(|(parts, lease)| (Call::take_up(parts, &snapshot, alive), lease));
+    let handed_over = attached.is_some();
+    if let Some(attached) = attached {
+        // Who waits for it may have lost its patience.
+        let _ = attached.send(());
+    }
+    let call = call.map(|(parts, lease)| (Call::take_up(parts, &snapshot, alive, handed_over), lease));
     converse(shared, id, channel, call, &records).await;
 }
 
@@ -132,11 +146,17 @@ async fn converse(
     records: &Records,
 ) {
     let (end, media) = match call {
-        Ok((call, lease)) => {
-            let end = talk(shared, call).await;
-            let stats = lease.detach().await;
-            (end, serde_json::to_value(stats).unwrap_or_default())
-        }
+        Ok((call, lease)) => match talk(shared, call).await {
+            Talked::Ended(end) => {
+                let stats = lease.detach().await;
+                (end, serde_json::to_value(stats).unwrap_or_default())
+            }
+            Talked::HandedOver(snapshot) => {
+                let handed = snapshot.map(|snapshot| Handed { snapshot, row: records.row(), _lease: lease });
+                shared.handed.lock().expect("nothing panics while it holds the calls").extend(handed);
+                return;
+            }
+        },
         Err(error) => {
             tracing::warn!(call = %id, %error, "a call could not be connected");
             super::dispatch::leave(Arc::clone(shared), channel, "FAILED").await;
@@ -259,7 +279,7 @@ async fn record(reader: TapeReader, mut tape: Tape) {
 }
 
 /// Lets the bot talk, and ends the call as it wants, or as the engine must.
-async fn talk(shared: &Arc<Shared>, mut call: Call) -> End {
+async fn talk(shared: &Arc<Shared>, mut call: Call) -> Talked {
     let id = call.id();
     let bot = match shared.bot(&call.facts().bot) {
         Ok(bot) => bot.clone(),
@@ -267,14 +287,17 @@ async fn talk(shared: &Arc<Shared>, mut call: Call) -> End {
             tracing::error!(call = %id, %error, "no bot for the call; the caller is left to the dialplan");
             give_up(&mut call).await;
             call.finish().clear().await;
-            return End { note: Some(error.to_string()), ..End::new(Disposition::BotFailed) };
+            return Talked::Ended(End { note: Some(error.to_string()), ..End::new(Disposition::BotFailed) });
         }
     };
     let mut phase = shared.phase.subscribe();
     let outcome = tokio::select! {
         outcome = AssertUnwindSafe(bot.run(&mut call)).catch_unwind() => Some(outcome),
-        _ = phase.wait_for(|phase| *phase == Phase::Goodbye) => None,
+        _ = phase.wait_for(|phase| *phase >= Phase::Goodbye) => None,
     };
+    if outcome.is_none() && *shared.phase.borrow() == Phase::HandingOver {
+        return Talked::HandedOver(call.hand_over());
+    }
     let end = match outcome {
         None => {
             say_goodbye(shared, &bot, &mut call).await;
@@ -303,7 +326,7 @@ async fn talk(shared: &Arc<Shared>, mut call: Call) -> End {
         }
     };
     call.finish().clear().await;
-    end
+    Talked::Ended(end)
 }
 
 async fn say_goodbye(shared: &Shared, bot: &AnyBot, call: &mut Call) {

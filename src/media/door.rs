@@ -48,7 +48,9 @@ const SEND_BUFFER: usize = 8_192;
 /// A listener. Dropping it closes it.
 pub(super) struct Door {
     hall: Arc<Hall>,
-    _listening: AbortOnDropHandle<()>,
+    /// Its socket once more, for another process.
+    socket: TcpListener,
+    listening: AbortOnDropHandle<()>,
 }
 
 /// What the listener, its connections and the awaited calls share.
@@ -93,11 +95,26 @@ enum Refusal {
 impl Door {
     /// Listens on `bind`; `advertise` is our address as Asterisk sees it.
     pub(super) fn open(kind: TransportKind, bind: SocketAddr, advertise: IpAddr) -> Result<Self, MediaError> {
+        let listener = TcpListener::bind(bind).map_err(|source| MediaError::Listen {
+            what: kind,
+            address: bind,
+            source,
+        })?;
+        Self::on(kind, listener, advertise)
+    }
+
+    /// Listens on a socket that is bound.
+    pub(super) fn on(
+        kind: TransportKind,
+        listener: TcpListener,
+        advertise: IpAddr,
+    ) -> Result<Self, MediaError> {
+        let bind = listener.local_addr().map_err(MediaError::Start)?;
         let failed = |source| MediaError::Listen { what: kind, address: bind, source };
         let runtime =
             tokio::runtime::Handle::try_current().map_err(|error| failed(std::io::Error::other(error)))?;
-        let listener = TcpListener::bind(bind).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
+        let again = listener.try_clone().map_err(failed)?;
         let port = listener.local_addr().map_err(failed)?.port();
         let _inside = runtime.enter();
         let listener = tokio::net::TcpListener::from_std(listener).map_err(failed)?;
@@ -109,7 +126,17 @@ impl Door {
             refused: AtomicU64::new(0),
         });
         let task = runtime.spawn(listen(listener, Arc::clone(&hall)));
-        Ok(Self { hall, _listening: AbortOnDropHandle::new(task) })
+        Ok(Self { hall, socket: again, listening: AbortOnDropHandle::new(task) })
+    }
+
+    /// Its socket, for another process.
+    pub(super) fn socket(&self) -> std::io::Result<TcpListener> {
+        self.socket.try_clone()
+    }
+
+    /// Takes no more connections: another process does.
+    pub(super) fn close(&self) {
+        self.listening.abort();
     }
 
     pub(super) fn advertised(&self) -> SocketAddr {

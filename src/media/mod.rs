@@ -52,6 +52,7 @@ use crate::turn::vad::Vad;
 use crate::turn::{BargeIn, Listening, TurnSignal, TurnTaker, Words};
 
 pub use config::{MediaConfig, MediaError};
+pub use inherit::{Inherited, Inventory};
 pub use link::{Invitation, Link, Seat};
 pub use playout::PlayEnd;
 pub use probe::Probe;
@@ -63,6 +64,7 @@ mod door;
 mod flight;
 mod handshake;
 mod hearing;
+mod inherit;
 mod kept;
 mod line;
 pub mod link;
@@ -306,35 +308,7 @@ impl Media {
     /// # Errors
     /// When a port is taken, nothing can be advertised, or the system refuses a thread.
     pub fn start(config: &MediaConfig) -> Result<Self, MediaError> {
-        let advertise = config.advertise.unwrap_or(config.bind);
-        if advertise.is_unspecified() {
-            return Err(MediaError::NothingToAdvertise(config.bind));
-        }
-        let count = config.threads.max(1);
-        let mut threads = Vec::with_capacity(count);
-        for i in 0..count {
-            let port = match config.port {
-                0 => 0,
-                first => u16::try_from(i)
-                    .ok()
-                    .and_then(|i| first.checked_add(i))
-                    .ok_or(MediaError::TooManyPorts { port: first, threads: count })?,
-            };
-            let start =
-                |port| thread::Thread::start(i, SocketAddr::new(config.bind, port), advertise, config.probe);
-            let again = config.again.get(i).filter(|_| port == 0).and_then(|port| start(*port).ok());
-            threads.push(again.map_or_else(|| start(port), Ok)?);
-        }
-        let listen = |what, port: Option<u16>| {
-            port.map(|port| door::Door::open(what, SocketAddr::new(config.bind, port), advertise)).transpose()
-        };
-        Ok(Self {
-            threads,
-            next_key: AtomicU64::new(1),
-            ports: config.rtp_ports.clone().map(|range| link::Ports::new(config.bind, advertise, range)),
-            audiosocket: listen(TransportKind::Audiosocket, config.audiosocket)?,
-            websocket: listen(TransportKind::WebsocketServer, config.websocket)?,
-        })
+        Self::start_on(config, Inherited::default())
     }
 
     /// Keeps a place on the thread with the fewest calls, for a call over RTP on the thread's own port. Any thread.

@@ -43,11 +43,17 @@ pub(super) struct Shared {
     orders: ArrayQueue<Order>,
     bell: OwnedFd,
     stop: AtomicBool,
+    /// The loop has ended: nothing is sent or read any more.
+    over: AtomicBool,
+    /// What comes to the thread's own port is left there.
+    pub(super) deaf: AtomicBool,
 }
 
 /// A running media thread; dropping it stops and joins it.
 pub(super) struct Thread {
     pub(super) shared: Arc<Shared>,
+    /// Its own port once more, for another process.
+    socket: UdpSocket,
     handle: Option<JoinHandle<Option<Box<Probe>>>>,
 }
 
@@ -122,8 +128,20 @@ impl Thread {
         advertise: IpAddr,
         probed: bool,
     ) -> Result<Self, MediaError> {
+        let socket = UdpSocket::bind(bind).map_err(|source| MediaError::Bind { address: bind, source })?;
+        Self::on(index, socket, advertise, probed, false)
+    }
+
+    /// On a socket that is bound. A `deaf` one reads nothing of it until it is told to.
+    pub(super) fn on(
+        index: usize,
+        socket: UdpSocket,
+        advertise: IpAddr,
+        probed: bool,
+        deaf: bool,
+    ) -> Result<Self, MediaError> {
+        let bind = socket.local_addr().map_err(MediaError::Start)?;
         let bind_error = |source| MediaError::Bind { address: bind, source };
-        let socket = UdpSocket::bind(bind).map_err(bind_error)?;
         socket.set_nonblocking(true).map_err(bind_error)?;
         let port = socket.local_addr().map_err(bind_error)?.port();
         // Both make things better and neither is needed: containers may refuse them.
@@ -142,14 +160,17 @@ impl Thread {
             orders: ArrayQueue::new(ORDERS),
             bell: eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC).map_err(start)?,
             stop: AtomicBool::new(false),
+            over: AtomicBool::new(false),
+            deaf: AtomicBool::new(deaf),
         });
+        let again = socket.try_clone().map_err(MediaError::Start)?;
         let timer = rustix::time::timerfd_create(
             TimerfdClockId::Monotonic,
             TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
         )
         .map_err(start)?;
         let poll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(start)?;
-        for (fd, name) in [(socket.as_fd(), SOCKET), (timer.as_fd(), TIMER), (shared.bell.as_fd(), BELL)] {
+        for (fd, name) in [(timer.as_fd(), TIMER), (shared.bell.as_fd(), BELL)] {
             epoll::add(&poll, fd, epoll::EventData::new_u64(name), epoll::EventFlags::IN).map_err(start)?;
         }
         let worker = Worker {
@@ -158,6 +179,7 @@ impl Thread {
             poll,
             chunk: vec![0; CHUNK].into_boxed_slice(),
             ticking: false,
+            hears: false,
             shared: Arc::clone(&shared),
             seated: Vec::with_capacity(ROOM),
             by_peer: HashMap::with_capacity(ROOM),
@@ -172,11 +194,33 @@ impl Thread {
             .name(format!("media-{index}"))
             .spawn(move || worker.run())
             .map_err(MediaError::Start)?;
-        Ok(Self { shared, handle: Some(handle) })
+        Ok(Self { shared, socket: again, handle: Some(handle) })
     }
 }
 
 impl Thread {
+    /// Its own port, for another process.
+    pub(super) fn socket(&self) -> io::Result<UdpSocket> {
+        self.socket.try_clone()
+    }
+
+    /// Ends the loop without waiting for it.
+    pub(super) fn stop(&self) {
+        self.shared.stop.store(true, Ordering::Release);
+        self.shared.ring();
+    }
+
+    /// Whether the loop has ended.
+    pub(super) fn is_over(&self) -> bool {
+        self.shared.over.load(Ordering::Acquire)
+    }
+
+    /// Reads what comes to its own port from now on.
+    pub(super) fn listen(&self) {
+        self.shared.deaf.store(false, Ordering::Release);
+        self.shared.ring();
+    }
+
     /// Ends it; what it measured, if it was told to.
     pub(super) fn finish(mut self) -> Option<Box<Probe>> {
         self.shared.stop.store(true, Ordering::Release);
@@ -206,6 +250,8 @@ struct Worker {
     chunk: Box<[u8]>,
     /// The timer runs: there are calls.
     ticking: bool,
+    /// What comes to the thread's own port is read.
+    hears: bool,
     shared: Arc<Shared>,
     /// A call keeps its place for as long as it lasts.
     seated: Vec<Option<Seated>>,
@@ -235,6 +281,7 @@ impl Worker {
         }
         let mut news = Vec::with_capacity(NEWS);
         while !self.shared.stop.load(Ordering::Acquire) {
+            self.hear();
             self.sleep(&mut news);
             self.take_orders();
             self.serve(Moment::now());
@@ -244,7 +291,16 @@ impl Worker {
             self.wind_clock();
         }
         self.shared.discard_orders();
+        self.shared.over.store(true, Ordering::Release);
         self.probe
+    }
+
+    /// Begins to read the thread's own port, unless another process still does.
+    fn hear(&mut self) {
+        if !self.hears && !self.shared.deaf.load(Ordering::Acquire) {
+            let news = epoll::EventData::new_u64(SOCKET);
+            self.hears = epoll::add(&self.poll, self.socket.as_fd(), news, epoll::EventFlags::IN).is_ok();
+        }
     }
 
     /// Until something happens.
@@ -362,6 +418,9 @@ impl Worker {
 
     /// Reads what has come to the thread's own port, so many packets at most.
     fn read(&mut self, most: usize) {
+        if !self.hears {
+            return;
+        }
         let mut datagram = [0; 2_048];
         let now = Moment::now();
         let clock = self.probe.is_some().then(Probe::clock);

@@ -130,7 +130,7 @@ words! {
 }
 
 /// One call: a row of `calls`. Written whole each time that something of it is new; the last one counts.
-#[derive(Clone, PartialEq, Serialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct CallRecord {
     /// The call.
     pub id: CallId,

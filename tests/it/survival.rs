@@ -1,10 +1,14 @@
 //! Calls outlive the engine: crashes, hang-ups in the gap, and a server that is away.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use offhook::pcap::Capture;
 use offhook::phone::{Phone, PhoneCall};
+use offhook::rtp::Ssrc;
+use offhook::rtp::packet::Packet;
 use offhook::store::Disposition;
 use offhook::time::Moment;
 
@@ -37,6 +41,8 @@ async fn in_mid_number(asterisk: &AsteriskUnderTest, numbers: &[String]) -> Vec<
         let phone = phone(number).await;
         let call = connected(&phone, asterisk, "111").await;
         play(&call, vec![SILENT, press("1"), REPLIES, SILENT, press("40")]).await;
+        // Until Asterisk has told of the second key, and it is on the disk.
+        tokio::time::sleep(Duration::from_millis(500)).await;
         (phone, call)
     }))
     .await
@@ -189,5 +195,74 @@ async fn a_hundred_calls_outlive_their_events() {
     println!("longest gap in the media meanwhile: {:?}", gaps.iter().max());
     assert!(gaps.iter().all(|gap| *gap < SECOND), "the media went on: {gaps:?}");
     drop(listeners);
+    assert_empty(&asterisk).await;
+}
+
+/// The sequence numbers by source, in a capture of a call.
+fn sequences(capture: &Path) -> HashMap<Ssrc, Vec<u16>> {
+    let mut capture = Capture::open(capture).expect("it is a capture");
+    let mut sequences: HashMap<Ssrc, Vec<u16>> = HashMap::new();
+    for datagram in &mut capture {
+        let datagram = datagram.expect("it can be read");
+        let header = Packet::parse(&datagram.payload).expect("it is RTP").header;
+        sequences.entry(header.ssrc).or_default().push(header.seq.0);
+    }
+    sequences
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_engine_takes_fifty_calls_over_without_a_gap() {
+    let asterisk = own_asterisk(false).await;
+    let settings = Settings { recordings: true, ..Settings::default() };
+    let mut engine = EngineUnderTest::start(&asterisk, settings).await;
+    let (talked_to, keying) = (numbers(5_551_600, 25), numbers(5_551_700, 25));
+    let (listeners, typists) =
+        tokio::join!(callers(&asterisk, &talked_to, "113"), in_mid_number(&asterisk, &keying));
+    tokio::time::sleep(SECOND).await;
+
+    let began = Moment::now();
+    engine.take_over().await;
+    tokio::time::sleep(SECOND).await;
+    assert_only(&asterisk, 50).await;
+    let all = || listeners.iter().chain(&typists);
+    assert!(all().all(|(_, call)| call.ending().is_none()), "nobody was hung up");
+    let mut gaps: Vec<Duration> = all().map(|(_, call)| silence(call, began)).collect();
+    gaps.sort_unstable();
+    println!("gap between bot packets at the caller: median {:?}, longest of 50 {:?}", gaps[25], gaps[49]);
+
+    join_all(typists.iter().map(|(_, call)| play(call, vec![press("72"), REPLIES, HANGS_UP]))).await;
+    for number in &keying {
+        let (record, turns) = engine.ended_call_of(number).await;
+        let keys: Vec<&str> = turns.iter().filter_map(|turn| turn.heard.keys.as_deref()).collect();
+        assert_eq!(keys, ["1", "4072"], "{turns:?}");
+        let (first, mut second) =
+            (sequences(&engine.capture(record.id)), sequences(&engine.second_capture(record.id)));
+        // The caller's source is in both; each engine sends as one of its own.
+        let (mut seqs, rest) = first
+            .into_iter()
+            .find_map(|(ssrc, seqs)| Some((seqs, second.remove(&ssrc)?)))
+            .expect("his source");
+        assert!(seqs.len() > 50 && rest.len() > 50, "both have heard him");
+        seqs.extend(rest);
+        let missing = seqs.windows(2).filter(|pair| pair[1] != pair[0].wrapping_add(1)).count();
+        assert_eq!(missing, 0, "no packet of the caller is lost");
+    }
+    join_all(listeners.iter().map(|(_, call)| play(call, vec![press("2"), HANGS_UP]))).await;
+    for number in &talked_to {
+        let (record, _) = engine.ended_call_of(number).await;
+        assert_eq!(record.disposition, Some(Disposition::Completed));
+    }
+    assert_empty(&asterisk).await;
+}
+
+#[tokio::test]
+async fn a_second_engine_is_told_how_to_take_over() {
+    let asterisk = own_asterisk(false).await;
+    let engine = EngineUnderTest::start(&asterisk, Settings::default()).await;
+    let refused = engine.offhook(&["run"]).await;
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && said.contains("offhook run --takeover"), "{said}");
+    let listeners = callers(&asterisk, &numbers(5_551_800, 1), "113").await;
+    play(&listeners[0].1, vec![press("2"), HANGS_UP]).await;
     assert_empty(&asterisk).await;
 }

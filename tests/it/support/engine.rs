@@ -63,6 +63,7 @@ choices = [
 kind = "collect"
 say = "Four digits."
 digits = 4
+inter_digit_ms = 20000
 into = "number"
 goto = "bye"
 
@@ -149,7 +150,7 @@ impl EngineUnderTest {
             env.push(("OFFHOOK_MEDIA_CAPTURE".to_owned(), path("captures")));
         }
         env.extend(settings.env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        let process = Guarded::start(folder.path(), &env);
+        let process = Guarded::start(folder.path(), &env, &[]);
         let mut this = Self { process, folder, env };
         this.ready(0).await;
         this
@@ -159,8 +160,22 @@ impl EngineUnderTest {
     pub async fn start_again(&mut self) {
         assert!(self.process.child.try_wait().expect("it is our child").is_some(), "it has ended");
         let before = self.log().matches(READY).count();
-        self.process = Guarded::start(self.folder.path(), &self.env);
+        self.process = Guarded::start(self.folder.path(), &self.env, &[]);
         self.ready(before).await;
+    }
+
+    /// Starts another one that takes over from it, and waits until that one is ready and this one has ended.
+    pub async fn take_over(&mut self) {
+        let before = self.log().matches(READY).count();
+        let next = Guarded::start(self.folder.path(), &self.env, &["--takeover"]);
+        let mut old = std::mem::replace(&mut self.process, next);
+        self.ready(before).await;
+        let ended = eventually(Duration::from_secs(5), "the old engine ends", async || {
+            old.child.try_wait().expect("it is our child")
+        });
+        assert_eq!(ended.await.code(), Some(0));
+        // Its guard would remove the folder that both have.
+        old.guard.stdin.take().map(|mut pipe| pipe.write_all(b"done\n"));
     }
 
     /// Gives a bot of the configuration another name, for the next start.
@@ -228,6 +243,11 @@ impl EngineUnderTest {
     /// Where a call's capture is.
     pub fn capture(&self, call: CallId) -> PathBuf {
         self.folder.path().join("captures").join(format!("{call}.pcap"))
+    }
+
+    /// Where the part of a call's capture is that a second process made.
+    pub fn second_capture(&self, call: CallId) -> PathBuf {
+        self.folder.path().join("captures").join(format!("{call}-2.pcap"))
     }
 
     /// Where a call's recording is.
@@ -307,10 +327,10 @@ struct Guarded {
 }
 
 impl Guarded {
-    fn start(folder: &Path, env: &[(String, String)]) -> Self {
+    fn start(folder: &Path, env: &[(String, String)], more: &[&str]) -> Self {
         let log = File::options().create(true).append(true).open(folder.join(LOG)).expect("a log");
         let mut command = command(env);
-        command.args(["run", "--config"]).arg(folder.join("offhook.toml"));
+        command.args(["run", "--config"]).arg(folder.join("offhook.toml")).args(more);
         command.env("NO_COLOR", "1").stdout(Stdio::null()).stderr(log);
         let child = command.spawn().expect("it starts");
         let guard = Command::new("bash")

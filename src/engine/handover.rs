@@ -1,0 +1,218 @@
+//! Calls from one process to the next, while both live: `offhook run --takeover`.
+//!
+//! The old engine listens on a Unix socket beside its store. The new one, ready to serve, asks there for the media sockets
+//! and connects its events: Asterisk then tells the old one that it is replaced, and from that moment on every event goes to
+//! the new one only. The old one lets go of its bots, writes its records, falls silent and hands over the state of each
+//! call; it touches nothing in Asterisk and ends. The new one goes on with the same sockets, so that no address changes and
+//! what came meanwhile is read late instead of lost.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recvmsg, sendmsg,
+};
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
+use tokio::net::{UnixListener, UnixStream};
+
+use super::{Phase, Shared};
+use crate::call::Snapshot;
+use crate::media::{Inherited, Inventory, Lease};
+use crate::store::CallRecord;
+use crate::time::WallTime;
+
+/// What the new engine says first; the number is that of the layout of all this.
+const REQUEST: &[u8] = b"takeover 1\n";
+
+/// How long each side waits for a word of the other.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long the new engine may take from its request until its events are connected.
+const FENCE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long the bots may take to let go, and the store to write, while the callers still hear what was being said.
+const LET_GO: Duration = Duration::from_millis(300);
+
+/// The most that is read of a will: some kilobytes for each of many thousand calls.
+const LONGEST_WILL: u64 = 256 << 20;
+
+/// A call that its bot has let go.
+pub(super) struct Handed {
+    pub snapshot: Box<Snapshot>,
+    pub row: CallRecord,
+    /// Keeps it on its media thread until all are handed over.
+    pub _lease: Lease,
+}
+
+/// All that the old engine leaves.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Will {
+    /// When it fell silent.
+    pub alive: WallTime,
+    pub calls: Vec<(Snapshot, CallRecord)>,
+}
+
+/// Where the engine of an application with this store can be asked.
+pub(super) fn socket(store: &Path, app: &str) -> PathBuf {
+    let mut name = store.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{app}.sock"));
+    store.with_file_name(name)
+}
+
+/// An engine that can be asked for its calls.
+pub(super) struct Takeover {
+    stream: UnixStream,
+}
+
+impl Takeover {
+    /// Finds the engine that runs with this store and application.
+    pub async fn find(path: &Path) -> Option<Self> {
+        Some(Self { stream: UnixStream::connect(path).await.ok()? })
+    }
+
+    /// Asks it for its sockets. It serves its calls on until our events are connected.
+    pub async fn sockets(&mut self) -> io::Result<Inherited> {
+        let asked = async {
+            self.stream.write_all(REQUEST).await?;
+            receive(&self.stream).await
+        };
+        tokio::time::timeout(PATIENCE, asked).await?
+    }
+
+    /// Waits for its calls.
+    pub async fn will(self) -> io::Result<Will> {
+        let mut text = Vec::new();
+        let read = async { self.stream.take(LONGEST_WILL).read_to_end(&mut text).await };
+        tokio::time::timeout(PATIENCE, read).await??;
+        Ok(serde_json::from_slice(&text)?)
+    }
+}
+
+/// Listens for a successor until there is one.
+pub(super) fn offer(shared: &Arc<Shared>, path: &Path) {
+    // What an engine left there that was killed.
+    let _ = std::fs::remove_file(path);
+    let listener = UnixListener::bind(path).and_then(|listener| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+        Ok(listener)
+    });
+    let listener = match listener {
+        Ok(listener) => listener,
+        Err(error) => {
+            return tracing::warn!(socket = %path.display(), %error, "no other engine can take over from this one");
+        }
+    };
+    let shared = Arc::clone(shared);
+    tokio::spawn(async move {
+        loop {
+            let Ok((stream, _)) = listener.accept().await else { return };
+            match hand_over(&shared, stream).await {
+                Ok(()) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "another engine asked for the calls and did not take them");
+                    if *shared.replaced.borrow() {
+                        shared.reclaim.notify_one();
+                    }
+                }
+            }
+        }
+    });
+}
+
+/// Hands everything to who asks. An error means that nothing has happened yet.
+async fn hand_over(shared: &Arc<Shared>, mut stream: UnixStream) -> io::Result<()> {
+    let mut request = [0; REQUEST.len()];
+    tokio::time::timeout(PATIENCE, stream.read_exact(&mut request)).await??;
+    if request != REQUEST {
+        return Err(io::Error::other("it is of another version"));
+    }
+    send(&stream, &shared.media.inherit()?).await?;
+    tracing::info!("another engine is about to take over");
+    let mut replaced = shared.replaced.subscribe();
+    let mut nothing = [0; 1];
+    tokio::select! {
+        _ = replaced.wait_for(|replaced| *replaced) => {}
+        _ = stream.read(&mut nothing) => return Err(io::Error::other("it went away")),
+        () = tokio::time::sleep(FENCE_PATIENCE) => return Err(io::Error::other("its events did not connect")),
+    }
+    // From here on there is no way back: Asterisk talks to the other one.
+    shared.phase.send_replace(Phase::HandingOver);
+    let let_go = async {
+        while shared.switchboard.len() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    if tokio::time::timeout(LET_GO, let_go).await.is_err() {
+        tracing::warn!(calls = shared.switchboard.len(), "some calls are not handed over");
+    }
+    if !matches!(tokio::time::timeout(LET_GO, shared.store.flush()).await, Ok(Ok(()))) {
+        tracing::error!("the last records could not be written before the calls were handed over");
+    }
+    if let Some(recordings) = &shared.recordings
+        && tokio::time::timeout(LET_GO, recordings.close()).await.is_err()
+    {
+        tracing::warn!("recordings could not be ended before the calls were handed over");
+    }
+    shared.media.hush().await;
+    let handed = std::mem::take(&mut *shared.handed.lock().expect("nothing panics while it holds the calls"));
+    let calls: Vec<(Snapshot, CallRecord)> =
+        handed.into_iter().map(|Handed { snapshot, row, .. }| (*snapshot, row)).collect();
+    let count = calls.len();
+    let will = serde_json::to_vec(&Will { alive: WallTime::now(), calls })?;
+    let sent = async {
+        stream.write_all(&will).await?;
+        stream.shutdown().await
+    };
+    if !matches!(tokio::time::timeout(PATIENCE, sent).await, Ok(Ok(()))) {
+        tracing::error!("the other engine did not take the calls; it finds them in the store");
+    }
+    tracing::info!(calls = count, "the calls are handed over");
+    shared.handed_over.send_replace(true);
+    Ok(())
+}
+
+/// Sends sockets, with what they are.
+async fn send(stream: &UnixStream, sockets: &Inherited) -> io::Result<()> {
+    let inventory = serde_json::to_vec(&sockets.inventory())?;
+    let descriptors = sockets.descriptors();
+    let sent = stream.async_io(Interest::WRITABLE, || {
+        let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(Inherited::MOST + 2))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        if !ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)) {
+            return Err(io::Error::other("there are too many sockets to hand over"));
+        }
+        Ok(sendmsg(stream, &[IoSlice::new(&inventory)], &mut ancillary, SendFlags::NOSIGNAL)?)
+    });
+    match sent.await? {
+        whole if whole == inventory.len() => Ok(()),
+        _ => Err(io::ErrorKind::WriteZero.into()),
+    }
+}
+
+/// What [`send`] sent.
+async fn receive(stream: &UnixStream) -> io::Result<Inherited> {
+    let mut text = [0; 512];
+    let (len, descriptors) = stream
+        .async_io(Interest::READABLE, || {
+            let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(Inherited::MOST + 2))];
+            let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+            let read =
+                recvmsg(stream, &mut [IoSliceMut::new(&mut text)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+            let rights = ancillary.drain().filter_map(|message| match message {
+                RecvAncillaryMessage::ScmRights(rights) => Some(rights),
+                _ => None,
+            });
+            Ok((read.bytes, rights.flatten().collect::<Vec<OwnedFd>>()))
+        })
+        .await?;
+    let inventory: Inventory = serde_json::from_slice(&text[..len])?;
+    Inherited::from_descriptors(inventory, descriptors)
+        .ok_or_else(|| io::Error::other("the other engine sent other sockets than it named"))
+}
