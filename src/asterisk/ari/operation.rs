@@ -24,6 +24,10 @@ use super::{Ari, AriError};
 /// One operation, as it is known here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Operation {
+    /// The group that has the method: `Channels`.
+    pub group: &'static str,
+    /// The method: `hangup`.
+    pub name: &'static str,
     /// `GET`, `POST`, `PUT` or `DELETE`.
     pub method: &'static str,
     /// The path with its placeholders: `/channels/{channelId}`.
@@ -215,6 +219,8 @@ macro_rules! operations {
             /// The operations of this group.
             pub const OPERATIONS: &'static [$crate::asterisk::ari::Operation] = &[$(
                 $crate::asterisk::ari::Operation {
+                    group: stringify!($group),
+                    name: stringify!($name),
                     method: stringify!($method),
                     path: $path,
                     parameters: {

@@ -3,8 +3,10 @@
 //! Every field that Asterisk may leave out, or that older servers do not know, has a default; `null` counts as left out; what
 //! is unknown is ignored. Required is only what a thing cannot be without (the id of a channel).
 
+mod about;
 mod call;
 mod event;
+mod events;
 mod kind;
 mod parts;
 mod server;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::asterisk::ari::model::{Channel, LiveRecording, Playback, RtpStatistics, Variable, Variables};
 use crate::asterisk::ari::operation::{Parameter, Request, operations, parameters};
 use crate::asterisk::ari::words::words;
-use crate::asterisk::ari::{ChannelId, PlaybackId};
+use crate::asterisk::ari::{AriError, ChannelId, PlaybackId};
 
 parameters! {
     /// A call to be made: to `endpoint`, and from there into `app` or to a place of the dialplan.
@@ -453,9 +453,11 @@ operations! {
     /// A variable or function of the channel.
     GET "/channels/{channelId}/variable" => var(channel: &ChannelId; variable: &str = "variable") -> Variable;
 
-    /// Sets one. Asterisk queues it for the channel and may answer before it is set (seen on 16).
-    POST "/channels/{channelId}/variable" =>
-        set_var(channel: &ChannelId; variable: &str = "variable", value: &str = "value") -> ();
+    /// Sets one, and says whether events show it with the channel from then on (22.10 and later). Asterisk queues it for
+    /// the channel and may answer before it is set (seen on 16).
+    POST "/channels/{channelId}/variable" => set_var_as(
+        channel: &ChannelId; variable: &str = "variable", value: &str = "value", report: Option<bool> = "report_events"
+    ) -> ();
 
     /// Several variables (20.20, 22.10 and later).
     GET "/channels/{channelId}/variables" => vars(channel: &ChannelId; variables: &[&str] = "variables") -> Variables;
@@ -487,4 +489,15 @@ operations! {
     /// `channel_unavailable` (20.14, 22.4 and later).
     POST "/channels/{channelId}/transfer_progress" =>
         transfer_progress(channel: &ChannelId; states: &str = "states") -> ();
+}
+
+impl Channels<'_> {
+    /// Sets a variable; see [`set_var_as`](Self::set_var_as).
+    ///
+    /// # Errors
+    ///
+    /// Every [`AriError`]; its `advice()` says what to do.
+    pub async fn set_var(self, channel: &ChannelId, variable: &str, value: &str) -> Result<(), AriError> {
+        self.set_var_as(channel, variable, value, None).await
+    }
 }
