@@ -77,7 +77,12 @@ async fn who_is_seen_is_chosen_and_left_to_asterisk_again() {
     let chosen = ari.bridges().get(&bridge).await.unwrap();
     assert_eq!((chosen.video_mode.as_str(), chosen.video_source_id.as_str()), ("single", leg.as_str()));
     ari.bridges().clear_video_source(&bridge).await.unwrap();
-    assert_eq!(ari.bridges().get(&bridge).await.unwrap().video_source_id, "");
+    // It shows with the next change of the bridge.
+    let (_other_events, other) = with_echo(&ari, "it-video-other").await;
+    ari.bridges().add_channel(&bridge, &other).await.unwrap();
+    wait_for_type(&mut events, "ChannelEnteredBridge").await;
+    assert_ne!(ari.bridges().get(&bridge).await.unwrap().video_mode, "single");
+    ari.channels().hangup(&other, HangupReason::Normal).await.unwrap();
     ari.bridges().destroy(&bridge).await.unwrap();
     ari.channels().hangup(&leg, HangupReason::Normal).await.unwrap();
 }

@@ -8,11 +8,14 @@ mod conformance;
 mod coverage;
 mod endpoints;
 mod failures;
+mod outbound;
 mod phones;
 mod playbacks;
 mod recordings;
 mod server;
+mod sockets;
 mod streams;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, UdpSocket};
@@ -30,6 +33,9 @@ const DIALPLAN: &str = "
 [offhook]
 exten => _it-.,1,Stasis(${EXTEN},dialled)
  same => n,Hangup()
+exten => tone,1,Answer()
+ same => n,Playtones(dial)
+ same => n,Wait(60)
 exten => _offer-.,1,StasisBroadcast(5000,^${EXTEN:6}$)
  same => n,Hangup()
 
@@ -38,11 +44,11 @@ exten => s,1,Answer()
  same => n,Wait(30)
 ";
 
-/// Sounds that every installation has, as music.
+/// Music that needs no sound files: silence, without an end.
 const MUSIC: &str = "
 [default]
-mode = playlist
-entry = tt-monkeys
+mode = custom
+application = /bin/cat /dev/zero
 ";
 
 static SERVER: OnceCell<AsteriskUnderTest> = OnceCell::const_new();

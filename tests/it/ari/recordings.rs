@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use offhook::asterisk::ari::model::RecordingState;
-use offhook::asterisk::ari::ops::{HangupReason, Play, Record};
+use offhook::asterisk::ari::ops::{HangupReason, Originate, Record};
 use offhook::asterisk::ari::{ChannelId, RecordingName};
 
-use super::{server, wait_for_type, with_echo};
+use super::{call_from_echo, connected, server, wait_for_start, wait_for_type, with_echo};
 
 fn as_wav(name: &RecordingName) -> Record {
     Record { name: name.to_string(), format: "wav".into(), ..Record::default() }
@@ -19,9 +19,12 @@ async fn hang_up(ari: &offhook::asterisk::ari::Ari, leg: &ChannelId) {
 #[tokio::test]
 async fn a_recording_is_held_muted_stored_copied_and_deleted() {
     let ari = server().await.ari();
-    let (mut events, leg) = with_echo(&ari, "it-record").await;
-    // The echo says it back, and that is what comes from the channel.
-    ari.channels().play_unnamed(&leg, &Play::one("tone:1004")).await.unwrap();
+    let mut events = ari.events("it-record");
+    connected(&mut events).await;
+    let leg = ChannelId::from("it-record-leg");
+    let tone = Originate { endpoint: "Local/tone@offhook/n".into(), ..call_from_echo("it-record", &leg) };
+    ari.channels().originate(&tone).await.unwrap();
+    wait_for_start(&mut events, &leg).await;
     let (name, copy) = (RecordingName::from("it/record-1"), RecordingName::from("it/record-2"));
     let made = ari.channels().record(&leg, &as_wav(&name)).await.unwrap();
     assert_eq!(made.name, name);

@@ -53,12 +53,10 @@ async fn a_log_is_started_begun_anew_and_stopped() {
     ari.asterisk().rotate_log("it-log").await.unwrap();
     let files = || {
         let names = std::fs::read_dir(asterisk.dir.join("log")).unwrap().flatten();
-        names.filter(|file| file.file_name().to_string_lossy().starts_with("it-log")).count()
+        names.filter(|file| file.file_name().to_string_lossy().starts_with("it-log.")).count()
     };
-    eventually(Duration::from_secs(5), "there is a new file beside the old one", async || {
-        (files() > 1).then_some(())
-    })
-    .await;
+    eventually(Duration::from_secs(5), "the old one has another name", async || (files() > 0).then_some(()))
+        .await;
     ari.asterisk().delete_log("it-log").await.unwrap();
     assert!(!logged().await);
 }
@@ -86,11 +84,11 @@ async fn an_object_of_dynamic_configuration_is_made_read_and_deleted() {
 #[tokio::test]
 async fn sounds_are_listed_by_language_and_shown() {
     let ari = server().await.ari();
-    let sounds = ari.sounds().list(Some("en"), Some("wav")).await.unwrap();
+    let sounds = ari.sounds().list(Some("en"), None).await.unwrap();
     let hello = sounds.iter().find(|sound| sound.id == "hello-world").expect("it is always there");
     let shown = ari.sounds().get("hello-world").await.unwrap();
     assert_eq!(shown.id, hello.id);
-    assert!(shown.formats.iter().any(|f| f.language.starts_with("en") && f.format == "wav"), "{shown:?}");
+    assert!(shown.formats.iter().any(|f| f.language == "en" && !f.format.is_empty()), "{shown:?}");
 }
 
 #[tokio::test]

@@ -63,7 +63,10 @@ use models;
 /// Every model and event that is known here, by Asterisk's name for it where that is the same, with the names of its
 /// fields: what a test compares with a running server's own description.
 pub fn described() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
-    [call::MODELS, server::MODELS, parts::MODELS, kind::EVENTS].into_iter().flatten().copied()
+    [call::MODELS, server::MODELS, parts::MODELS, kind::EVENTS, super::lines::DESCRIBED]
+        .into_iter()
+        .flatten()
+        .copied()
 }
 
 /// Reads a model from the body of an answer. Never panics, whatever the bytes.
