@@ -4,6 +4,7 @@
 //! - `dispatch`: events of Asterisk to the calls that they are for (`switchboard`); what is left over is cleared;
 //! - [`transports`]: by what each bot's calls get their audio;
 //! - `serve`: one call from the first event to the last record;
+//! - `device_states`: bots on telephones' lamps;
 //! - `records`: what is kept of it; `voices`: what can be said.
 //!
 //! One task reads events and never waits for a call; each call is a task of its own; audio is on the media threads.
@@ -16,10 +17,10 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::asterisk::ari::ops::Originate;
-use crate::asterisk::ari::{Ari, AriConfig, AriError, ChannelId};
+use crate::asterisk::ari::{Ari, AriError, ChannelId};
 use crate::bot::AnyBot;
 use crate::call::{Facts, Gone, Journal, LegEvent};
 use crate::id::{CallId, OurId, Part};
@@ -32,6 +33,7 @@ use crate::time::WallTime;
 
 mod assemble;
 pub mod config;
+mod device_states;
 mod dispatch;
 mod records;
 mod serve;
@@ -43,6 +45,7 @@ pub use config::{Config, ConfigError};
 pub use voices::EngineVoices;
 
 use config::RtpPorts;
+use device_states::DeviceStates;
 use switchboard::{Line, Switchboard};
 use transports::{Abilities, Transports};
 
@@ -133,6 +136,8 @@ impl Services {
 pub struct Engine {
     shared: Arc<Shared>,
     dispatcher: JoinHandle<()>,
+    /// Keeps the lamps.
+    lamps: Option<AbortOnDropHandle<()>>,
 }
 
 /// What all tasks of an engine share.
@@ -147,6 +152,7 @@ struct Shared {
     recordings: Option<Recordings>,
     captures: Option<Arc<Recorder>>,
     switchboard: Switchboard,
+    lamps: DeviceStates,
     phase: watch::Sender<Phase>,
     tasks: TaskTracker,
     connected: watch::Sender<bool>,
@@ -162,8 +168,7 @@ impl Engine {
     /// # Errors
     /// Whatever is missing, in a sentence that says what to do.
     pub async fn start(config: Config, services: Services) -> Result<Self, EngineError> {
-        let section = &config.asterisk;
-        let ari = Ari::new(AriConfig::new(&section.url, &section.user, section.password()?))?;
+        let ari = Ari::new(config.asterisk.ari(config.engine.max_calls)?)?;
         // Asked before anything else is opened: most of what can be wrong shows here, with a reason.
         ari.asterisk().ping().await?;
         let transports = Transports::choose(&config, &Abilities::of(&ari).await?)?;
@@ -183,6 +188,7 @@ impl Engine {
             recordings,
             captures,
             switchboard: Switchboard::default(),
+            lamps: DeviceStates::new(config.lamps()),
             phase: watch::Sender::new(Phase::Running),
             tasks: TaskTracker::new(),
             connected: watch::Sender::new(false),
@@ -190,7 +196,9 @@ impl Engine {
         });
         shared.forget_old_calls().await;
         let dispatcher = tokio::spawn(dispatch::run(Arc::clone(&shared), events));
-        let engine = Self { shared, dispatcher };
+        let lamps =
+            shared.lamps.show(shared.ari.clone(), shared.connected.subscribe(), shared.phase.subscribe());
+        let engine = Self { shared, dispatcher, lamps };
         let mut connected = engine.shared.connected.subscribe();
         if tokio::time::timeout(START_PATIENCE, connected.wait_for(|up| *up)).await.is_err() {
             engine.dispatcher.abort();
@@ -304,6 +312,8 @@ impl Engine {
         if tokio::time::timeout(GOODBYE_PATIENCE, shared.tasks.wait()).await.is_err() {
             tracing::warn!(calls = self.calls(), "some calls did not end; the next start clears them");
         }
+        drop(self.lamps);
+        shared.lamps.leave(&shared.ari).await;
         self.dispatcher.abort();
         if let Some(recordings) = &shared.recordings {
             recordings.close().await;

@@ -55,6 +55,7 @@ pub(super) async fn serve(
     mut events: mpsc::Receiver<LegEvent>,
 ) {
     let id = facts.id;
+    let _busy = shared.lamps.busy(&facts.bot);
     let watcher = shared.services.watcher.clone();
     let records =
         Records::begin(&shared.store, &facts, &shared.app, shared.ari.peer(), channel.as_str(), watcher);

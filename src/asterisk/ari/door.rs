@@ -293,6 +293,10 @@ impl Guest<'_> {
 }
 
 impl Hears for Guest<'_> {
+    fn passes(&self) -> bool {
+        self.apps.iter().any(|app| app.contains(':'))
+    }
+
     fn ready(&mut self) {
         self.ready = true;
         self.apps.iter().for_each(|app| self.announce(app));

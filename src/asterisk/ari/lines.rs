@@ -5,7 +5,7 @@
 //! after the other.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -88,8 +88,8 @@ struct State {
 
 /// One socket that can be written to.
 pub(super) struct Line {
-    /// Whether it is there for requests alone, and ends when another one is there.
-    spare: bool,
+    /// Whether it will end before long: it is taken where there is no other one.
+    passing: AtomicBool,
     outbox: mpsc::Sender<Message>,
     /// Who waits for an answer; none once the socket has ended.
     waiting: Mutex<Option<HashMap<u64, oneshot::Sender<Answered>>>>,
@@ -116,9 +116,13 @@ impl Lines {
     }
 
     /// A line, and what is to be written to its socket.
-    pub(super) fn open(&self, spare: bool) -> (Open<'_>, mpsc::Receiver<Message>) {
+    pub(super) fn open(&self) -> (Open<'_>, mpsc::Receiver<Message>) {
         let (outbox, messages) = mpsc::channel(OUTBOX);
-        let line = Arc::new(Line { spare, outbox, waiting: Mutex::new(Some(HashMap::new())) });
+        let line = Arc::new(Line {
+            passing: AtomicBool::new(false),
+            outbox,
+            waiting: Mutex::new(Some(HashMap::new())),
+        });
         (Open { lines: self, line }, messages)
     }
 
@@ -130,13 +134,13 @@ impl Lines {
 
     /// Whether there is one that stays.
     pub(super) fn has_lasting(&self) -> bool {
-        self.state().lines.iter().any(|line| !line.spare)
+        self.state().lines.iter().any(|line| !line.is_passing())
     }
 
-    /// The newest line that stays, or else the spare one.
+    /// The newest line that stays, or else one that passes.
     fn best(&self) -> Result<Arc<Line>, Option<Why>> {
         let state = self.state();
-        let best = state.lines.iter().rev().find(|line| !line.spare).or_else(|| state.lines.last());
+        let best = state.lines.iter().rev().find(|line| !line.is_passing()).or_else(|| state.lines.last());
         best.cloned().ok_or_else(|| state.why.clone())
     }
 
@@ -267,9 +271,8 @@ impl Line {
         self.waiting().as_ref().is_none_or(HashMap::is_empty)
     }
 
-    /// Whether it is there for requests alone.
-    pub(super) fn is_spare(&self) -> bool {
-        self.spare
+    fn is_passing(&self) -> bool {
+        self.passing.load(Ordering::Relaxed)
     }
 
     /// Asks whether Asterisk has started.
@@ -285,8 +288,9 @@ impl Line {
 }
 
 impl Open<'_> {
-    /// Lets requests take it.
-    pub(super) fn publish(&self) {
+    /// Lets requests take it; one that passes only where there is no other one.
+    pub(super) fn publish(&self, passing: bool) {
+        self.line.passing.store(passing, Ordering::Relaxed);
         {
             let mut state = self.lines.state();
             state.lines.push(Arc::clone(&self.line));

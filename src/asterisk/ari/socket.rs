@@ -31,6 +31,11 @@ pub(super) trait Hears {
     /// Requests are taken from now on.
     fn ready(&mut self);
 
+    /// Whether the connection will end before long, by what was heard so far.
+    fn passes(&self) -> bool {
+        false
+    }
+
     /// An event; true when the socket is of no use after it.
     fn event(&mut self, event: Event) -> bool;
 
@@ -74,7 +79,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (sink, mut messages) = socket.split();
-    let (open, outbox) = lines.open(kind == Kind::Spare);
+    let (open, outbox) = lines.open();
     let mut writer = AbortOnDropHandle::new(tokio::spawn(write(sink, outbox)));
     let mut ping = interval(PING_EVERY);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -83,7 +88,7 @@ where
     let mut knock = interval(KNOCK_EVERY);
     let mut started = kind != Kind::FromAsterisk;
     if started {
-        open.publish();
+        open.publish(kind == Kind::Spare);
         hears.ready();
     }
     loop {
@@ -103,7 +108,7 @@ where
                             Next::End => return Why::Replaced,
                             Next::Started => {
                                 started = true;
-                                open.publish();
+                                open.publish(hears.passes());
                                 hears.ready();
                             }
                         }
@@ -120,7 +125,7 @@ where
                 if heard.elapsed() >= DEAD_AFTER {
                     return Why::Silent;
                 }
-                if open.line.is_spare() && open.line.is_idle() && lines.has_lasting() {
+                if kind == Kind::Spare && open.line.is_idle() && lines.has_lasting() {
                     return Why::Replaced;
                 }
                 open.line.ping();
@@ -158,7 +163,7 @@ fn dispatch(text: &[u8], lines: &Lines, open: &Open<'_>, hears: &mut impl Hears)
             event
         }
         Err(reason) => {
-            hears.malformed(&reason, text.len());
+            hears.malformed(&reason.to_string(), text.len());
             return Next::GoOn;
         }
     };

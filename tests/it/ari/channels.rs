@@ -108,9 +108,9 @@ async fn variables_of_a_channel_are_set_and_read() {
 async fn keys_are_sent_and_come_back_from_the_echo() {
     let ari = server().await.ari();
     let (mut events, leg) = with_echo(&ari, "it-keys").await;
-    let keys = Dtmf { dtmf: "4#".into(), duration: Some(120), between: Some(60), ..Dtmf::default() };
+    let keys = Dtmf { dtmf: "4*".into(), duration: Some(120), between: Some(60), ..Dtmf::default() };
     ari.channels().dtmf(&leg, &keys).await.unwrap();
-    for wanted in ["4", "#"] {
+    for wanted in ["4", "*"] {
         let duration = wait_for(&mut events, |event| match &event.kind {
             EventKind::ChannelDtmfReceived { digit, duration_ms, channel }
                 if digit == wanted && channel.id == leg =>

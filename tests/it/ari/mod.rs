@@ -7,6 +7,7 @@ mod channels;
 mod conformance;
 mod coverage;
 mod endpoints;
+mod engine;
 mod failures;
 mod outbound;
 mod phones;
@@ -16,6 +17,7 @@ mod server;
 mod sockets;
 mod streams;
 mod tls;
+mod trunks;
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, UdpSocket};

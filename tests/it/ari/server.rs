@@ -50,15 +50,14 @@ async fn a_log_is_started_begun_anew_and_stopped() {
         async || ari.asterisk().logs().await.unwrap().into_iter().any(|log| log.channel.contains("it-log"));
     ari.asterisk().add_log("it-log", "notice,warning,error").await.unwrap();
     assert!(logged().await);
-    ari.asterisk().rotate_log("it-log").await.unwrap();
-    let files = || {
-        let names = std::fs::read_dir(asterisk.dir.join("log")).unwrap().flatten();
-        names.filter(|file| file.file_name().to_string_lossy().starts_with("it-log.")).count()
-    };
-    eventually(Duration::from_secs(5), "the old one has another name", async || (files() > 0).then_some(()))
-        .await;
     ari.asterisk().delete_log("it-log").await.unwrap();
     assert!(!logged().await);
+    // Asterisk 22 forgets a log of this kind when it begins a new file.
+    ari.asterisk().add_log("it-log-two", "notice,warning,error").await.unwrap();
+    ari.asterisk().rotate_log("it-log-two").await.unwrap();
+    let old = asterisk.dir.join("log/it-log-two.0");
+    eventually(Duration::from_secs(5), "the old file has another name", async || old.exists().then_some(()))
+        .await;
 }
 
 #[tokio::test]

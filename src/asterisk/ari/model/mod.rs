@@ -19,7 +19,7 @@ pub use call::{
     Bridge, CallerId, Channel, ChannelState, Dialplan, LiveRecording, Playback, PlaybackState,
     RecordingState, RtpStatistics, StoredRecording, Variable, Variables,
 };
-pub use event::Event;
+pub use event::{Event, NotAnEvent};
 pub use kind::EventKind;
 pub use parts::{
     AdditionalParam, ContactInfo, Peer, ReferTo, ReferredBy, RequiredDestination, RestHeader, RestParameter,
