@@ -16,9 +16,7 @@ use super::secret::Secret;
 
 /// The name of Asterisk's store for what SIP is configured by.
 const CLASS: &str = "res_pjsip";
-/// The variable that every call over a trunk of ours carries.
-const VARIABLE: &str = "OFFHOOK_TRUNK";
-/// By what we know our trunks: the name of their SDP sessions. (Asterisk does not tell variables of endpoints.)
+/// By what we know our trunks: the name of their SDP sessions. (Variables of endpoints do not survive in Asterisk's database.)
 const MARK: &str = "offhook-trunk";
 
 /// Declares texts of one kind of characters each.
@@ -272,7 +270,8 @@ impl Trunk {
             ("direct_media", "no".into()),
             ("rtp_symmetric", "yes".into()),
             ("force_rport", "yes".into()),
-            ("set_var", format!("{VARIABLE}={}", self.name)),
+            // By which trunk a call came, for the dialplan, for ARI and for the bill.
+            ("accountcode", name()),
             ("sdp_session", MARK.into()),
         ];
         if let Some(account) = &self.account {
@@ -301,7 +300,8 @@ impl Trunk {
         objects
     }
 
-    /// Makes the trunk, or changes the one of this name. What was made is removed when the rest cannot be.
+    /// Makes the trunk, or changes the one of this name. What was made is removed when the rest cannot be. Asterisk reads
+    /// its pjsip.conf again at the end.
     ///
     /// # Errors
     ///
@@ -327,6 +327,8 @@ impl Trunk {
                 return Err(not_kept(object.kind, error));
             }
         }
+        // Whether the far end is there is asked only of what was there when Asterisk read its configuration.
+        ari.asterisk().reload_module("res_pjsip.so").await?;
         // One that had an account or registered before, and does not any more.
         for kind in KINDS.iter().rev().filter(|kind| objects.iter().all(|object| object.kind != **kind)) {
             delete(ari, kind, &self.name).await?;
@@ -475,5 +477,19 @@ mod tests {
             Some(Account { user: "bob".parse().unwrap(), password: Secret::new("x"), register: true });
         assert_eq!(kinds(&trunk), KINDS);
         assert!(!format!("{trunk:?}").contains("\"x\""));
+    }
+
+    #[test]
+    fn an_asterisk_that_keeps_no_such_objects_is_told_what_it_lacks() {
+        let error = AriError::Forbidden {
+            peer: String::new(),
+            user: String::new(),
+            operation: String::new(),
+            // As an Asterisk 22 says it.
+            message: "Cannot create sorcery objects of type 'endpoint'".into(),
+        };
+        let error = not_kept("endpoint", error);
+        assert!(matches!(error, TrunkError::NotWritable { kind: "endpoint" }), "{error:?}");
+        assert!(error.to_string().contains("asterisk/sorcery.conf"), "{error}");
     }
 }

@@ -153,14 +153,14 @@ impl Address {
         url
     }
 
-    /// Whether media of a WebSocket channel comes by TLS, and its path: `/media/ID` beside `/ari`.
-    pub(super) fn media(&self, connection: &str) -> (bool, String) {
+    /// The path of a WebSocket channel's media: `/media/ID` beside `/ari`.
+    pub(super) fn media(&self, connection: &str) -> String {
         let mut url = self.base.clone();
         {
             let mut path = url.path_segments_mut().expect("http and https URLs have a path");
             path.pop().push("media").push(connection);
         }
-        (url.scheme() == "https", url.path().to_owned())
+        url.path().to_owned()
     }
 
     /// Host and port, to be dialled.
@@ -212,9 +212,10 @@ mod tests {
             "ws://pbx:8088/ari/events?app=a+b&subscribeAll=true"
         );
         assert_eq!(Address::parse("https://pbx").unwrap().events("x", false).scheme(), "wss");
-        assert_eq!(address.media("a-1"), (false, "/media/a-1".to_owned()));
+        assert_eq!(address.media("a-1"), "/media/a-1");
         let behind = Address::parse("https://pbx/asterisk/ari").unwrap();
-        assert_eq!(behind.media("a/1"), (true, "/asterisk/media/a%2F1".to_owned()));
+        assert_eq!(behind.media("a/1"), "/asterisk/media/a%2F1");
+        assert!(behind.is_tls() && !address.is_tls());
     }
 
     #[test]

@@ -179,10 +179,10 @@ impl Ari {
     /// ([`Channel::websocket_connection`](model::Channel::websocket_connection)).
     #[must_use]
     pub fn media_socket(&self, connection: &str) -> MediaSocket {
-        let (host, port) = self.inner.core.address.dial();
-        let (tls, path) = self.inner.core.address.media(connection);
-        let authorization = self.inner.core.authorization.to_str().unwrap_or_default().to_owned();
-        MediaSocket { host, port, tls, path, authorization }
+        let core = &self.inner.core;
+        let (host, port) = core.address.dial();
+        let authorization = core.authorization.to_str().unwrap_or_default().to_owned();
+        MediaSocket { host, port, tls: core.tls.clone(), path: core.address.media(connection), authorization }
     }
 
     /// The user that requests are made as.
@@ -314,14 +314,14 @@ impl<T: DeserializeOwned + model::Model> Answer for T {
 }
 
 /// Where a WebSocket channel's media is.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct MediaSocket {
     /// Host name or address.
     pub host: String,
     /// Port.
     pub port: u16,
-    /// Whether it speaks TLS.
-    pub tls: bool,
+    /// Whom we trust, where it speaks TLS.
+    pub tls: Option<Arc<rustls::ClientConfig>>,
     /// The path.
     pub path: String,
     /// The value of the header `Authorization`.

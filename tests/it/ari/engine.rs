@@ -15,7 +15,7 @@ use crate::support::engine::{DIALPLAN, Settings};
 use crate::support::{AsteriskUnderTest, EngineUnderTest, Wanted};
 
 /// A caller talks to the engine's bot to the end, and nothing is left behind.
-async fn one_call(asterisk: &AsteriskUnderTest, engine: &EngineUnderTest, number: &str) {
+pub(super) async fn one_call(asterisk: &AsteriskUnderTest, engine: &EngineUnderTest, number: &str) {
     let phone = phone(number).await;
     let call = connected(&phone, asterisk, "111").await;
     play(&call, vec![Step::BotSpeaks { within: PATIENCE }, SILENT, press("2"), REPLIES, HANGS_UP]).await;

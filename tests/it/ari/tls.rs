@@ -9,9 +9,11 @@ use std::time::Duration;
 use offhook::asterisk::ari::{Ari, AriConfig, AriError, Requests};
 use offhook::asterisk::secret::Secret;
 
-use super::connected;
+use super::engine::one_call;
+use super::{connected, has};
 use crate::support::asterisk::eventually;
-use crate::support::{AsteriskUnderTest, Wanted};
+use crate::support::engine::{DIALPLAN, Settings};
+use crate::support::{AsteriskUnderTest, EngineUnderTest, Wanted};
 
 const USER: &str = "\n[it-tls]\ntype = user\npassword = hunter2-of-the-test\n";
 
@@ -57,25 +59,44 @@ impl Write for Logged {
     }
 }
 
-#[tokio::test]
-async fn requests_and_events_come_by_tls_and_no_log_shows_the_password() {
-    let extra = vec![("ari.conf", USER.to_owned())];
+/// An Asterisk that takes TLS, and its URL; the authority's certificate is `etc/ca.pem` in its folder.
+async fn secured() -> (AsteriskUnderTest, String) {
+    let extra = vec![("ari.conf", USER.to_owned()), ("extensions.conf", DIALPLAN.to_owned())];
     let asterisk = AsteriskUnderTest::start_own(Wanted { extra, ..Wanted::default() }).await;
     let etc = asterisk.dir.join("etc");
     certificates(&etc);
-    // Behind the ports of this instance nobody else's begin.
+    // Within the ports of this instance.
     let port = asterisk.ari_addr.port() + 4;
     let http = format!(
         "\n[general](+)\ntlsenable = yes\ntlsbindaddr = 127.0.0.1:{port}\ntlscertfile = {0}/server.pem\ntlsprivatekey = {0}/server.key\n",
         etc.display()
     );
-    std::fs::OpenOptions::new()
-        .append(true)
-        .open(etc.join("http.conf"))
-        .unwrap()
-        .write_all(http.as_bytes())
-        .unwrap();
+    let file = std::fs::OpenOptions::new().append(true).open(etc.join("http.conf"));
+    file.unwrap().write_all(http.as_bytes()).unwrap();
     asterisk.cli("module reload http").await;
+    (asterisk, format!("https://127.0.0.1:{port}"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_has_requests_events_and_audio_by_tls() {
+    let (asterisk, url) = secured().await;
+    if !has(&asterisk.ari(), (22, 6), "media over WebSockets").await {
+        return;
+    }
+    let authority = asterisk.dir.join("etc/ca.pem").display().to_string();
+    let env = [
+        ("OFFHOOK_ASTERISK_URL", url.as_str()),
+        ("OFFHOOK_ASTERISK_CA_FILE", authority.as_str()),
+        ("OFFHOOK_MEDIA_TRANSPORT", "websocket"),
+    ];
+    let engine = EngineUnderTest::start(&asterisk, Settings { env: &env, ..Settings::default() }).await;
+    one_call(&asterisk, &engine, "5550404").await;
+}
+
+#[tokio::test]
+async fn requests_and_events_come_by_tls_and_no_log_shows_the_password() {
+    let (asterisk, url) = secured().await;
+    let authority = asterisk.dir.join("etc/ca.pem");
 
     let logged = Logged::default();
     let writer = logged.clone();
@@ -85,7 +106,6 @@ async fn requests_and_events_come_by_tls_and_no_log_shows_the_password() {
         .finish();
     let _guard = tracing::subscriber::set_default(subscriber);
 
-    let url = format!("https://127.0.0.1:{port}");
     let stranger = AriConfig::new(url.clone(), "it-tls", Secret::new("hunter2-of-the-test"));
     let refused = eventually(Duration::from_secs(10), "the port is open", async || {
         let error = Ari::new(stranger.clone()).unwrap().asterisk().ping().await.unwrap_err();
@@ -96,7 +116,7 @@ async fn requests_and_events_come_by_tls_and_no_log_shows_the_password() {
     assert!(refused.to_string().to_lowercase().contains("certificate"), "{refused}");
 
     for requests in [Requests::Http, Requests::WebSocket] {
-        let config = AriConfig { ca_file: Some(etc.join("ca.pem")), requests, ..stranger.clone() };
+        let config = AriConfig { ca_file: Some(authority.clone()), requests, ..stranger.clone() };
         let ari = Ari::new(config).unwrap();
         let mut events = ari.events("it-tls-app");
         connected(&mut events).await;
@@ -104,7 +124,7 @@ async fn requests_and_events_come_by_tls_and_no_log_shows_the_password() {
         assert!(ari.applications().get("it-tls-app").await.is_ok());
         let _ = ari.channels().answer(&"it-nobody".into()).await;
     }
-    let missing = AriConfig { ca_file: Some(etc.join("no-such.pem")), ..stranger.clone() };
+    let missing = AriConfig { ca_file: Some(asterisk.dir.join("no-such.pem")), ..stranger.clone() };
     let error = Ari::new(missing).unwrap_err();
     assert!(error.to_string().contains("no-such.pem"), "{error}");
 
