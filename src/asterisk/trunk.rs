@@ -257,8 +257,8 @@ impl Trunk {
                 ],
             );
         }
-        // Asked every half minute whether it is there.
-        object(KINDS[1], vec![("contact", uri.clone()), ("qualify_frequency", "30".into())]);
+        // Asked every quarter of a minute whether it is there, for the first time at some moment of the first one.
+        object(KINDS[1], vec![("contact", uri.clone()), ("qualify_frequency", "15".into())]);
         let codecs: Vec<_> = self.codecs.iter().map(Codec::as_str).collect();
         let mut endpoint = vec![
             ("context", self.context.to_string()),

@@ -38,7 +38,7 @@ async fn a_bridge_is_made_listed_joined_left_and_taken_down() {
     let role = AddChannel { role: Some("participant".into()), ..AddChannel::default() };
     ari.bridges().add_channel_as(&bridge.id, &leg, &role).await.unwrap();
     wait_for_type(&mut events, "ChannelEnteredBridge").await;
-    assert_eq!(ari.bridges().get(&bridge.id).await.unwrap().channels, [leg.clone()]);
+    assert_eq!(ari.bridges().get(&bridge.id).await.unwrap().channels, std::slice::from_ref(&leg));
     ari.bridges().remove_channel(&bridge.id, &leg).await.unwrap();
     wait_for_type(&mut events, "ChannelLeftBridge").await;
     ari.bridges().destroy(&bridge.id).await.unwrap();

@@ -158,7 +158,8 @@ fn every_operation_is_called_by_a_test_or_a_line_says_why_not() {
                 tested += 1;
                 test
             }
-            Cannot(_, test) => {
+            Cannot(why, test) => {
+                println!("{name}: {why}");
                 excused += 1;
                 test
             }

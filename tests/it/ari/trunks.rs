@@ -42,7 +42,7 @@ async fn calls_go_and_come_over_a_trunk_that_was_made_while_asterisk_runs() {
     };
     carrier.add(&ari).await.unwrap();
     carrier.add(&ari).await.unwrap();
-    let shown = eventually(Duration::from_secs(20), "the far end answers", async || {
+    let shown = eventually(Duration::from_secs(60), "the far end answers", async || {
         let trunks = trunk::list(&ari).await.unwrap();
         assert_eq!(trunks.len(), 1, "{trunks:?}");
         (trunks[0].state == "online").then(|| trunks[0].clone())

@@ -213,7 +213,7 @@ events! {
             channel: Channel,
         }
     }
-    /// The phone asks for a transfer that the application has to carry out (20.14, 22.4 and later).
+    /// The phone asks for a transfer that the application has to carry out (20.13, 21.8, 22.3 and later).
     ChannelTransfer {
         needs {
             /// Where to.
@@ -402,7 +402,7 @@ events! {
             args: Vec<String>,
         }
     }
-    /// A call is offered to every application: the first one to claim it gets it (20.20, 22.10 and later).
+    /// A call is offered to every application: the first one to claim it gets it (20.17, 22.7, 23.1 and later).
     CallBroadcast {
         needs {
             /// The channel.

@@ -54,7 +54,7 @@ operations! {
 }
 
 operations! {
-    /// Mailboxes.
+    /// Mailboxes. They take `res_ari_mailboxes`, which Debian builds no Asterisk with: 404 there.
     Mailboxes;
 
     /// Lists them.
