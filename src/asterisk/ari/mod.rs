@@ -9,6 +9,9 @@
 //!   out (16 to 23).
 //! - [`EventStream`]: the events of an application over a WebSocket that reconnects by itself and says when it did.
 //! - [`AriError`]: what can go wrong.
+//! - Three ways to talk, chosen by [`AriConfig`], behind the same functions: requests over HTTP beside the events socket;
+//!   requests over that socket ([`Requests::WebSocket`], `lines`); or both over connections that Asterisk makes to us
+//!   ([`Listen`], `door`). What a socket needs, whoever made it, is in `socket`: one task reads and waits for nobody, one writes.
 //!
 //! ```no_run
 //! # async fn answer() -> Result<(), offhook::asterisk::ari::AriError> {
