@@ -5,7 +5,8 @@
 //! - [`ari`]: the Asterisk REST Interface: every operation of it, and its events over a WebSocket that comes back by
 //!   itself and says what happened meanwhile.
 //! - [`secret`]: a password that cannot be printed by accident.
-//! - [`tls`]: the one crypto provider of the process, for `https` and `wss`.
+//! - [`tls`]: the one crypto provider of the process, for `https` and `wss`, and whom a client trusts.
+//! - [`trunk`]: SIP trunks that are made while Asterisk runs.
 //!
 //! # What it never does
 //!
@@ -20,6 +21,7 @@
 pub mod ari;
 pub mod secret;
 pub mod tls;
+pub mod trunk;
 
 /// What to do about an error.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

@@ -1,6 +1,34 @@
-//! The crypto provider of the process.
+//! The crypto provider of the process, and whom a client trusts.
 //!
 //! Some crates bring ring, some aws-lc; rustls refuses to choose. Offhook uses ring everywhere.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
+
+/// Why no client for TLS can be made.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The file cannot be read, or holds no certificate.
+    #[error(
+        "{} holds no certificate that can be read ({reason}): name a file with the certificate of the authority, as PEM",
+        path.display()
+    )]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// There is nobody to trust.
+    #[error(
+        "this machine has no certificates to trust: install the package ca-certificates, or set `ca_file`"
+    )]
+    Nobody,
+}
 
 /// Makes ring the provider of every TLS connection of this process. Any thread, any number of times; a provider that is
 /// installed already stays.
@@ -9,4 +37,33 @@ pub fn install() {
         // Another thread may have been faster: its provider is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
     }
+}
+
+/// What a client trusts: the authorities of the system, and those in `ca_file` (PEM). Blocks on the disk.
+///
+/// # Errors
+///
+/// When the file holds no certificate, or there is nobody to trust at all.
+pub fn client(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
+    install();
+    let mut roots = RootCertStore::empty();
+    // Single certificates of the system that cannot be read are no reason to trust none.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if let Some(path) = ca_file {
+        let unreadable = |reason: String| TlsError::Unreadable { path: path.to_owned(), reason };
+        let pems = CertificateDer::pem_file_iter(path).map_err(|error| unreadable(error.to_string()))?;
+        let mut found = 0;
+        for certificate in pems {
+            let certificate = certificate.map_err(|error| unreadable(error.to_string()))?;
+            roots.add(certificate).map_err(|error| unreadable(error.to_string()))?;
+            found += 1;
+        }
+        if found == 0 {
+            return Err(unreadable("there is none in it".to_owned()));
+        }
+    }
+    if roots.is_empty() {
+        return Err(TlsError::Nobody);
+    }
+    Ok(Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()))
 }

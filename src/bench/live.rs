@@ -225,7 +225,7 @@ fn media_of(server: SocketAddr) -> Dial {
     Dial {
         host: server.ip().to_string(),
         port: server.port(),
-        tls: false,
+        tls: None,
         path: "/media/bench".to_owned(),
         authorization: String::new(),
     }

@@ -1,5 +1,5 @@
 //! The command line: `run`, `demo`, `doctor`, `call`, `calls`, `bench`,
-//! `replay`.
+//! `replay`, `trunk`.
 //!
 //! Each command is a file; what they share is here. What goes wrong ends in one sentence on standard error and exit
 //! code 1 (2 when the command line itself is at fault).
@@ -20,6 +20,7 @@ mod demo;
 pub mod doctor;
 mod replay;
 mod run;
+mod trunk;
 mod turns;
 
 /// The voice-bot engine for Asterisk.
@@ -50,6 +51,8 @@ enum Command {
     /// The callers of `bench`, in a process of their own.
     #[command(hide = true)]
     BenchPeers,
+    /// Make, show and remove SIP trunks while Asterisk runs.
+    Trunk(trunk::Options),
     /// Show the latest calls, or one call with its turns.
     Calls(calls::CallsArgs),
 }
@@ -81,7 +84,8 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let quiet = if matches!(cli.command, Command::Run(_)) { "info" } else { "error" };
     let filter = match EnvFilter::try_new(cli.log.as_deref().unwrap_or(quiet)) {
-        Ok(filter) => filter,
+        // At its finest this one would show the header by which we sign in.
+        Ok(filter) => filter.add_directive("tungstenite=info".parse().expect("a directive")),
         Err(error) => {
             eprintln!("offhook: --log: {error}");
             return ExitCode::from(2);
@@ -110,6 +114,7 @@ pub fn main() -> ExitCode {
             Command::Replay(options) => tokio::task::block_in_place(|| replay::run(&options)),
             Command::BenchPeers => tokio::task::block_in_place(bench::run_peers),
             Command::Call(options) => call::run(options).await,
+            Command::Trunk(options) => trunk::run(options).await,
             Command::Calls(options) => calls::run(options).await,
         }
     });

@@ -12,9 +12,12 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::asterisk::secret::Secret;
 use crate::audio::codec::Format;
 use crate::media::TransportKind;
+
+mod asterisk;
+
+pub use asterisk::{AsteriskSection, EventsBy};
 
 /// A configuration that cannot be used. The sentence says where, what, and what is accepted instead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -49,52 +52,6 @@ pub struct Config {
     /// The file that this was read from, if any.
     #[serde(skip)]
     pub path: Option<PathBuf>,
-}
-
-/// `[asterisk]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct AsteriskSection {
-    /// Base address of its HTTP server.
-    pub url: String,
-    /// A user of `ari.conf`.
-    pub user: String,
-    /// The user's password.
-    pub password: Option<Secret>,
-    /// A file whose first line is the password.
-    pub password_file: Option<PathBuf>,
-    /// The name of our Stasis application.
-    pub app: String,
-}
-
-impl Default for AsteriskSection {
-    fn default() -> Self {
-        Self {
-            url: "http://127.0.0.1:8088".into(),
-            user: "offhook".into(),
-            password: None,
-            password_file: None,
-            app: "bot".into(),
-        }
-    }
-}
-
-impl AsteriskSection {
-    /// The password, wherever it is kept.
-    ///
-    /// # Errors
-    /// When there is none, or its file cannot be read.
-    pub fn password(&self) -> Result<Secret, ConfigError> {
-        if let Some(file) = &self.password_file {
-            return Secret::from_file(file)
-                .map_err(|why| ConfigError::new(format!("asterisk.password_file: {why}")));
-        }
-        self.password.clone().ok_or_else(|| {
-            ConfigError::new(
-                "no password for ARI: set OFFHOOK_ASTERISK_PASSWORD, or `password_file` (or `password`) under [asterisk]",
-            )
-        })
-    }
 }
 
 /// `[media]`
@@ -353,6 +310,9 @@ pub struct BotSection {
     /// Whether its calls are captured, where `[media] capture` names a folder.
     #[serde(default)]
     pub capture: Option<bool>,
+    /// Whether `Stasis:NAME` shows on telephones' lamps what it does.
+    #[serde(default)]
+    pub device_state: bool,
 }
 
 /// Environment variables that begin with `OFFHOOK_` and are no configuration keys.
@@ -408,6 +368,11 @@ impl Config {
         Ok(config)
     }
 
+    /// The bots that are shown on lamps.
+    pub(super) fn lamps(&self) -> impl Iterator<Item = &str> {
+        self.bots.iter().filter(|(_, bot)| bot.device_state).map(|(name, _)| name.as_str())
+    }
+
     /// Makes paths of the file relative to the file.
     fn resolve_paths(&mut self) {
         let Some(folder) = self.path.as_deref().and_then(Path::parent).map(Path::to_path_buf) else { return };
@@ -416,6 +381,7 @@ impl Config {
         self.bots.values_mut().for_each(|bot| resolve(&mut bot.flow));
         let optional = [
             &mut self.asterisk.password_file,
+            &mut self.asterisk.ca_file,
             &mut self.speech.models,
             &mut self.recording.folder,
             &mut self.media.capture,
@@ -440,7 +406,9 @@ fn lay_over(table: &mut toml::Table, name: &str, value: &str) -> Result<(), Conf
     let mut target = sub_table(table, section).ok_or_else(unknown)?;
     let mut key = key;
     if section == "bots" {
-        let (bot, of_bot) = key.rsplit_once('_').ok_or_else(unknown)?;
+        // The one key with an underscore of its own.
+        let split = key.strip_suffix("_device_state").map(|bot| (bot, "device_state"));
+        let (bot, of_bot) = split.or_else(|| key.rsplit_once('_')).ok_or_else(unknown)?;
         target = sub_table(target, bot).ok_or_else(unknown)?;
         key = of_bot;
     }
@@ -455,7 +423,8 @@ fn sub_table<'a>(table: &'a mut toml::Table, name: &str) -> Option<&'a mut toml:
 /// A number or a truth value where it looks like one; text otherwise, and always for what is text by nature.
 fn as_toml(key: &str, value: &str) -> toml::Value {
     let is_text =
-        ["password", "user", "app", "bot", "voice", "goodbye", "ports", "websocket_client"].contains(&key);
+        ["password", "user", "app", "bot", "voice", "goodbye", "ports", "websocket_client", "listen"]
+            .contains(&key);
     match (is_text, value.parse::<i64>(), value.parse::<bool>()) {
         (false, Ok(number), _) => toml::Value::Integer(number),
         (false, _, Ok(truth)) => toml::Value::Boolean(truth),

@@ -6,6 +6,7 @@
 //! - `dispatch`: events of Asterisk to the calls that they are for (`switchboard`); what is left over is cleared;
 //! - [`transports`]: by what each bot's calls get their audio;
 //! - `serve`: one call from the first event to the last record;
+//! - `device_states`: bots on telephones' lamps;
 //! - `records`: what is kept of it; `voices`: what can be said.
 //!
 //! One task reads events and never waits for a call; each call is a task of its own; audio is on the media threads.
@@ -18,12 +19,12 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::asterisk::Advice;
 use crate::asterisk::ari::model::Timestamp;
 use crate::asterisk::ari::ops::Originate;
-use crate::asterisk::ari::{Ari, AriConfig, AriError, ChannelId};
+use crate::asterisk::ari::{Ari, AriError, ChannelId};
 use crate::bot::AnyBot;
 use crate::call::{Facts, Gone, Journal, LegEvent, Snapshot};
 use crate::id::{CallId, OurId, Part};
@@ -37,6 +38,7 @@ use crate::time::{Moment, WallTime};
 mod adopt;
 mod assemble;
 pub mod config;
+mod device_states;
 mod dispatch;
 mod handover;
 mod records;
@@ -50,6 +52,7 @@ pub use voices::EngineVoices;
 
 use adopt::{Estate, Heartbeat, Predecessor};
 use config::RtpPorts;
+use device_states::DeviceStates;
 use handover::{Handed, Takeover};
 use switchboard::{Line, Switchboard};
 use transports::{Abilities, Transports};
@@ -160,6 +163,8 @@ pub struct Engine {
     shared: Arc<Shared>,
     dispatcher: JoinHandle<()>,
     heartbeat: Heartbeat,
+    /// Keeps the lamps.
+    lamps: Option<AbortOnDropHandle<()>>,
 }
 
 /// What all tasks of an engine share.
@@ -174,6 +179,7 @@ struct Shared {
     recordings: Option<Recordings>,
     captures: Option<Arc<Recorder>>,
     switchboard: Switchboard,
+    lamps: DeviceStates,
     phase: watch::Sender<Phase>,
     tasks: TaskTracker,
     connected: watch::Sender<bool>,
@@ -216,8 +222,7 @@ impl Engine {
         services: Services,
         takeover: bool,
     ) -> Result<Self, EngineError> {
-        let section = &config.asterisk;
-        let ari = Ari::new(AriConfig::new(&section.url, &section.user, section.password()?))?;
+        let ari = Ari::new(config.asterisk.ari(config.engine.max_calls)?)?;
         let store = Store::open(&config.store.path, config.store.numbers).await?;
         let app = config.asterisk.app.clone();
         let control = handover::socket(store.path(), &app);
@@ -250,6 +255,7 @@ impl Engine {
             recordings,
             captures,
             switchboard: Switchboard::default(),
+            lamps: DeviceStates::new(config.lamps()),
             phase: watch::Sender::new(Phase::Running),
             tasks: TaskTracker::new(),
             connected: watch::Sender::new(false),
@@ -265,7 +271,9 @@ impl Engine {
         let heartbeat = Heartbeat::start(shared.store.path(), &shared.app);
         shared.purge_old_calls().await;
         let dispatcher = tokio::spawn(dispatch::run(Arc::clone(&shared), events));
-        let engine = Self { shared, dispatcher, heartbeat };
+        let lamps =
+            shared.lamps.show(shared.ari.clone(), shared.connected.subscribe(), shared.phase.subscribe());
+        let engine = Self { shared, dispatcher, heartbeat, lamps };
         let mut connected = engine.shared.connected.subscribe();
         if tokio::time::timeout(START_PATIENCE, connected.wait_for(|up| *up)).await.is_err() {
             engine.dispatcher.abort();
@@ -398,6 +406,8 @@ impl Engine {
         if tokio::time::timeout(GOODBYE_PATIENCE, shared.tasks.wait()).await.is_err() {
             tracing::warn!(calls = self.calls(), "some calls did not end; the next start clears them");
         }
+        drop(self.lamps);
+        shared.lamps.leave(&shared.ari).await;
         self.dispatcher.abort();
         self.heartbeat.end();
         let _ = std::fs::remove_file(handover::socket(shared.store.path(), &shared.app));

@@ -67,6 +67,7 @@ pub(super) async fn serve(
     mut events: mpsc::Receiver<LegEvent>,
 ) {
     let id = facts.id;
+    let _busy = shared.lamps.busy(&facts.bot);
     let watcher = shared.services.watcher.clone();
     let records =
         Records::begin(&shared.store, &facts, &shared.app, shared.ari.peer(), channel.as_str(), watcher);
@@ -105,6 +106,7 @@ pub(super) async fn take_up(
 ) {
     let Predecessor { left, alive, attached } = from;
     let facts = snapshot.facts();
+    let _busy = shared.lamps.busy(&facts.bot);
     let channel = ChannelId::from(snapshot.channel.as_str());
     let records = Records::go_on(&shared.store, &facts, row, shared.services.watcher.clone());
     tracing::info!(call = %facts.id, bot = facts.bot, step = snapshot.step, ?left, "a call is taken up");

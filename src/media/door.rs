@@ -402,7 +402,7 @@ async fn connect(dial: &Dial) -> std::io::Result<Stream> {
     let mut stream = TcpStream::connect((dial.host.as_str(), dial.port)).await?;
     let _ = stream.set_nodelay(true);
     let speaks = Speaks::WebSocketClient;
-    if dial.tls {
+    if dial.tls.is_some() {
         let (fd, bridge) = handshake::through_tls(stream, dial).await?;
         return Ok(Stream { speaks, fd, early: Vec::new(), waits: None, bridge: Some(bridge) });
     }

@@ -6,6 +6,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -28,14 +29,14 @@ const PROTOCOL: &str = "media";
 const LONGEST_HEAD: usize = 8_192;
 
 /// Where a WebSocket for media is, and who we are there.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Dial {
     /// Host name or address.
     pub host: String,
     /// Port.
     pub port: u16,
-    /// Whether it speaks TLS.
-    pub tls: bool,
+    /// Whom we trust, where it speaks TLS.
+    pub tls: Option<Arc<rustls::ClientConfig>>,
     /// The path, with everything before the connection's name.
     pub path: String,
     /// The value of the header `Authorization`.
@@ -178,7 +179,8 @@ pub(super) async fn through_tls(
     headers.insert("Sec-WebSocket-Protocol", HeaderValue::from_static(PROTOCOL));
     headers.insert("Authorization", HeaderValue::from_str(&dial.authorization).map_err(io::Error::other)?);
     let limits = WebSocketConfig::default().max_message_size(Some(LARGEST)).max_frame_size(Some(LARGEST));
-    let connecting = tokio_tungstenite::client_async_tls_with_config(request, stream, Some(limits), None);
+    let trust = dial.tls.clone().map(tokio_tungstenite::Connector::Rustls);
+    let connecting = tokio_tungstenite::client_async_tls_with_config(request, stream, Some(limits), trust);
     let (socket, _) = connecting.await.map_err(refused)?;
     let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
     ours.set_nonblocking(true)?;

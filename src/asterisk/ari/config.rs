@@ -1,5 +1,7 @@
 //! Where ARI is and how to speak to it.
 
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::Url;
@@ -25,6 +27,39 @@ pub struct AriConfig {
     pub largest_answer: usize,
     /// How many events wait for a reader before they are dropped and counted.
     pub event_capacity: usize,
+    /// How requests go.
+    pub requests: Requests,
+    /// A file with certificates (PEM) that are trusted for `https`, beside those of the system.
+    pub ca_file: Option<PathBuf>,
+    /// Where Asterisk connects to us, in place of our connecting to it for events.
+    pub listen: Option<Listen>,
+}
+
+/// How requests go to Asterisk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Requests {
+    /// Each as an HTTP request, over connections that are kept.
+    #[default]
+    Http,
+    /// Over the WebSocket that events come by (20.14, 21.9, 22.4 and later). Files are still fetched by HTTP.
+    WebSocket,
+}
+
+/// Where Asterisk connects to us: its outbound WebSockets (20.15, 22.5 and later).
+#[derive(Clone, Debug)]
+pub struct Listen {
+    /// The address that we listen at. This listener speaks no TLS: off this machine put a proxy in front of it.
+    pub bind: SocketAddr,
+    /// The user that Asterisk introduces itself as (`username` in websocket_client.conf).
+    pub user: String,
+    /// Its password.
+    pub password: Secret,
+    /// Whether a connection is made for each call (`connection_type = per_call_config`) rather than one for all.
+    pub per_call: bool,
+    /// The applications that may come this way; empty for all.
+    pub apps: Vec<String>,
+    /// The most connections at once.
+    pub connections: usize,
 }
 
 impl AriConfig {
@@ -39,6 +74,9 @@ impl AriConfig {
             timeout: Duration::from_secs(5),
             largest_answer: 16 << 20,
             event_capacity: 4096,
+            requests: Requests::Http,
+            ca_file: None,
+            listen: None,
         }
     }
 }
@@ -92,6 +130,17 @@ impl Address {
         url
     }
 
+    /// The path of an operation behind `/ari/`, as requests over a WebSocket name it.
+    pub(super) fn relative<'a>(&self, segments: impl Iterator<Item = &'a str>) -> String {
+        let url = self.join(segments);
+        url.path().strip_prefix(self.base.path()).unwrap_or_default().trim_start_matches('/').to_owned()
+    }
+
+    /// Whether it takes TLS.
+    pub(super) fn is_tls(&self) -> bool {
+        self.base.scheme() == "https"
+    }
+
     /// The URL of the events socket for `app`.
     pub(super) fn events(&self, app: &str, subscribe_all: bool) -> Url {
         let mut url = self.join(std::iter::once("events"));
@@ -104,14 +153,14 @@ impl Address {
         url
     }
 
-    /// Whether media of a WebSocket channel comes by TLS, and its path: `/media/ID` beside `/ari`.
-    pub(super) fn media(&self, connection: &str) -> (bool, String) {
+    /// The path of a WebSocket channel's media: `/media/ID` beside `/ari`.
+    pub(super) fn media(&self, connection: &str) -> String {
         let mut url = self.base.clone();
         {
             let mut path = url.path_segments_mut().expect("http and https URLs have a path");
             path.pop().push("media").push(connection);
         }
-        (url.scheme() == "https", url.path().to_owned())
+        url.path().to_owned()
     }
 
     /// Host and port, to be dialled.
@@ -154,6 +203,7 @@ mod tests {
         let address = Address::parse("http://pbx:8088").unwrap();
         let url = address.join(["endpoints", "PJSIP", "a/b c?d#e%f"].into_iter());
         assert_eq!(url.as_str(), "http://pbx:8088/ari/endpoints/PJSIP/a%2Fb%20c%3Fd%23e%25f");
+        assert_eq!(address.relative(["channels", "a/b c"].into_iter()), "channels/a%2Fb%20c");
         assert!(
             address.join(["channels", "..", "asterisk"].into_iter()).path().starts_with("/ari/channels/")
         );
@@ -162,9 +212,10 @@ mod tests {
             "ws://pbx:8088/ari/events?app=a+b&subscribeAll=true"
         );
         assert_eq!(Address::parse("https://pbx").unwrap().events("x", false).scheme(), "wss");
-        assert_eq!(address.media("a-1"), (false, "/media/a-1".to_owned()));
+        assert_eq!(address.media("a-1"), "/media/a-1");
         let behind = Address::parse("https://pbx/asterisk/ari").unwrap();
-        assert_eq!(behind.media("a/1"), (true, "/asterisk/media/a%2F1".to_owned()));
+        assert_eq!(behind.media("a/1"), "/asterisk/media/a%2F1");
+        assert!(behind.is_tls() && !address.is_tls());
     }
 
     #[test]

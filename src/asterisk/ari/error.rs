@@ -131,6 +131,18 @@ pub enum AriError {
         /// What the system said.
         reason: String,
     },
+    /// The WebSocket that the request went over broke before the answer came. It may have been carried out.
+    #[error(
+        "{operation} {subject}: the connection to Asterisk at {peer} broke before it answered: ask what there is, and try again"
+    )]
+    Broken {
+        /// Host and port.
+        peer: String,
+        /// What was asked for.
+        operation: String,
+        /// About which thing.
+        subject: String,
+    },
     /// The answer is not what ARI answers.
     #[error("{operation} {subject}: cannot understand the answer ({reason})")]
     Malformed {
@@ -141,8 +153,8 @@ pub enum AriError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The answer is larger than is taken.
-    #[error("{operation}: the answer is larger than {limit} bytes")]
+    /// The answer is larger than is taken, or the request larger than Asterisk takes over a WebSocket.
+    #[error("{operation}: more than {limit} bytes, which is more than is taken")]
     TooLarge {
         /// What was asked for.
         operation: String,
@@ -158,9 +170,10 @@ impl AriError {
     #[must_use]
     pub fn advice(&self) -> Advice {
         match self {
-            Self::Timeout { .. } | Self::Unreachable { .. } | Self::Server { status: 503, .. } => {
-                Advice::Retry
-            }
+            Self::Timeout { .. }
+            | Self::Unreachable { .. }
+            | Self::Broken { .. }
+            | Self::Server { status: 503, .. } => Advice::Retry,
             Self::NotFound { operation, .. } if operation.starts_with("DELETE ") => Advice::Ignore,
             _ => Advice::HangUp,
         }

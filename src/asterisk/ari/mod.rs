@@ -9,6 +9,9 @@
 //!   out (16 to 23).
 //! - [`EventStream`]: the events of an application over a WebSocket that reconnects by itself and says when it did.
 //! - [`AriError`]: what can go wrong.
+//! - Three ways to talk, chosen by [`AriConfig`], behind the same functions: requests over HTTP beside the events socket;
+//!   requests over that socket ([`Requests::WebSocket`], `lines`); or both over connections that Asterisk makes to us
+//!   ([`Listen`], `door`). What a socket needs, whoever made it, is in `socket`: one task reads and waits for nobody, one writes.
 //!
 //! ```no_run
 //! # async fn answer() -> Result<(), offhook::asterisk::ari::AriError> {
@@ -39,29 +42,41 @@ pub mod ops;
 
 mod backoff;
 mod config;
+mod door;
 mod error;
 mod ids;
+mod lines;
 mod operation;
 mod queue;
+mod socket;
 mod stream;
 mod words;
 
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use tokio::sync::Semaphore;
+use tokio_util::task::AbortOnDropHandle;
 
+use door::Door;
 use error::Context;
+use lines::Lines;
 use operation::{Answer, Request};
 
-pub use config::AriConfig;
+pub use config::{AriConfig, Listen, Requests};
 pub use error::AriError;
 pub use ids::{BridgeId, ChannelId, PlaybackId, RecordingName};
 pub use operation::Operation;
 pub use queue::Signal;
 pub use stream::{EventCounts, EventStream, Why};
+
+/// Requests on their way at once. Asterisk takes `sessionlimit` connections (http.conf; 100 where nothing is said), closes
+/// those beyond at once, and media by WebSocket counts too: a hundred calls that came in one second had some refused.
+const AT_ONCE: usize = 24;
 
 /// A client of one Asterisk. Cloning shares the connections. Any task; needs a tokio runtime.
 #[derive(Clone)]
@@ -70,18 +85,42 @@ pub struct Ari {
 }
 
 struct Inner {
+    core: Arc<Core>,
+    http: reqwest::Client,
+    /// As many requests are on their way by HTTP as it has permits.
+    at_once: Semaphore,
+    /// A connection for requests alone, where they go over WebSockets and nobody listens to events.
+    spare: Mutex<Option<AbortOnDropHandle<()>>>,
+    /// Accepts Asterisk's connections, where it makes them.
+    _accepts: Option<AbortOnDropHandle<()>>,
+}
+
+/// What requests, streams and the door share.
+struct Core {
     config: AriConfig,
     address: config::Address,
-    http: reqwest::Client,
     authorization: HeaderValue,
+    tls: Option<Arc<rustls::ClientConfig>>,
+    lines: Lines,
+    door: Option<Door>,
+    /// Streams of events that there are.
+    streams: AtomicUsize,
+}
+
+impl Core {
+    /// Host and port, for messages.
+    fn peer(&self) -> &str {
+        &self.address.peer
+    }
 }
 
 impl Ari {
-    /// A client for the Asterisk that `config` names. Connects to nothing yet.
+    /// A client for the Asterisk that `config` names. Connects to nothing yet. Where Asterisk is to connect to us
+    /// ([`AriConfig::listen`]) it opens that port, and must be called inside a tokio runtime.
     ///
     /// # Errors
     ///
-    /// [`AriError::Config`] when the URL or the user cannot be used.
+    /// [`AriError::Config`] when the URL, the user, the file with certificates or the port cannot be used.
     pub fn new(config: AriConfig) -> Result<Self, AriError> {
         super::tls::install();
         let address = config::Address::parse(&config.url)?;
@@ -92,22 +131,25 @@ impl Ari {
                 wants: "name a section of ari.conf with type = user".to_owned(),
             });
         }
-        let http = reqwest::Client::builder()
-            .connect_timeout(config.connect_timeout)
-            .timeout(config.timeout)
-            // Asterisk closes idle connections after 15 s (http.conf, session_keep_alive): being earlier avoids
-            // sending into a connection that is about to close.
-            .pool_idle_timeout(std::time::Duration::from_secs(10))
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .build()
-            .map_err(|error| AriError::Config {
-                key: "url",
-                value: config.url.clone(),
-                wants: format!("an HTTP client that can be made here ({error})"),
-            })?;
-        let authorization = basic_authorization(&http, &config);
-        Ok(Self { inner: Arc::new(Inner { config, address, http, authorization }) })
+        let tls = trusted(&config, &address)?;
+        let http = client(&config, tls.as_deref())?;
+        let authorization = basic_authorization(&http, &config.user, &config.password);
+        let door = config.listen.as_ref().map(Door::open).transpose()?;
+        let from_asterisk =
+            config.listen.as_ref().map(|listen| basic_authorization(&http, &listen.user, &listen.password));
+        let core = Arc::new(Core {
+            config,
+            address,
+            authorization,
+            tls,
+            lines: Lines::new(),
+            door,
+            streams: AtomicUsize::new(0),
+        });
+        let accepts = from_asterisk.and_then(|authorization| Door::serve(&core, authorization));
+        let at_once = Semaphore::new(AT_ONCE);
+        let inner = Inner { core, http, at_once, spare: Mutex::new(None), _accepts: accepts };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// The events of application `app`, which registers it: Asterisk's `Stasis(app)` works from the first
@@ -116,67 +158,87 @@ impl Ari {
     /// The application is taken from whoever holds it now (that one gets `ApplicationReplaced`).
     #[must_use]
     pub fn events(&self, app: &str) -> EventStream {
-        EventStream::open(self.clone(), app, false)
+        EventStream::open(&self.inner.core, app, false)
     }
 
-    /// As [`Ari::events`], with the events of everything on the server, not of the application's own channels alone.
+    /// As [`Ari::events`], with the events of everything on the server, not of the application's own channels alone. Where
+    /// Asterisk connects to us, `subscribe_all` in ari.conf says whether it sends them.
     #[must_use]
     pub fn all_events(&self, app: &str) -> EventStream {
-        EventStream::open(self.clone(), app, true)
+        EventStream::open(&self.inner.core, app, true)
     }
 
     /// Host and port, for messages.
     #[must_use]
     pub fn peer(&self) -> &str {
-        &self.inner.address.peer
+        &self.inner.core.address.peer
+    }
+
+    /// Where we listen for Asterisk's connections, if we do.
+    #[must_use]
+    pub fn listens_at(&self) -> Option<SocketAddr> {
+        self.inner.core.door.as_ref().map(Door::address)
     }
 
     /// Host and port, to be connected to.
     #[must_use]
     pub fn dial_address(&self) -> (String, u16) {
-        self.inner.address.dial()
+        self.inner.core.address.dial()
     }
 
     /// Where to connect for the media of a WebSocket channel, whose connection the reply to externalMedia names
     /// ([`Channel::websocket_connection`](model::Channel::websocket_connection)).
     #[must_use]
     pub fn media_socket(&self, connection: &str) -> MediaSocket {
-        let (host, port) = self.inner.address.dial();
-        let (tls, path) = self.inner.address.media(connection);
-        let authorization = self.inner.authorization.to_str().unwrap_or_default().to_owned();
-        MediaSocket { host, port, tls, path, authorization }
+        let core = &self.inner.core;
+        let (host, port) = core.address.dial();
+        let authorization = core.authorization.to_str().unwrap_or_default().to_owned();
+        MediaSocket { host, port, tls: core.tls.clone(), path: core.address.media(connection), authorization }
     }
 
     /// The user that requests are made as.
     #[must_use]
     pub fn user(&self) -> &str {
-        &self.inner.config.user
+        &self.inner.core.config.user
     }
 
     /// Sends `request` and returns the body of the answer, at most `largest_answer` bytes of it.
     async fn send(&self, request: &Request) -> Result<Bytes, AriError> {
-        let started = crate::time::Moment::now();
-        let answer = self.exchange(request).await;
-        let took = crate::time::Moment::now().millis_from(started);
-        match &answer {
-            Ok(body) => {
-                tracing::debug!(
-                    operation = request.operation(),
-                    subject = request.subject,
-                    took_ms = took,
-                    bytes = body.len(),
-                    "ari"
-                );
-            }
-            Err(error) => {
-                tracing::debug!(operation = request.operation(), subject = request.subject, took_ms = took, %error, "ari");
+        match self.inner.core.config.requests {
+            Requests::Http => self.send_by_http(request).await,
+            Requests::WebSocket => timed(request, self.ask(request)).await,
+        }
+    }
+
+    async fn send_by_http(&self, request: &Request) -> Result<Bytes, AriError> {
+        timed(request, self.exchange(request)).await
+    }
+
+    /// Sends `request` over a WebSocket.
+    async fn ask(&self, request: &Request) -> Result<Bytes, AriError> {
+        let core = &self.inner.core;
+        if core.door.is_none() && core.streams.load(Ordering::Relaxed) == 0 {
+            let mut spare = self.inner.spare.lock().unwrap_or_else(PoisonError::into_inner);
+            if spare.as_ref().is_none_or(|task| task.is_finished()) {
+                *spare = Some(EventStream::spare(core));
             }
         }
-        answer
+        let (status, body) = core.lines.ask(core, request).await?;
+        if body.len() > core.config.largest_answer {
+            let limit = core.config.largest_answer;
+            return Err(AriError::TooLarge { operation: request.operation(), limit });
+        }
+        if (200..300).contains(&status) {
+            Ok(body)
+        } else {
+            Err(self.context(request).refusal(status, &body))
+        }
     }
 
     async fn exchange(&self, request: &Request) -> Result<Bytes, AriError> {
-        let inner = &*self.inner;
+        // Never closed.
+        let _turn = self.inner.at_once.acquire().await;
+        let largest = self.inner.core.config.largest_answer;
         let failed = |error: reqwest::Error| self.failed(request, error);
         let mut sent = self.prepare(request).send().await;
         // Asterisk closes connections that were idle for some seconds, perhaps just as the request is on its way. What
@@ -190,11 +252,8 @@ impl Ari {
         let status = answer.status();
         let mut body = BytesMut::new();
         while let Some(chunk) = answer.chunk().await.map_err(failed)? {
-            if body.len() + chunk.len() > inner.config.largest_answer {
-                return Err(AriError::TooLarge {
-                    operation: request.operation(),
-                    limit: inner.config.largest_answer,
-                });
+            if body.len() + chunk.len() > largest {
+                return Err(AriError::TooLarge { operation: request.operation(), limit: largest });
             }
             body.extend_from_slice(&chunk);
         }
@@ -205,26 +264,18 @@ impl Ari {
         }
     }
 
-    /// Parameters go into the query of a GET and into the JSON body of everything else.
     fn prepare(&self, request: &Request) -> reqwest::RequestBuilder {
-        let inner = &*self.inner;
-        let mut url = inner.address.join(request.filled());
-        let body = request.body.as_ref().map(Value::to_string);
-        let is_get = request.method == reqwest::Method::GET;
-        if (is_get || body.is_some()) && !request.parameters.is_empty() {
-            let mut query = url.query_pairs_mut();
-            for (name, value) in &request.parameters {
-                query.append_pair(name, &as_query(value));
-            }
+        let core = &self.inner.core;
+        let mut url = core.address.join(request.filled());
+        let (query, body) = request.carried();
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
         }
-        let body = body.or_else(|| {
-            (!is_get && !request.parameters.is_empty())
-                .then(|| serde_json::to_string(&request.parameters).expect("a map of JSON values is JSON"))
-        });
-        let builder = inner
+        let builder = self
+            .inner
             .http
             .request(request.method.clone(), url)
-            .header(AUTHORIZATION, inner.authorization.clone());
+            .header(AUTHORIZATION, core.authorization.clone());
         match body {
             Some(body) => builder.header(reqwest::header::CONTENT_TYPE, "application/json").body(body),
             None => builder,
@@ -232,7 +283,7 @@ impl Ari {
     }
 
     fn failed(&self, request: &Request, error: reqwest::Error) -> AriError {
-        let (peer, operation) = (self.inner.address.peer.clone(), request.operation());
+        let (peer, operation) = (self.inner.core.address.peer.clone(), request.operation());
         if error.is_connect() || !error.is_timeout() {
             return AriError::Unreachable { peer, operation, reason: innermost(&error.without_url()) };
         }
@@ -240,14 +291,14 @@ impl Ari {
             peer,
             operation,
             subject: request.subject.clone(),
-            after: self.inner.config.timeout,
+            after: self.inner.core.config.timeout,
         }
     }
 
     fn context(&self, request: &Request) -> Context<'_> {
         Context {
-            peer: &self.inner.address.peer,
-            user: &self.inner.config.user,
+            peer: &self.inner.core.address.peer,
+            user: &self.inner.core.config.user,
             operation: request.operation(),
             subject: request.subject.clone(),
         }
@@ -257,8 +308,8 @@ impl Ari {
 impl std::fmt::Debug for Ari {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Ari")
-            .field("peer", &self.inner.address.peer)
-            .field("user", &self.inner.config.user)
+            .field("peer", &self.inner.core.address.peer)
+            .field("user", &self.inner.core.config.user)
             .finish()
     }
 }
@@ -276,39 +327,83 @@ impl<T: DeserializeOwned + model::Model> Answer for T {
 }
 
 /// Where a WebSocket channel's media is.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct MediaSocket {
     /// Host name or address.
     pub host: String,
     /// Port.
     pub port: u16,
-    /// Whether it speaks TLS.
-    pub tls: bool,
+    /// Whom we trust, where it speaks TLS.
+    pub tls: Option<Arc<rustls::ClientConfig>>,
     /// The path.
     pub path: String,
     /// The value of the header `Authorization`.
     pub authorization: String,
 }
 
+/// Carries out a request and says in the log how it went.
+async fn timed(
+    request: &Request,
+    carried_out: impl Future<Output = Result<Bytes, AriError>>,
+) -> Result<Bytes, AriError> {
+    let started = crate::time::Moment::now();
+    let answer = carried_out.await;
+    let (took_ms, operation) = (crate::time::Moment::now().millis_from(started), request.operation());
+    match &answer {
+        Ok(body) => {
+            tracing::debug!(operation, subject = request.subject, took_ms, bytes = body.len(), "ari");
+        }
+        Err(error) => tracing::debug!(operation, subject = request.subject, took_ms, %error, "ari"),
+    }
+    answer
+}
+
+/// Whom we trust; nobody has to be trusted without TLS.
+fn trusted(
+    config: &AriConfig,
+    address: &config::Address,
+) -> Result<Option<Arc<rustls::ClientConfig>>, AriError> {
+    if !address.is_tls() {
+        return Ok(None);
+    }
+    super::tls::client(config.ca_file.as_deref()).map(Some).map_err(|error| AriError::Config {
+        key: "ca_file",
+        value: config.ca_file.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
+        wants: error.to_string(),
+    })
+}
+
+/// The client for HTTP.
+fn client(config: &AriConfig, tls: Option<&rustls::ClientConfig>) -> Result<reqwest::Client, AriError> {
+    let builder = reqwest::Client::builder()
+        .connect_timeout(config.connect_timeout)
+        .timeout(config.timeout)
+        // Asterisk closes idle connections after 15 s (http.conf, session_keep_alive): being earlier avoids
+        // sending into a connection that is about to close.
+        .pool_idle_timeout(std::time::Duration::from_secs(10))
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy();
+    let builder = match tls {
+        Some(tls) => builder.tls_backend_preconfigured(tls.clone()),
+        None => builder,
+    };
+    builder.build().map_err(|error| AriError::Config {
+        key: "url",
+        value: config.url.clone(),
+        wants: format!("an HTTP client that can be made here ({error})"),
+    })
+}
+
 /// The value of the basic authorization header, marked so that nothing prints it.
-fn basic_authorization(http: &reqwest::Client, config: &AriConfig) -> HeaderValue {
+fn basic_authorization(http: &reqwest::Client, user: &str, password: &super::secret::Secret) -> HeaderValue {
     let request = http
         .get("http://localhost/")
-        .basic_auth(&config.user, Some(config.password.reveal()))
+        .basic_auth(user, Some(password.reveal()))
         .build()
         .expect("a constant URL and a header of base 64 make a request");
     let mut value = request.headers().get(AUTHORIZATION).expect("basic_auth sets the header").clone();
     value.set_sensitive(true);
     value
-}
-
-/// A value in a query: several of one name are separated by commas.
-fn as_query(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Array(values) => values.iter().map(as_query).collect::<Vec<_>>().join(","),
-        other => other.to_string(),
-    }
 }
 
 /// The last cause of an error: the part that a user understands (`connection refused`).

@@ -24,6 +24,10 @@ use super::{Ari, AriError};
 /// One operation, as it is known here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Operation {
+    /// The group that has the method: `Channels`.
+    pub group: &'static str,
+    /// The method: `hangup`.
+    pub name: &'static str,
     /// `GET`, `POST`, `PUT` or `DELETE`.
     pub method: &'static str,
     /// The path with its placeholders: `/channels/{channelId}`.
@@ -68,6 +72,19 @@ impl Request {
     /// Method and path with placeholders, for errors and log lines.
     pub(super) fn operation(&self) -> String {
         format!("{} {}", self.method, self.path)
+    }
+
+    /// What goes into the query, and the body: parameters go into the query of a GET, and into the JSON body of everything
+    /// else unless there is another one.
+    pub(super) fn carried(&self) -> (Vec<(String, String)>, Option<String>) {
+        let body = self.body.as_ref().map(Value::to_string);
+        if self.method == reqwest::Method::GET || body.is_some() {
+            let query = self.parameters.iter().map(|(name, value)| (name.clone(), as_query(value)));
+            return (query.collect(), body);
+        }
+        let parameters = (!self.parameters.is_empty())
+            .then(|| serde_json::to_string(&self.parameters).expect("a map of JSON values is JSON"));
+        (Vec::new(), parameters)
     }
 
     /// The path's segments with the placeholders filled in.
@@ -171,6 +188,15 @@ impl Parameter for Value {
     }
 }
 
+/// A value in a query: several of one name are separated by commas.
+fn as_query(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(values) => values.iter().map(as_query).collect::<Vec<_>>().join(","),
+        other => other.to_string(),
+    }
+}
+
 /// A struct of parameters, made by `parameters!`.
 pub(super) trait ParameterSet {
     const NAMES: &'static [&'static str];
@@ -192,7 +218,8 @@ impl Answer for () {
 /// The raw bytes of a file.
 impl Answer for bytes::Bytes {
     async fn read(ari: &Ari, request: Request) -> Result<Self, AriError> {
-        ari.send(&request).await
+        // Files do not come over WebSockets (406 from a real server).
+        ari.send_by_http(&request).await
     }
 }
 
@@ -215,6 +242,8 @@ macro_rules! operations {
             /// The operations of this group.
             pub const OPERATIONS: &'static [$crate::asterisk::ari::Operation] = &[$(
                 $crate::asterisk::ari::Operation {
+                    group: stringify!($group),
+                    name: stringify!($name),
                     method: stringify!($method),
                     path: $path,
                     parameters: {

@@ -5,35 +5,27 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use futures_util::{SinkExt, StreamExt};
 use reqwest::header::AUTHORIZATION;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::tungstenite::{self, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async_tls_with_config};
+use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::Ari;
+use super::Core;
 use super::backoff::Backoff;
+use super::door::Seat;
 use super::model::{Event, EventKind};
 use super::queue::{Queue, Signal};
-use crate::time::Moment;
+use super::socket::{self, DEAD_AFTER, Hears, Kind};
 
-/// How often the far end is asked whether it is there.
-const PING_EVERY: Duration = Duration::from_secs(5);
-/// Silence after which it is not.
-const DEAD_AFTER: Duration = Duration::from_secs(12);
 /// A connection that lasted so long was a good one: the next outage starts with short waits again.
 const GOOD_AFTER: Duration = Duration::from_secs(10);
 /// How often a closed port is tried while a longer wait goes on, and the longest wait for an Asterisk that is starting, so
 /// that one that is back is found soon.
 const KNOCK_EVERY: Duration = Duration::from_secs(1);
-/// The largest message that is taken, in bytes.
-const LARGEST_MESSAGE: usize = 4 << 20;
-
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// Why there are no events.
@@ -93,16 +85,25 @@ impl fmt::Display for Why {
 pub struct EventStream {
     queue: Queue,
     shared: Arc<Shared>,
-    /// Reads the socket, and ends with the stream.
-    _reader: AbortOnDropHandle<()>,
+    core: Arc<Core>,
+    /// Where events come from; ends with the stream.
+    _source: Source,
 }
 
+enum Source {
+    /// A task that connects and reads.
+    Reader { _task: AbortOnDropHandle<()> },
+    /// A place at the door that Asterisk connects to.
+    Seat { _seat: Seat },
+}
+
+/// What a stream and whoever fills it share.
 #[derive(Default)]
-struct Shared {
+pub(super) struct Shared {
     reclaim: Notify,
-    events: AtomicU64,
-    malformed: AtomicU64,
-    connections: AtomicU64,
+    pub(super) events: AtomicU64,
+    pub(super) malformed: AtomicU64,
+    pub(super) connections: AtomicU64,
 }
 
 /// What a stream has seen since it was made.
@@ -117,19 +118,27 @@ pub struct EventCounts {
 }
 
 impl EventStream {
-    pub(super) fn open(ari: Ari, app: &str, subscribe_all: bool) -> Self {
-        let queue = Queue::new(ari.inner.config.event_capacity);
+    pub(super) fn open(core: &Arc<Core>, app: &str, subscribe_all: bool) -> Self {
+        let queue = Queue::new(core.config.event_capacity);
         let shared = Arc::new(Shared::default());
-        let reader = Reader {
-            ari,
-            app: app.to_owned(),
-            subscribe_all,
-            queue: queue.clone(),
-            shared: shared.clone(),
-            connected_before: false,
-            said: None,
+        let source = match &core.door {
+            Some(door) => Source::Seat { _seat: door.seat(app, queue.clone(), Arc::clone(&shared)) },
+            None => {
+                let reader = Reader::new(core, app.to_owned(), queue.clone(), Arc::clone(&shared));
+                let task = tokio::spawn(Reader { subscribe_all, ..reader }.run());
+                Source::Reader { _task: AbortOnDropHandle::new(task) }
+            }
         };
-        Self { queue, shared, _reader: AbortOnDropHandle::new(tokio::spawn(reader.run())) }
+        core.streams.fetch_add(1, Ordering::Relaxed);
+        Self { queue, shared, core: Arc::clone(core), _source: source }
+    }
+
+    /// A connection for requests alone, for as long as there is no other one.
+    pub(super) fn spare(core: &Arc<Core>) -> AbortOnDropHandle<()> {
+        // An application of nobody else's: an events socket has to name one.
+        let app = format!("offhook-requests-{:08x}", fastrand::u32(..));
+        let reader = Reader::new(core, app, Queue::new(1), Arc::default());
+        AbortOnDropHandle::new(tokio::spawn(Reader { spare: true, ..reader }.run()))
     }
 
     /// The next signal. Never ends: a stream that has no connection makes one. Cancel safe.
@@ -153,6 +162,12 @@ impl EventStream {
     }
 }
 
+impl Drop for EventStream {
+    fn drop(&mut self) {
+        self.core.streams.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl fmt::Debug for EventStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EventStream").field("counts", &self.counts()).finish_non_exhaustive()
@@ -160,9 +175,11 @@ impl fmt::Debug for EventStream {
 }
 
 struct Reader {
-    ari: Ari,
+    core: Arc<Core>,
     app: String,
     subscribe_all: bool,
+    /// Whether it is there for requests alone.
+    spare: bool,
     queue: Queue,
     shared: Arc<Shared>,
     connected_before: bool,
@@ -171,14 +188,21 @@ struct Reader {
 }
 
 impl Reader {
+    fn new(core: &Arc<Core>, app: String, queue: Queue, shared: Arc<Shared>) -> Self {
+        let core = Arc::clone(core);
+        let (subscribe_all, spare, connected_before) = (false, false, false);
+        Self { core, app, subscribe_all, spare, queue, shared, connected_before, said: None }
+    }
+
     async fn run(mut self) {
         let mut backoff = Backoff::default();
         loop {
             let why = match self.connect().await {
                 Ok(socket) => {
                     let since = Instant::now();
-                    self.connected();
-                    let why = self.read(socket).await;
+                    let core = Arc::clone(&self.core);
+                    let kind = if self.spare { Kind::Spare } else { Kind::Events };
+                    let why = socket::carry(socket, &core.lines, kind, &mut self).await;
                     if since.elapsed() >= GOOD_AFTER {
                         backoff.reset();
                     }
@@ -187,6 +211,9 @@ impl Reader {
                 Err(why) => why,
             };
             self.disconnected(&why);
+            if why == Why::Replaced && self.spare {
+                return;
+            }
             if why == Why::Replaced {
                 self.shared.reclaim.notified().await;
                 backoff.reset();
@@ -199,19 +226,14 @@ impl Reader {
         }
     }
 
-    fn connected(&mut self) {
-        self.said = None;
-        self.shared.connections.fetch_add(1, Ordering::Relaxed);
-        tracing::info!(peer = self.ari.peer(), app = self.app, "receiving events");
-        self.queue.push(Signal::Connected { first: !self.connected_before });
-        self.connected_before = true;
-    }
-
     fn disconnected(&mut self, why: &Why) {
+        self.core.lines.fails(why);
         if self.said.as_ref().is_some_and(|said| said.is_like(why)) {
             return;
         }
-        tracing::warn!(peer = self.ari.peer(), app = self.app, %why, "no events");
+        if !(self.spare && *why == Why::Replaced) {
+            tracing::warn!(peer = self.core.peer(), app = self.app, %why, "no events");
+        }
         self.said = Some(why.clone());
         self.queue.push(Signal::Disconnected { why: why.clone() });
     }
@@ -235,8 +257,8 @@ impl Reader {
     }
 
     async fn dial(&self) -> Result<TcpStream, Why> {
-        let config = &self.ari.inner.config;
-        match timeout(config.connect_timeout, TcpStream::connect(self.ari.inner.address.dial())).await {
+        let config = &self.core.config;
+        match timeout(config.connect_timeout, TcpStream::connect(self.core.address.dial())).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) => Err(Why::Unreachable(error.to_string())),
             Err(_) => Err(Why::Unreachable(format!("no answer within {:?}", config.connect_timeout))),
@@ -244,7 +266,7 @@ impl Reader {
     }
 
     async fn connect(&self) -> Result<Socket, Why> {
-        let inner = &self.ari.inner;
+        let inner = &self.core;
         let stream = self.dial().await?;
         // Pings are small and should not wait for anything; without this they still work.
         let _ = stream.set_nodelay(true);
@@ -252,10 +274,8 @@ impl Reader {
         let mut request =
             url.as_str().into_client_request().map_err(|error| Why::Broken(error.to_string()))?;
         request.headers_mut().insert(AUTHORIZATION, inner.authorization.clone());
-        let limits = WebSocketConfig::default()
-            .max_message_size(Some(LARGEST_MESSAGE))
-            .max_frame_size(Some(LARGEST_MESSAGE));
-        let handshake = client_async_tls_with_config(request, stream, Some(limits), None);
+        let connector = inner.tls.clone().map(Connector::Rustls);
+        let handshake = client_async_tls_with_config(request, stream, Some(socket::limits()), connector);
         match timeout(inner.config.timeout, handshake).await {
             Ok(Ok((socket, _))) => Ok(socket),
             Ok(Err(tungstenite::Error::Http(answer))) => Err(match answer.status().as_u16() {
@@ -267,99 +287,48 @@ impl Reader {
             Err(_) => Err(Why::Broken(format!("no WebSocket within {:?}", inner.config.timeout))),
         }
     }
+}
 
-    /// Reads until the connection ends, and says how it did.
-    async fn read(&self, mut socket: Socket) -> Why {
-        let mut ping = interval(PING_EVERY);
-        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        ping.reset();
-        let mut heard = Instant::now();
-        loop {
-            tokio::select! {
-                message = socket.next() => {
-                    let message = match message {
-                        Some(Ok(message)) => message,
-                        Some(Err(error)) => return ended(&error),
-                        None => return Why::Closed(1006, String::new()),
-                    };
-                    let at = Moment::now();
-                    heard = Instant::now();
-                    match message {
-                        Message::Text(text) => {
-                            if self.dispatch(text.as_bytes(), at) {
-                                return Why::Replaced;
-                            }
-                        }
-                        Message::Close(Some(frame)) => {
-                            return Why::Closed(frame.code.into(), frame.reason.to_string());
-                        }
-                        Message::Close(None) => return Why::Closed(1005, String::new()),
-                        Message::Binary(_) => {
-                            self.shared.malformed.fetch_add(1, Ordering::Relaxed);
-                        }
-                        Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
-                    }
-                }
-                _ = ping.tick() => {
-                    if heard.elapsed() >= DEAD_AFTER {
-                        return Why::Silent;
-                    }
-                    match timeout(PING_EVERY, socket.send(Message::Ping(Vec::new().into()))).await {
-                        Ok(Ok(())) => {}
-                        Ok(Err(error)) => return ended(&error),
-                        Err(_) => return Why::Silent,
-                    }
-                }
-            }
+impl Hears for Reader {
+    fn ready(&mut self) {
+        self.said = None;
+        self.shared.connections.fetch_add(1, Ordering::Relaxed);
+        if !self.spare {
+            tracing::info!(peer = self.core.peer(), app = self.app, "receiving events");
         }
+        self.queue.push(Signal::Connected { first: !self.connected_before });
+        self.connected_before = true;
     }
 
-    /// Hands a message on; true when it says that the application is somebody else's now.
-    fn dispatch(&self, text: &[u8], at: Moment) -> bool {
-        let event = match Event::read(text, at) {
-            Ok((event, whole)) => {
-                if !whole {
-                    self.shared.malformed.fetch_add(1, Ordering::Relaxed);
-                    tracing::warn!(
-                        peer = self.ari.peer(),
-                        event = event.kind.name(),
-                        "an event of an unknown form"
-                    );
-                }
-                event
-            }
-            Err(reason) => {
-                self.shared.malformed.fetch_add(1, Ordering::Relaxed);
-                tracing::warn!(peer = self.ari.peer(), bytes = text.len(), reason, "no event");
-                return false;
-            }
-        };
+    fn event(&mut self, event: Event) -> bool {
+        if self.spare {
+            return false;
+        }
         self.shared.events.fetch_add(1, Ordering::Relaxed);
         let replaced =
             matches!(event.kind, EventKind::ApplicationReplaced {}) && event.application == self.app;
         self.queue.push(Signal::Event(Box::new(event)));
         replaced
     }
-}
 
-fn ended(error: &tungstenite::Error) -> Why {
-    match error {
-        tungstenite::Error::ConnectionClosed | tungstenite::Error::AlreadyClosed => {
-            Why::Closed(1006, String::new())
-        }
-        other => Why::Broken(other.to_string()),
+    fn malformed(&mut self, what: &str, bytes: usize) {
+        self.shared.malformed.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(peer = self.core.peer(), what, bytes, "not an event, or not of its form");
     }
 }
 
 #[cfg(test)]
 mod tests {
-    //! Against a far end that misbehaves in ways that a real Asterisk cannot be made to; all else is in tests/it/ari.rs.
+    //! Against a far end that misbehaves in ways that a real Asterisk cannot be made to; all else is in tests/it/ari/.
 
+    use futures_util::SinkExt;
     use tokio::net::TcpListener;
     use tokio_tungstenite::accept_async;
+    use tokio_tungstenite::tungstenite::Message;
 
+    use super::socket::PING_EVERY;
     use super::*;
-    use crate::asterisk::ari::AriConfig;
+    use crate::asterisk::ari::{Ari, AriConfig};
     use crate::asterisk::secret::Secret;
 
     async fn connect() -> (EventStream, WebSocketStream<TcpStream>, TcpListener) {

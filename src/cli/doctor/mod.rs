@@ -58,7 +58,7 @@ pub(super) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let config = options.config.load()?;
     let asterisk = &config.asterisk;
     let what = Examination {
-        ari: AriConfig::new(&asterisk.url, &asterisk.user, asterisk.password()?),
+        ari: asterisk.ari_by_http()?,
         app: asterisk.app.clone(),
         extension: options.extension,
         context: options.context,

@@ -234,7 +234,7 @@ async fn a_refused_dial_says_what_to_do() {
     let dial = crate::media::link::Dial {
         host: "127.0.0.1".into(),
         port,
-        tls: false,
+        tls: None,
         path: "/media/x".into(),
         authorization: String::new(),
     };

@@ -22,6 +22,11 @@ pub struct Event {
     pub kind: EventKind,
 }
 
+/// A message that is no JSON object with a `type`; what is wrong with it, without its text.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no event: {0}")]
+pub struct NotAnEvent(String);
+
 /// What all events have.
 #[derive(Deserialize, Default)]
 struct Head {
@@ -36,15 +41,16 @@ struct Head {
 impl Event {
     /// Reads the text of a message of the events socket that came at `at`. The flag says whether it was well-formed:
     /// something that is not becomes [`EventKind::Other`] as far as it is JSON with a `type`, so that nothing is lost.
+    /// Never panics, whatever the bytes (`fuzz/`).
     ///
     /// # Errors
     ///
     /// What is wrong with it, when it is no JSON object with a `type`.
-    pub(in crate::asterisk::ari) fn read(text: &[u8], at: Moment) -> Result<(Self, bool), String> {
-        let mut value: Value = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    pub fn read(text: &[u8], at: Moment) -> Result<(Self, bool), NotAnEvent> {
+        let mut value: Value = serde_json::from_slice(text).map_err(|error| NotAnEvent(error.to_string()))?;
         drop_nulls(&mut value);
         let Some(name) = value.get("type").and_then(Value::as_str).map(str::to_owned) else {
-            return Err("a message without a type".to_owned());
+            return Err(NotAnEvent("a message without a type".to_owned()));
         };
         let head = Head::deserialize(&value).unwrap_or_default();
         let known = EventKind::TYPES.contains(&name.as_str());

@@ -3,54 +3,11 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::events::events;
 use super::{
     Bridge, Channel, ContactInfo, DeviceState, Endpoint, LiveRecording, Peer, Playback, ReferTo, ReferredBy,
     RestHeader, TextMessage,
 };
-
-/// Declares the events: `needs` cannot be left out (without it the event means nothing), `has` can.
-macro_rules! events {
-    ($($(#[$doc:meta])* $name:ident {
-        $(needs { $($(#[$need_doc:meta])* $need:ident: $need_type:ty,)+ })?
-        $(has { $($(#[$field_doc:meta])* $field:ident: $type:ty,)+ })?
-    })+) => {
-        /// What happened. Large, therefore always behind a box.
-        #[derive(Clone, PartialEq, Debug, Deserialize)]
-        #[serde(tag = "type")]
-        #[expect(clippy::large_enum_variant, reason = "an event is boxed as a whole")]
-        pub enum EventKind {
-            $($(#[$doc])* $name {
-                $($($(#[$need_doc])* $need: $need_type,)+)?
-                $($($(#[$field_doc])* #[serde(default)] $field: $type,)+)?
-            },)+
-            /// An event that is not known here, or not of the form that it should have.
-            #[serde(skip)]
-            Other {
-                /// Its type.
-                name: String,
-                /// All of it.
-                value: Value,
-            },
-        }
-
-        impl EventKind {
-            /// The types that are known here.
-            pub const TYPES: &'static [&'static str] = &[$(stringify!($name)),+];
-
-            /// The type of the event.
-            #[must_use]
-            pub fn name(&self) -> &str {
-                match self {
-                    $(Self::$name { .. } => stringify!($name),)+
-                    Self::Other { name, .. } => name,
-                }
-            }
-        }
-
-        pub(super) const EVENTS: &[(&str, &[&str])] =
-            &[$((stringify!($name), &[$($(stringify!($need),)+)? $($(stringify!($field),)+)?]),)+];
-    };
-}
 
 events! {
     /// A channel came into the application.
@@ -256,7 +213,7 @@ events! {
             channel: Channel,
         }
     }
-    /// The phone asks for a transfer that the application has to carry out (20.14, 22.4 and later).
+    /// The phone asks for a transfer that the application has to carry out (20.13, 21.8, 22.3 and later).
     ChannelTransfer {
         needs {
             /// Where to.
@@ -445,7 +402,7 @@ events! {
             args: Vec<String>,
         }
     }
-    /// A call is offered to every application: the first one to claim it gets it (20.20, 22.10 and later).
+    /// A call is offered to every application: the first one to claim it gets it (20.17, 22.7, 23.1 and later).
     CallBroadcast {
         needs {
             /// The channel.
@@ -538,59 +495,6 @@ events! {
             message_body: String,
             /// Headers.
             headers: Vec<RestHeader>,
-        }
-    }
-}
-
-impl EventKind {
-    /// The channel that the event is about.
-    #[must_use]
-    pub fn channel(&self) -> Option<&Channel> {
-        match self {
-            Self::StasisStart { channel, .. }
-            | Self::StasisEnd { channel }
-            | Self::ChannelDtmfReceived { channel, .. }
-            | Self::ChannelCreated { channel }
-            | Self::ChannelDestroyed { channel, .. }
-            | Self::ChannelHangupRequest { channel, .. }
-            | Self::ChannelStateChange { channel }
-            | Self::ChannelDialplan { channel, .. }
-            | Self::ChannelCallerId { channel, .. }
-            | Self::ChannelConnectedLine { channel }
-            | Self::ChannelHold { channel, .. }
-            | Self::ChannelUnhold { channel }
-            | Self::ChannelToneDetected { channel }
-            | Self::ChannelTalkingStarted { channel }
-            | Self::ChannelTalkingFinished { channel, .. }
-            | Self::ChannelLeftBridge { channel, .. }
-            | Self::BridgeBlindTransfer { channel, .. }
-            | Self::ApplicationMoveFailed { channel, .. }
-            | Self::CallBroadcast { channel, .. }
-            | Self::CallClaimed { channel, .. } => Some(channel),
-            Self::ChannelVarset { channel, .. }
-            | Self::ChannelUserevent { channel, .. }
-            | Self::ChannelEnteredBridge { channel, .. } => channel.as_ref(),
-            Self::Dial { peer, .. } => Some(peer),
-            Self::BridgeAttendedTransfer { transferer_first_leg, .. } => Some(transferer_first_leg),
-            Self::ChannelTransfer { referred_by, .. } => referred_by.source_channel.as_ref(),
-            _ => None,
-        }
-    }
-
-    /// The bridge that the event is about.
-    #[must_use]
-    pub fn bridge(&self) -> Option<&Bridge> {
-        match self {
-            Self::ChannelEnteredBridge { bridge, .. }
-            | Self::ChannelLeftBridge { bridge, .. }
-            | Self::BridgeCreated { bridge }
-            | Self::BridgeDestroyed { bridge }
-            | Self::BridgeMerged { bridge, .. }
-            | Self::BridgeVideoSourceChanged { bridge, .. } => Some(bridge),
-            Self::BridgeBlindTransfer { bridge, .. } | Self::ChannelUserevent { bridge, .. } => {
-                bridge.as_ref()
-            }
-            _ => None,
         }
     }
 }

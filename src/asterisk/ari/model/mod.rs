@@ -3,8 +3,10 @@
 //! Every field that Asterisk may leave out, or that older servers do not know, has a default; `null` counts as left out; what
 //! is unknown is ignored. Required is only what a thing cannot be without (the id of a channel).
 
+mod about;
 mod call;
 mod event;
+mod events;
 mod kind;
 mod parts;
 mod server;
@@ -17,7 +19,7 @@ pub use call::{
     Bridge, CallerId, Channel, ChannelState, Dialplan, LiveRecording, Playback, PlaybackState,
     RecordingState, RtpStatistics, StoredRecording, Variable, Variables,
 };
-pub use event::Event;
+pub use event::{Event, NotAnEvent};
 pub use kind::EventKind;
 pub use parts::{
     AdditionalParam, ContactInfo, Peer, ReferTo, ReferredBy, RequiredDestination, RestHeader, RestParameter,
@@ -61,7 +63,10 @@ use models;
 /// Every model and event that is known here, by Asterisk's name for it where that is the same, with the names of its
 /// fields: what a test compares with a running server's own description.
 pub fn described() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
-    [call::MODELS, server::MODELS, parts::MODELS, kind::EVENTS].into_iter().flatten().copied()
+    [call::MODELS, server::MODELS, parts::MODELS, kind::EVENTS, super::lines::DESCRIBED]
+        .into_iter()
+        .flatten()
+        .copied()
 }
 
 /// Reads a model from the body of an answer. Never panics, whatever the bytes.

@@ -24,6 +24,7 @@ operations! {
     DELETE "/applications/{applicationName}/subscription" =>
         unsubscribe(app: &str; sources: &[&str] = "eventSource") -> Application;
 
-    /// Sets which types of events pass: `{"allowed": [{"type": "StasisStart"}], "disallowed": []}`. `null` for all.
+    /// Sets which types of events pass: `{"allowed": [{"type": "StasisStart"}], "disallowed": []}`; with
+    /// both lists empty all do. A list that is left out stays as it is.
     PUT "/applications/{applicationName}/eventFilter" => filter(app: &str; filter: &Value = "filter") -> Application;
 }

@@ -51,7 +51,7 @@ operations! {
     /// Stops one.
     DELETE "/asterisk/logging/{logChannelName}" => delete_log(log: &str) -> ();
 
-    /// Begins a new file.
+    /// Begins a new file; one that was started over ARI is forgotten by it (seen on 22).
     PUT "/asterisk/logging/{logChannelName}/rotate" => rotate_log(log: &str) -> ();
 
     /// A global variable, or a function that needs no channel.

@@ -94,9 +94,10 @@ operations! {
     /// A variable of a bridge (20.20, 22.10 and later).
     GET "/bridges/{bridgeId}/variable" => var(bridge: &BridgeId; variable: &str = "variable") -> Variable;
 
-    /// Sets a variable of a bridge (20.20, 22.10 and later).
-    POST "/bridges/{bridgeId}/variable" =>
-        set_var(bridge: &BridgeId; variable: &str = "variable", value: &str = "value") -> ();
+    /// Sets a variable of a bridge, and says whether events show it with the bridge from then on (20.20, 22.10 and later).
+    POST "/bridges/{bridgeId}/variable" => set_var_as(
+        bridge: &BridgeId; variable: &str = "variable", value: &str = "value", report: Option<bool> = "report_events"
+    ) -> ();
 
     /// Several variables of a bridge (20.20, 22.10 and later).
     GET "/bridges/{bridgeId}/variables" => vars(bridge: &BridgeId; variables: &[&str] = "variables") -> Variables;
@@ -144,5 +145,14 @@ impl Bridges<'_> {
     /// Every [`AriError`]; its `advice()` says what to do.
     pub async fn add_channel(self, bridge: &BridgeId, channel: &ChannelId) -> Result<(), AriError> {
         self.add_channel_as(bridge, channel, &AddChannel::default()).await
+    }
+
+    /// Sets a variable of a bridge; see [`set_var_as`](Self::set_var_as).
+    ///
+    /// # Errors
+    ///
+    /// Every [`AriError`]; its `advice()` says what to do.
+    pub async fn set_var(self, bridge: &BridgeId, variable: &str, value: &str) -> Result<(), AriError> {
+        self.set_var_as(bridge, variable, value, None).await
     }
 }

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
-
 use crate::asterisk::ari::model::{Channel, LiveRecording, Playback, RtpStatistics, Variable, Variables};
-use crate::asterisk::ari::operation::{Parameter, Request, operations, parameters};
+use crate::asterisk::ari::operation::{operations, parameters};
 use crate::asterisk::ari::words::words;
-use crate::asterisk::ari::{ChannelId, PlaybackId};
+use crate::asterisk::ari::{AriError, ChannelId, PlaybackId};
+
+use super::reason::HangupReason;
 
 parameters! {
     /// A call to be made: to `endpoint`, and from there into `app` or to a place of the dialplan.
@@ -280,94 +280,6 @@ words! {
     }
 }
 
-/// Why a channel is hung up: what the far end is told.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub enum HangupReason {
-    /// The call is over.
-    #[default]
-    Normal,
-    /// The callee is busy.
-    Busy,
-    /// No circuit, or no capacity.
-    Congestion,
-    /// Nobody answered.
-    NoAnswer,
-    /// Nobody answered in time.
-    Timeout,
-    /// The call is not wanted.
-    Rejected,
-    /// There is no such number.
-    Unallocated,
-    /// The call is over, in a way that has no number.
-    NormalUnspecified,
-    /// The number is not complete.
-    NumberIncomplete,
-    /// No codec fits.
-    CodecMismatch,
-    /// Something between two networks.
-    Interworking,
-    /// Something failed here.
-    Failure,
-    /// Another phone answered.
-    AnsweredElsewhere,
-    /// A Q.850 cause by its number. Asterisk 16 knows only those that have a word above and takes others as normal.
-    Cause(u8),
-}
-
-impl HangupReason {
-    fn word(self) -> Option<&'static str> {
-        Some(match self {
-            Self::Normal => "normal",
-            Self::Busy => "busy",
-            Self::Congestion => "congestion",
-            Self::NoAnswer => "no_answer",
-            Self::Timeout => "timeout",
-            Self::Rejected => "rejected",
-            Self::Unallocated => "unallocated",
-            Self::NormalUnspecified => "normal_unspecified",
-            Self::NumberIncomplete => "number_incomplete",
-            Self::CodecMismatch => "codec_mismatch",
-            Self::Interworking => "interworking",
-            Self::Failure => "failure",
-            Self::AnsweredElsewhere => "answered_elsewhere",
-            // Where there is a word, old servers understand it too.
-            Self::Cause(cause) => return word_of_cause(cause),
-        })
-    }
-}
-
-/// The word that means a Q.850 cause.
-fn word_of_cause(cause: u8) -> Option<&'static str> {
-    Some(match cause {
-        1 => "unallocated",
-        16 => "normal",
-        17 => "busy",
-        18 => "timeout",
-        19 => "no_answer",
-        21 => "rejected",
-        26 => "answered_elsewhere",
-        28 => "number_incomplete",
-        31 => "normal_unspecified",
-        34 => "congestion",
-        38 => "failure",
-        58 => "codec_mismatch",
-        127 => "interworking",
-        _ => return None,
-    })
-}
-
-impl Parameter for HangupReason {
-    fn put(&self, name: &'static str, request: &mut Request) {
-        match (self.word(), self) {
-            // Asterisk takes the number as text.
-            (None, Self::Cause(cause)) => {
-                request.parameters.insert("reason_code".to_owned(), Value::from(cause.to_string()));
-            }
-            (word, _) => word.put(name, request),
-        }
-    }
-}
-
 operations! {
     /// Channels, which are the legs of calls.
     Channels;
@@ -410,7 +322,7 @@ operations! {
     /// Stops it.
     DELETE "/channels/{channelId}/ring" => ring_stop(channel: &ChannelId) -> ();
 
-    /// Opens the audio before the answer (20.17, 22.6 and later).
+    /// Opens the audio before the answer (20.16, 21.11, 22.6 and later).
     POST "/channels/{channelId}/progress" => progress(channel: &ChannelId) -> ();
 
     /// Sends keys.
@@ -453,9 +365,11 @@ operations! {
     /// A variable or function of the channel.
     GET "/channels/{channelId}/variable" => var(channel: &ChannelId; variable: &str = "variable") -> Variable;
 
-    /// Sets one. Asterisk queues it for the channel and may answer before it is set (seen on 16).
-    POST "/channels/{channelId}/variable" =>
-        set_var(channel: &ChannelId; variable: &str = "variable", value: &str = "value") -> ();
+    /// Sets one, and says whether events show it with the channel from then on (22.10 and later). Asterisk queues it for
+    /// the channel and may answer before it is set (seen on 16).
+    POST "/channels/{channelId}/variable" => set_var_as(
+        channel: &ChannelId; variable: &str = "variable", value: &str = "value", report: Option<bool> = "report_events"
+    ) -> ();
 
     /// Several variables (20.20, 22.10 and later).
     GET "/channels/{channelId}/variables" => vars(channel: &ChannelId; variables: &[&str] = "variables") -> Variables;
@@ -484,7 +398,18 @@ operations! {
     POST "/channels/externalMedia" => external_media(| parameters: &ExternalMedia) -> Channel;
 
     /// Tells the phone that asked for a transfer how far it is: `channel_progress`, `channel_answered`, `channel_declined`,
-    /// `channel_unavailable` (20.14, 22.4 and later).
+    /// `channel_unavailable` (20.13, 21.8, 22.3 and later).
     POST "/channels/{channelId}/transfer_progress" =>
         transfer_progress(channel: &ChannelId; states: &str = "states") -> ();
+}
+
+impl Channels<'_> {
+    /// Sets a variable; see [`set_var_as`](Self::set_var_as).
+    ///
+    /// # Errors
+    ///
+    /// Every [`AriError`]; its `advice()` says what to do.
+    pub async fn set_var(self, channel: &ChannelId, variable: &str, value: &str) -> Result<(), AriError> {
+        self.set_var_as(channel, variable, value, None).await
+    }
 }

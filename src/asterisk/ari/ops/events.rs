@@ -24,6 +24,6 @@ operations! {
     /// Sends an event.
     POST "/events/user/{eventName}" => send(name: &str | event: &UserEvent) -> ();
 
-    /// Claims a call that `StasisBroadcast()` offers (20.20, 22.10 and later); 409 when another engine was faster.
+    /// Claims a call that `StasisBroadcast()` offers (20.17, 22.7, 23.1 and later); 409 when another engine was faster.
     POST "/events/claim" => claim(; channel: &ChannelId = "channelId", app: &str = "application") -> ();
 }

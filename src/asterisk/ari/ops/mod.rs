@@ -9,6 +9,7 @@ mod bridges;
 mod channels;
 mod endpoints;
 mod events;
+mod reason;
 mod recordings;
 mod small;
 
@@ -16,11 +17,12 @@ pub use applications::Applications;
 pub use asterisk::Server;
 pub use bridges::{AddChannel, BridgePlay, BridgeRecord, Bridges, CreateBridge};
 pub use channels::{
-    Channels, Continue, CreateChannel, Direction, Dtmf, ExternalMedia, HangupReason, IfExists, Originate,
-    Play, Record, Snoop,
+    Channels, Continue, CreateChannel, Direction, Dtmf, ExternalMedia, IfExists, Originate, Play, Record,
+    Snoop,
 };
 pub use endpoints::{Endpoints, Message, Refer};
 pub use events::{Events, UserEvent};
+pub use reason::HangupReason;
 pub use recordings::Recordings;
 pub use small::{DeviceStates, Mailboxes, PlaybackControl, Playbacks, Sounds};
 

@@ -1,9 +1,9 @@
 //! The resources with a handful of operations: playbacks, device states, mailboxes, sounds.
 
-use crate::asterisk::ari::PlaybackId;
 use crate::asterisk::ari::model::{DeviceState, Mailbox, Playback, Sound};
 use crate::asterisk::ari::operation::operations;
 use crate::asterisk::ari::words::words;
+use crate::asterisk::ari::{AriError, PlaybackId};
 
 words! {
     /// What to do with a playback.
@@ -54,7 +54,7 @@ operations! {
 }
 
 operations! {
-    /// Mailboxes.
+    /// Mailboxes. They take `res_ari_mailboxes`, which Debian builds no Asterisk with: 404 there.
     Mailboxes;
 
     /// Lists them.
@@ -79,4 +79,51 @@ operations! {
 
     /// One of them.
     GET "/sounds/{soundId}" => get(sound: &str) -> Sound;
+}
+
+impl Playbacks<'_> {
+    /// Holds a playback where it is.
+    ///
+    /// # Errors
+    ///
+    /// Every [`AriError`]; its `advice()` says what to do.
+    pub async fn pause(self, playback: &PlaybackId) -> Result<(), AriError> {
+        self.control(playback, PlaybackControl::Pause).await
+    }
+
+    /// Goes on with one that is held.
+    ///
+    /// # Errors
+    ///
+    /// Every [`AriError`]; its `advice()` says what to do.
+    pub async fn unpause(self, playback: &PlaybackId) -> Result<(), AriError> {
+        self.control(playback, PlaybackControl::Unpause).await
+    }
+
+    /// Goes back by the `skip_ms` that it was started with (3 s by default).
+    ///
+    /// # Errors
+    ///
+    /// Every [`AriError`]; its `advice()` says what to do.
+    pub async fn reverse(self, playback: &PlaybackId) -> Result<(), AriError> {
+        self.control(playback, PlaybackControl::Reverse).await
+    }
+
+    /// Goes forward by the `skip_ms` that it was started with; past its end it is finished.
+    ///
+    /// # Errors
+    ///
+    /// Every [`AriError`]; its `advice()` says what to do.
+    pub async fn forward(self, playback: &PlaybackId) -> Result<(), AriError> {
+        self.control(playback, PlaybackControl::Forward).await
+    }
+
+    /// Begins again.
+    ///
+    /// # Errors
+    ///
+    /// Every [`AriError`]; its `advice()` says what to do.
+    pub async fn restart(self, playback: &PlaybackId) -> Result<(), AriError> {
+        self.control(playback, PlaybackControl::Restart).await
+    }
 }
