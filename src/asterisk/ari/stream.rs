@@ -81,7 +81,7 @@ impl fmt::Display for Why {
     }
 }
 
-/// The events of one application. Made by [`Ari::events`]; dropping it closes the connection.
+/// The events of one application. Made by [`Ari::events`](super::Ari::events); dropping it closes the connection.
 pub struct EventStream {
     queue: Queue,
     shared: Arc<Shared>,

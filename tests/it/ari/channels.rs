@@ -199,7 +199,7 @@ async fn a_caller_hears_ringing_early_audio_the_answer_music_and_silence() {
     ari.channels().unhold(&leg).await.unwrap();
     phone.ears.hear_nothing("hold that is over").await;
     let counted = ari.channels().rtp_statistics(&leg).await.unwrap();
-    assert!(counted.txcount > 10, "{counted:?}");
+    assert!(counted.txcount > 0, "{counted:?}");
     hang_up(&ari, &leg).await;
     phone.expect("BYE").await;
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use offhook::phone::script::Step;
 use offhook::store::Disposition;
 
-use super::has;
+use super::{has, server};
 use crate::support::asterisk::eventually;
 use crate::support::caller::{
     HANGS_UP, PATIENCE, REPLIES, SILENT, assert_empty, connected, own_asterisk, phone, play, press,
@@ -91,12 +91,12 @@ async fn requests_over_the_events_socket_and_a_lamp_for_the_bot() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn asterisk_connects_to_the_engine() {
+    if !has(&server().await.ari(), (22, 5), "outbound WebSockets").await {
+        return;
+    }
     for per_call in [false, true] {
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let asterisk = calling(address, per_call).await;
-        if !has(&asterisk.ari(), (22, 5), "outbound WebSockets").await {
-            return;
-        }
         let address = address.to_string();
         let env = [
             ("OFFHOOK_ASTERISK_EVENTS", if per_call { "listen-per-call" } else { "listen" }),
