@@ -63,6 +63,9 @@ const START_PATIENCE: Duration = Duration::from_secs(10);
 /// How soon an Asterisk that does not answer at the start is asked again.
 const PING_AGAIN: Duration = Duration::from_millis(100);
 
+/// How long captures may take to be written after a takeover.
+const CAPTURES_PATIENCE: Duration = Duration::from_secs(2);
+
 /// How long callers may take to hear the goodbye.
 const GOODBYE_PATIENCE: Duration = Duration::from_secs(20);
 
@@ -298,6 +301,16 @@ impl Engine {
     /// Ends after a takeover: Asterisk and the calls are the other process's.
     pub async fn leave(self) {
         self.dispatcher.abort();
+        if let Some(captures) = &self.shared.captures {
+            let written = async {
+                while !captures.is_idle() {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            if tokio::time::timeout(CAPTURES_PATIENCE, written).await.is_err() {
+                tracing::warn!("the captures of the calls that were handed over are not whole");
+            }
+        }
         if let Some(recordings) = &self.shared.recordings {
             recordings.close().await;
         }

@@ -102,6 +102,8 @@ struct Shared {
     dropped: AtomicU64,
     cut: AtomicU64,
     failed: AtomicU64,
+    /// Files that are not ended.
+    open: AtomicU64,
 }
 
 /// A packet on its way to the writer.
@@ -155,6 +157,7 @@ impl Recorder {
             dropped: AtomicU64::new(0),
             cut: AtomicU64::new(0),
             failed: AtomicU64::new(0),
+            open: AtomicU64::new(0),
         });
         let (files, begun) = sync_channel(BEGINNINGS);
         let keeper = Keeper { config: config.clone(), shared: Arc::clone(&shared), open: HashMap::new() };
@@ -184,7 +187,14 @@ impl Recorder {
         files.try_send(file).map_err(|error| match error {
             TrySendError::Full(_) | TrySendError::Disconnected(_) => RecorderError::Busy,
         })?;
+        self.shared.open.fetch_add(1, Ordering::Relaxed);
         Ok(Tap { key, shared: Arc::clone(&self.shared), ended })
+    }
+
+    /// Whether the file of every call that has ended is whole. Any thread.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.shared.open.load(Ordering::Acquire) == 0
     }
 
     /// What was kept so far. Any thread.
@@ -295,6 +305,7 @@ impl Keeper {
             {
                 complain(&self.shared, call, &error);
             }
+            self.shared.open.fetch_sub(1, Ordering::Release);
         }
     }
 

@@ -127,7 +127,7 @@ impl EngineUnderTest {
         let manifest = env!("CARGO_MANIFEST_DIR");
         let mut config = format!(
             "[asterisk]\nuser = '{}'\npassword = '{}'\n[engine]\nbot = 'quick'\n[media]\nthreads = 1\n\
-             [bots.quick]\nflow = 'quick.toml'\n[bots.talker]\nflow = 'talker.toml'\n",
+             [bots.quick]\nflow = 'quick.toml'\n[bots.talker]\nflow = 'talker.toml'\ncapture = false\n",
             asterisk.user, asterisk.password
         );
         if settings.ears {
