@@ -2,6 +2,8 @@
 //!
 //! # Parts
 //!
+//! - [`agi`]: the Asterisk Gateway Interface: handlers of calls in the dialplan, over FastAGI, AMI and as a process.
+//! - [`ami`]: the Asterisk Manager Interface: actions, lists and events for what ARI lacks.
 //! - [`ari`]: the Asterisk REST Interface: every operation of it, and its events over a WebSocket that comes back by
 //!   itself and says what happened meanwhile.
 //! - [`secret`]: a password that cannot be printed by accident.
@@ -17,6 +19,8 @@
 //!
 //! One enum per part; each error says through `advice()` whether to try again, hang up or go on.
 
+pub mod agi;
+pub mod ami;
 pub mod ari;
 pub mod secret;
 pub mod tls;

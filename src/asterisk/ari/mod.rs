@@ -37,7 +37,7 @@
 pub mod model;
 pub mod ops;
 
-mod backoff;
+pub(super) mod backoff;
 mod config;
 mod error;
 mod ids;
