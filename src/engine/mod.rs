@@ -3,6 +3,7 @@
 //! - [`config`]: what it is told;
 //! - `dispatch`: events of Asterisk to the calls that they are for (`switchboard`); what is left over is cleared;
 //! - [`transports`]: by what each bot's calls get their audio;
+//! - [`route`]: where a call goes before any bot has it; `doors`: who asks that, over AGI;
 //! - `serve`: one call from the first event to the last record;
 //! - `records`: what is kept of it; `voices`: what can be said.
 //!
@@ -33,13 +34,16 @@ use crate::time::WallTime;
 mod assemble;
 pub mod config;
 mod dispatch;
+mod doors;
 mod records;
+pub mod route;
 mod serve;
 mod switchboard;
 pub mod transports;
 mod voices;
 
 pub use config::{Config, ConfigError};
+pub use doors::Doors;
 pub use voices::EngineVoices;
 
 use config::RtpPorts;

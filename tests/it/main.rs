@@ -4,6 +4,8 @@
 
 mod support;
 
+mod agi;
+mod ami;
 mod architecture;
 mod ari;
 mod bench;

@@ -182,25 +182,6 @@ pub(super) async fn carry<R, W>(
                 Item::Environment(_) | Item::Refused(_) => {}
             }
         }
-        tokio::select! {
-            biased;
-            // From outside: a signal to the process, or the end of the server.
-            () = gone.cancelled(), if waiting.is_hearing_out_the_living() => waiting.hung_up(),
-            read = reader.read(&mut buffer), if input_open => match read {
-                Ok(length) if length > 0 => parser.feed(&buffer[..length]),
-                _ => {
-                    input_open = false;
-                    gone.cancel();
-                    waiting.closed();
-                    requests.close();
-                }
-            },
-            // One ahead, so that the end of the handler is seen while a command that it gave up still runs.
-            request = requests.recv(), if next.is_none() => match request {
-                Some(request) => next = Some(request),
-                None => return,
-            },
-        }
         if waiting.current.is_none()
             && let Some(request) = next.take()
         {
@@ -219,6 +200,25 @@ pub(super) async fn carry<R, W>(
                 waiting.closed();
                 return;
             }
+        }
+        tokio::select! {
+            biased;
+            // From outside: a signal to the process, or the end of the server.
+            () = gone.cancelled(), if waiting.is_hearing_out_the_living() => waiting.hung_up(),
+            read = reader.read(&mut buffer), if input_open => match read {
+                Ok(length) if length > 0 => parser.feed(&buffer[..length]),
+                _ => {
+                    input_open = false;
+                    gone.cancel();
+                    waiting.closed();
+                    requests.close();
+                }
+            },
+            // One ahead, so that the end of the handler is seen while a command that it gave up still runs.
+            request = requests.recv(), if next.is_none() => match request {
+                Some(request) => next = Some(request),
+                None => return,
+            },
         }
     }
 }

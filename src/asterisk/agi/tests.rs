@@ -220,7 +220,7 @@ async fn a_signal_to_the_process_ends_the_command_that_runs() {
     let router =
         Router::new().on("x", |session: Session| async move { session.wait_for_digit(None).await.map(drop) });
     far.write_all(b"agi_request: x\n\n").await.unwrap();
-    let mut line = [0; 21];
+    let mut line = [0; 20];
     let signal = async {
         far.read_exact(&mut line).await.unwrap();
     };

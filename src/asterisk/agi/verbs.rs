@@ -132,7 +132,7 @@ impl Session {
             5 => ChannelState::Ringing,
             6 => ChannelState::Up,
             7 => ChannelState::Busy,
-            -1 => return Err(AgiError::Failed { command: "CHANNEL STATUS" }),
+            -1 => return Err(self.failed("CHANNEL STATUS").await),
             other => ChannelState::Other(other),
         })
     }
@@ -149,14 +149,16 @@ impl Session {
         self.played(command.with(forward).with(rewind).with(pause)).await
     }
 
-    /// Deletes an entry of Asterisk's database; false where there was none.
-    pub async fn database_del(&self, family: &str, key: &str) -> Result<bool, AgiError> {
-        Ok(self.number(Command::new("DATABASE DEL").with(family).with(key)).await? == 1)
+    /// Deletes an entry of Asterisk's database. Whether there was one Asterisk does not tell (seen on 16 and 22: it
+    /// answers 1 in any case).
+    pub async fn database_del(&self, family: &str, key: &str) -> Result<(), AgiError> {
+        self.send(Command::new("DATABASE DEL").with(family).with(key)).await.map(drop)
     }
 
-    /// Deletes a family of Asterisk's database, or a tree below it; false where there was none.
-    pub async fn database_deltree(&self, family: &str, tree: Option<&str>) -> Result<bool, AgiError> {
-        Ok(self.number(Command::new("DATABASE DELTREE").with(family).maybe(tree)).await? == 1)
+    /// Deletes a family of Asterisk's database, or a tree below it. Whether there was one Asterisk does not tell (it
+    /// answers 0 when it deleted something, contrary to its own documentation).
+    pub async fn database_deltree(&self, family: &str, tree: Option<&str>) -> Result<(), AgiError> {
+        self.send(Command::new("DATABASE DELTREE").with(family).maybe(tree)).await.map(drop)
     }
 
     /// Reads an entry of Asterisk's database.
@@ -187,7 +189,7 @@ impl Session {
     pub async fn get_data(&self, file: &str, timeout: Duration, most: u32) -> Result<Keys, AgiError> {
         let reply = self.send(Command::new("GET DATA").with(file).with(millis(timeout)).with(most)).await?;
         if reply.result == "-1" {
-            return Err(self.failed("GET DATA"));
+            return Err(self.failed("GET DATA").await);
         }
         let timed_out = reply.data.as_deref() == Some("timeout");
         Ok(Keys { digits: reply.result, timed_out })
@@ -244,7 +246,7 @@ impl Session {
         match reply.number() {
             Some(0) => Ok(None),
             Some(code) if code > 0 => Ok(u32::try_from(code).ok().and_then(char::from_u32)),
-            _ => Err(self.failed("RECEIVE CHAR")),
+            _ => Err(self.failed("RECEIVE CHAR").await),
         }
     }
 
@@ -263,7 +265,7 @@ impl Session {
         let reply = self.send(command.maybe(how.silence.map(|seconds| format!("s={seconds}")))).await?;
         let why = reply.data.clone().unwrap_or_default();
         if reply.number().is_none_or(|result| result < 0) && why != "hangup" {
-            return Err(self.failed("RECORD FILE"));
+            return Err(self.failed("RECORD FILE").await);
         }
         let digit = if why == "dtmf" { digit(&reply) } else { None };
         Ok(Recorded { digit, why, endpos: endpos(&reply) })
@@ -393,7 +395,7 @@ impl Session {
         let command = Command::new("SPEECH RECOGNIZE").with(prompt).with(millis(timeout)).maybe(offset);
         let reply = self.send(command).await?;
         if reply.result != "1" {
-            return Err(self.failed("SPEECH RECOGNIZE"));
+            return Err(self.failed("SPEECH RECOGNIZE").await);
         }
         let count = reply.get("results").and_then(|count| count.parse().ok()).unwrap_or(0_u32).min(100);
         let part =
@@ -422,7 +424,7 @@ impl Session {
         offset: Option<u64>,
     ) -> Result<Played, AgiError> {
         let reply = self.send(Command::new("STREAM FILE").with(file).with(escape).maybe(offset)).await?;
-        let played = self.read_played("STREAM FILE", &reply)?;
+        let played = self.read_played("STREAM FILE", &reply).await?;
         // A file that does not exist is no failure of the command: it ends at once where it began, with 0.
         if played.digit.is_none() && played.endpos == Some(0) && offset.is_none() {
             return Err(AgiError::Failed { command: "STREAM FILE" });
@@ -459,13 +461,13 @@ impl Session {
     /// For commands that return 0, and -1 when they fail.
     async fn zero(&self, command: Command) -> Result<(), AgiError> {
         let name = command.name();
-        if self.number(command).await? < 0 { Err(self.failed(name)) } else { Ok(()) }
+        if self.number(command).await? < 0 { Err(self.failed(name).await) } else { Ok(()) }
     }
 
     /// For commands that return 1, and 0 when they fail.
     async fn one(&self, command: Command) -> Result<(), AgiError> {
         let name = command.name();
-        if self.number(command).await? == 1 { Ok(()) } else { Err(self.failed(name)) }
+        if self.number(command).await? == 1 { Ok(()) } else { Err(self.failed(name).await) }
     }
 
     async fn value(&self, command: Command) -> Result<Option<String>, AgiError> {
@@ -480,22 +482,29 @@ impl Session {
     async fn played(&self, command: Command) -> Result<Played, AgiError> {
         let name = command.name();
         let reply = self.send(command).await?;
-        self.read_played(name, &reply)
+        self.read_played(name, &reply).await
     }
 
-    fn read_played(&self, name: &'static str, reply: &Reply) -> Result<Played, AgiError> {
+    async fn read_played(&self, name: &'static str, reply: &Reply) -> Result<Played, AgiError> {
         match reply.number() {
-            Some(result) if result < 0 => Err(self.failed(name)),
+            Some(result) if result < 0 => Err(self.failed(name).await),
             Some(_) => Ok(Played { digit: digit(reply), endpos: endpos(reply) }),
             None => Err(AgiError::Malformed { command: name }),
         }
     }
 
-    /// A command that failed because the caller is gone says that.
-    fn failed(&self, command: &'static str) -> AgiError {
-        if self.is_over() { AgiError::HungUp } else { AgiError::Failed { command } }
+    /// A command that failed because the caller is gone says that. Asterisk answers -1 first and tells the hang-up an
+    /// instant later (seen on 16 and 22).
+    async fn failed(&self, command: &'static str) -> AgiError {
+        match tokio::time::timeout(HANG_UP_FOLLOWS, self.over()).await {
+            Ok(()) => AgiError::HungUp,
+            Err(_) => AgiError::Failed { command },
+        }
     }
 }
+
+/// How long after a -1 the hang-up may come that explains it.
+const HANG_UP_FOLLOWS: Duration = Duration::from_millis(250);
 
 fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)

@@ -49,6 +49,13 @@ impl Action {
         self
     }
 
+    /// Its answer is whole with the response: for an [`Originate`](super::actions::Originate) whose outcome nobody waits for.
+    #[must_use]
+    pub fn ends_with_response(mut self) -> Self {
+        self.ends_with = Ends::Response;
+        self
+    }
+
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {
