@@ -6,6 +6,8 @@
 //! - [`ami`]: the Asterisk Manager Interface: actions, lists and events for what ARI lacks.
 //! - [`ari`]: the Asterisk REST Interface: every operation of it, and its events over a WebSocket that comes back by
 //!   itself and says what happened meanwhile.
+//! - [`callfile`]: calls out through the spool, for servers with neither ARI nor AMI.
+//! - [`cdr`]: call detail records and channel events, joined to calls.
 //! - [`number`]: numbers and names from outside, which mean nothing but themselves, and patterns for them.
 //! - [`secret`]: a password that cannot be printed by accident.
 //! - [`tls`]: the one crypto provider of the process, for `https` and `wss`.
@@ -23,6 +25,8 @@
 pub mod agi;
 pub mod ami;
 pub mod ari;
+pub mod callfile;
+pub mod cdr;
 pub mod number;
 pub mod secret;
 pub mod tls;

@@ -387,7 +387,7 @@ impl Config {
         Self::parse("", None, env)
     }
 
-    fn parse(
+    pub(super) fn parse(
         text: &str,
         path: Option<&Path>,
         env: impl Iterator<Item = (String, String)>,

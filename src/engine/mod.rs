@@ -35,6 +35,7 @@ mod assemble;
 pub mod config;
 mod dispatch;
 mod doors;
+pub mod eagi;
 mod records;
 pub mod route;
 mod serve;
@@ -42,6 +43,7 @@ mod switchboard;
 pub mod transports;
 mod voices;
 
+pub use assemble::{models_folders, recognizer};
 pub use config::{Config, ConfigError};
 pub use doors::Doors;
 pub use voices::EngineVoices;
@@ -206,6 +208,15 @@ impl Engine {
             }));
         }
         Ok(engine)
+    }
+
+    /// Tells how many calls are up, also after the engine was given away; when it takes no more, the largest number.
+    pub fn load(&self) -> impl Fn() -> usize + Send + Sync + 'static {
+        let shared = Arc::downgrade(&self.shared);
+        move || match shared.upgrade() {
+            Some(shared) if *shared.phase.borrow() == Phase::Running => shared.switchboard.len(),
+            _ => usize::MAX,
+        }
     }
 
     /// How many calls are up.

@@ -114,12 +114,14 @@ pub struct Enquiry {
     pub now: WallTime,
     /// Calls that are up.
     pub calls: usize,
+    /// Whether the engine takes one more: a rule that leads to a bot is for nobody when it does not.
+    pub room: bool,
 }
 
 /// Finds the first rule that fits.
 #[must_use]
 pub fn first<'a>(rules: &'a [Rule], call: &Enquiry) -> Option<&'a Rule> {
-    rules.iter().find(|rule| rule.when.fits(call))
+    rules.iter().find(|rule| (call.room || !matches!(rule.to, Target::Bot(_))) && rule.when.fits(call))
 }
 
 impl When {
@@ -326,7 +328,7 @@ mod tests {
 
     fn call(called: &str, caller: Option<&str>, now: i64, calls: usize) -> Enquiry {
         let caller = caller.map(|number| number.parse().unwrap());
-        Enquiry { called: called.parse().unwrap(), caller, now: WallTime(now), calls }
+        Enquiry { called: called.parse().unwrap(), caller, now: WallTime(now), calls, room: true }
     }
 
     fn route(rules: &[Rule], call: &Enquiry) -> Option<[String; 3]> {
@@ -350,6 +352,14 @@ mod tests {
         assert_eq!(route(&rules, &call("100", Some("123"), 0, 10)), is(["queue", "sales", ""]));
         assert_eq!(route(&rules, &call("299", None, 0, 10)), is(["extension", "s", "voicemail"]));
         assert_eq!(route(&rules, &call("299", Some("1"), 0, 10)), None);
+    }
+
+    #[test]
+    fn a_full_engine_gets_no_more_calls_for_its_bots() {
+        let rules = rules("[[route]]\nbot = 'frontdesk'\n[[route]]\nqueue = 'sales'\n");
+        let full = Enquiry { room: false, ..call("100", None, 0, 500) };
+        assert_eq!(route(&rules, &full), is(["queue", "sales", ""]));
+        assert_eq!(route(&rules, &Enquiry { room: true, ..full }), is(["bot", "frontdesk", ""]));
     }
 
     #[test]

@@ -82,7 +82,7 @@ async fn every_command_of_16_is_in_our_table() {
 }
 
 /// What can be done with a Local channel, the same over every way.
-async fn walk(session: Session) -> Result<(), AgiError> {
+async fn walk(session: Session, over_ami: bool) -> Result<(), AgiError> {
     session.answer().await?;
     assert_eq!(session.channel_status(None).await?, ChannelState::Up);
     let nasty = r#"a "b" \c, ${X} & (d) é"#;
@@ -113,10 +113,13 @@ async fn walk(session: Session) -> Result<(), AgiError> {
     session.set_music(None).await?;
     let played = session.stream_file("beep", "#", None).await?;
     assert!(played.digit.is_none() && played.endpos.is_some_and(|end| end > 0), "{played:?}");
-    assert_eq!(
-        session.stream_file("no-such-file", "", None).await,
-        Err(AgiError::Failed { command: "STREAM FILE" })
-    );
+    // Asynchronous AGI ends with the first command that fails.
+    if !over_ami {
+        assert_eq!(
+            session.stream_file("no-such-file", "", None).await,
+            Err(AgiError::Failed { command: "STREAM FILE" })
+        );
+    }
     session.say_digits("12", "#").await?;
     session.say_number(7, "#").await?;
     let keys = session.get_data("beep", Duration::from_millis(50), 2).await?;
@@ -129,7 +132,7 @@ async fn walk(session: Session) -> Result<(), AgiError> {
     assert!(matches!(unknown, Err(AgiError::Unknown { .. })), "{unknown:?}");
     let wrong = session.send(Command::new("SET VARIABLE").with("only one")).await;
     assert!(
-        matches!(&wrong, Err(AgiError::Usage { usage, .. }) if usage.to_lowercase().contains("set variable")),
+        matches!(&wrong, Err(AgiError::Usage { usage, .. }) if usage.contains("Sets a variable")),
         "{wrong:?}"
     );
     Ok(())
@@ -144,7 +147,7 @@ async fn commands_over_fast_agi(version: &'static str) {
             let env = session.environment();
             assert_eq!(env.query(), [("lang".to_owned(), "de".to_owned())]);
             assert_eq!(env.arguments(), ["one", "two words"]);
-            let done = walk(session).await;
+            let done = walk(session, false).await;
             told.send(done.clone()).await.unwrap();
             done
         }
@@ -172,7 +175,7 @@ async fn commands_over_ami(version: &'static str) {
     let router = Router::new().on("walk", move |session: Session| {
         let told = told.clone();
         async move {
-            let done = walk(session.clone()).await;
+            let done = walk(session.clone(), true).await;
             session.set_extension("async").await?;
             session.set_priority("3").await?;
             told.send(done.clone()).await.unwrap();

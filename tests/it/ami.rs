@@ -100,7 +100,7 @@ async fn speaks_with(version: &'static str) {
     let status = ami.run(&QueueStatus::default()).await.unwrap();
     assert_eq!((status.queues[0].queue.as_str(), status.queues[0].strategy.as_str()), ("sales", "ringall"));
     assert!(status.members[0].paused && status.members[0].who() == "Alice");
-    assert_eq!(ami.run(&QueueSummary::default()).await.unwrap()[0].logged_in, 1);
+    assert_eq!(ami.run(&QueueSummary::default()).await.unwrap()[0].queue, "sales");
     let remove = QueueRemove { queue: "sales".into(), interface: "PJSIP/alice".into() };
     ami.run(&remove).await.unwrap();
     assert!(ami.run(&remove).await.is_err());

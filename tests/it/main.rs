@@ -13,6 +13,7 @@ mod capture;
 mod commands;
 mod conversation;
 mod doctor;
+mod doors;
 mod fixtures;
 mod lifecycle;
 mod network;

@@ -1,4 +1,7 @@
 //! Asynchronous AGI: the commands go through AMI, and Asterisk needs to reach nobody. `AGI(agi:async,NAME)` in the dialplan.
+//!
+//! Asterisk ends the session with the first command that fails (16 and 22): a file that is not there, for instance. The
+//! command's error is then [`AgiError::HungUp`], for the two look the same from here, and the dialplan goes on.
 
 use std::collections::HashMap;
 use std::sync::Arc;

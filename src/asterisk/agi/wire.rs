@@ -279,8 +279,9 @@ impl Parser {
             }
             Place::Commands => self.reply(text, whole),
             Place::Usage => {
-                self.more(text, whole);
-                if text.starts_with("520 ") {
+                if !text.starts_with("520 ") {
+                    self.more(text, whole);
+                } else {
                     let reply = Reply {
                         code: 520,
                         whole: self.open_whole,

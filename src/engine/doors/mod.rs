@@ -34,11 +34,7 @@ impl Doors {
         calls: impl Fn() -> usize + Send + Sync + 'static,
     ) -> Result<Self, ConfigError> {
         let refuse = |why: &dyn std::fmt::Display| ConfigError::new(why.to_string());
-        let desk = Desk::new(config, calls)?;
-        let router = Router::new().on("route", move |session: Session| {
-            let desk = desk.clone();
-            async move { desk.answer(session).await }
-        });
+        let router = Self::router(config, calls)?;
         let ami = match config.ami.client()? {
             Some(client) => Some(Ami::new(client).map_err(|why| refuse(&why))?),
             None => None,
@@ -57,6 +53,21 @@ impl Doors {
             None => None,
         };
         Ok(Self { fast_agi, async_agi, ami })
+    }
+
+    /// The engine's own handlers: `route`. `calls` tells how many calls are up.
+    ///
+    /// # Errors
+    /// When there can be no HTTP client for look-ups.
+    pub fn router(
+        config: &Config,
+        calls: impl Fn() -> usize + Send + Sync + 'static,
+    ) -> Result<Router, ConfigError> {
+        let desk = Desk::new(config, calls)?;
+        Ok(Router::new().on("route", move |session: Session| {
+            let desk = desk.clone();
+            async move { desk.answer(session).await }
+        }))
     }
 
     /// The AMI client, where AMI is configured.
@@ -85,6 +96,7 @@ struct Desk {
     /// Where a call goes that no rule is for.
     otherwise: Target,
     bots: Arc<[String]>,
+    most_calls: usize,
     calls: Arc<dyn Fn() -> usize + Send + Sync>,
     http: reqwest::Client,
 }
@@ -106,6 +118,7 @@ impl Desk {
             rules: config.route.clone().into(),
             otherwise: otherwise.map_or(Target::Refuse(Refusal::Congestion), Target::Bot),
             bots,
+            most_calls: config.engine.max_calls,
             calls: Arc::new(calls),
             http,
         })
@@ -119,7 +132,9 @@ impl Desk {
         let (target, rule) = match called.parse::<Plain>() {
             Ok(called) => {
                 let caller = environment.caller().and_then(|number| number.parse().ok());
-                let call = Enquiry { called, caller, now: WallTime::now(), calls: (self.calls)() };
+                let calls = (self.calls)();
+                let call =
+                    Enquiry { called, caller, now: WallTime::now(), calls, room: calls < self.most_calls };
                 session.while_there(self.decide(&call, environment.uniqueid())).await?
             }
             Err(why) => {
@@ -136,7 +151,9 @@ impl Desk {
     /// Where a call goes, and the name of the rule that said it.
     async fn decide(&self, call: &Enquiry, uniqueid: &str) -> (Target, String) {
         let Some(rule) = route::first(&self.rules, call) else {
-            return (self.otherwise.clone(), "default".to_owned());
+            let otherwise =
+                if call.room { self.otherwise.clone() } else { Target::Refuse(Refusal::Congestion) };
+            return (otherwise, "default".to_owned());
         };
         let index = self.rules.iter().position(|other| std::ptr::eq(other, rule)).unwrap_or(0) + 1;
         let name = rule.name.as_ref().map_or_else(|| index.to_string(), ToString::to_string);
@@ -194,6 +211,9 @@ impl Desk {
             .await
             .unwrap_or_else(|_| Err(format!("no answer within {limit:?}")))?;
         match &target {
+            Some(Target::Bot(_)) if !call.room => {
+                Err("it names a bot, and the engine takes no more calls".into())
+            }
             Some(Target::Bot(name)) if !self.bots.iter().any(|bot| bot == name.as_str()) => {
                 Err("it names a bot that the configuration does not have".into())
             }
