@@ -68,7 +68,7 @@ impl CallRecord {
     #[must_use]
     pub fn disposition(&self) -> Option<Disposition> {
         let all = || self.details.iter().filter_map(|record| Disposition::read(&record.disposition));
-        all().find(|how| *how == Disposition::Answered).or_else(|| all().last())
+        all().find(|how| *how == Disposition::Answered).or_else(|| all().next_back())
     }
 
     /// Whether its last channel is gone (CEL's LINKEDID_END).

@@ -1,9 +1,9 @@
 //! What the engine makes of the other doors, against a real Asterisk: routing by AGI, call files, CDR and CEL, and AGI as a
 //! process.
 
-use std::io::Write as _;
+use std::io::{BufRead as _, Write as _};
 use std::path::Path;
-use std::process::Command as Process;
+use std::process::{Command as Process, Stdio};
 use std::time::Duration;
 
 use offhook::asterisk::ami::actions::{DbDelTree, DbGet, Originate};
@@ -199,38 +199,42 @@ fn spoken(text: &str, file: &Path) {
     std::fs::write(file, bytes).unwrap();
 }
 
+/// Runs `offhook agi listen` as Asterisk would: what it says is answered line by line; what it said, and its last words.
+fn listen(audio: &Path, enhanced: &str) -> (Vec<String>, bool, String) {
+    let mut process = Process::new("bash")
+        .args(["-c", "exec 3<\"$2\"; exec \"$1\" agi listen --grammar yes_no --variable SAID", "bash"])
+        .arg(env!("CARGO_BIN_EXE_offhook"))
+        .arg(audio)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = process.stdin.take().unwrap();
+    write!(input, "agi_request: offhook\nagi_channel: Local/1\nagi_enhanced: {enhanced}\n\n").unwrap();
+    let mut said = Vec::new();
+    for line in std::io::BufReader::new(process.stdout.take().unwrap()).lines() {
+        said.push(line.unwrap());
+        writeln!(input, "200 result=1").unwrap();
+    }
+    let ended = process.wait_with_output().unwrap();
+    (said, ended.status.success(), String::from_utf8_lossy(&ended.stderr).into_owned())
+}
+
 #[test]
 fn a_process_with_eagi_hears_the_caller_and_sets_variables() {
     let folder = tempfile::tempdir().unwrap();
-    let (audio, input) = (folder.path().join("audio"), folder.path().join("input"));
+    let audio = folder.path().join("audio");
     spoken("yes", &audio);
-    let mut script = std::fs::File::create(&input).unwrap();
-    script.write_all(b"agi_request: offhook\nagi_channel: Local/1\nagi_enhanced: 1.0\n\n").unwrap();
-    script.write_all(&b"200 result=0\n".repeat(1)).unwrap();
-    script.write_all(&b"200 result=1\n".repeat(4)).unwrap();
-    let listen = |grammar: &str, enhanced: &Path| {
-        Process::new("bash")
-            .args(["-c", "exec 3<\"$3\"; { cat \"$4\"; sleep 8; } |  \"$1\" agi listen --grammar \"$2\" --variable SAID", "bash"])
-            .arg(env!("CARGO_BIN_EXE_offhook"))
-            .arg(grammar)
-            .args([&audio, enhanced])
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .output()
-            .unwrap()
-    };
-    let done = listen("yes_no", &input);
-    let said = String::from_utf8_lossy(&done.stdout).into_owned();
-    assert!(done.status.success(), "{said} {}", String::from_utf8_lossy(&done.stderr));
-    let lines: Vec<&str> = said.lines().collect();
-    assert_eq!(lines[0], "ANSWER");
-    assert_eq!(lines[1], r#"SET VARIABLE "SAID" "yes""#);
-    assert_eq!(lines[2], r#"SET VARIABLE "SAID_TEXT" "yes""#);
+    let (lines, fine, error) = listen(&audio, "1.0");
+    assert!(fine, "{lines:?} {error}");
+    assert_eq!(lines[..3], ["ANSWER", r#"SET VARIABLE "SAID" "yes""#, r#"SET VARIABLE "SAID_TEXT" "yes""#]);
     assert!(lines[3].starts_with(r#"SET VARIABLE "SAID_CONFIDENCE" ""#), "{lines:?}");
     assert_eq!(lines[4], r#"SET VARIABLE "SAID_STATUS" "MATCH""#);
-
-    let plain = folder.path().join("plain");
-    std::fs::write(&plain, "agi_request: offhook\nagi_enhanced: 0.0\n\n").unwrap();
-    let refused = listen("yes_no", &plain);
-    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(!refused.status.success() && said.contains("EAGI("), "{said}");
+    std::fs::write(&audio, vec![0; 160_000]).unwrap();
+    let (lines, fine, error) = listen(&audio, "1.0");
+    assert!(fine && lines == ["ANSWER", r#"SET VARIABLE "SAID_STATUS" "NOINPUT""#], "{lines:?} {error}");
+    let (lines, fine, error) = listen(&audio, "0.0");
+    assert!(lines.is_empty() && !fine && error.contains("EAGI("), "{lines:?} {error}");
 }
