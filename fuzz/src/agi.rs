@@ -1,12 +1,16 @@
-//! AGI's lines. The parser's own file, as the engine has it.
+//! AGI's lines. The parser's own files, as the engine has it.
 
+#[allow(dead_code, reason = "a target uses a part of the parser's face")]
+#[path = "../../src/asterisk/agi/environment.rs"]
+mod environment;
 #[allow(dead_code, reason = "a target uses a part of the parser's face")]
 #[path = "../../src/asterisk/agi/wire.rs"]
 mod wire;
 
 use crate::dice::Dice;
 use crate::targets::in_pieces;
-use wire::{Item, Limits, Parser, percent_decoded};
+use environment::percent_decoded;
+use wire::{Item, Limits, Parser};
 
 /// One input.
 pub fn run(input: &[u8], dice: &mut Dice) {

@@ -106,7 +106,7 @@ fn grammar(config: &Config, wanted: &str) -> anyhow::Result<Grammar> {
     let mut places = vec![PathBuf::from(wanted)];
     for folder in crate::engine::models_folders(config) {
         places.push(folder.join("grammars").join(wanted));
-        places.push(folder.join("grammars").join(format!("{wanted}.gram")));
+        places.push(folder.join("grammars").join(format!("{wanted}.jsgf")));
     }
     let file = places.iter().find(|place| place.is_file()).with_context(|| {
         format!(

@@ -9,9 +9,9 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::environment::Environment;
 use super::error::AgiError;
 use super::session::{Request, Session};
-use super::wire::Environment;
 
 /// What is done with a call. An async function that takes a [`Session`] is one.
 pub trait Handler: Send + Sync + 'static {

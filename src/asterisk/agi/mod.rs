@@ -38,10 +38,12 @@
 //! a command of its own, and logs no arguments, variables or numbers.
 
 mod command;
+mod environment;
 mod error;
 mod handler;
 mod over_ami;
 pub mod process;
+mod results;
 mod server;
 mod session;
 #[cfg(test)]
@@ -50,10 +52,11 @@ mod verbs;
 pub mod wire;
 
 pub use command::{COMMANDS, Command, Known, LONGEST_COMMAND};
+pub use environment::{Environment, percent_decoded};
 pub use error::AgiError;
 pub use handler::{Handler, Router};
 pub use over_ami::AsyncAgi;
+pub use results::{ChannelState, Heard, Keys, Played, Recorded, Recording, Tdd};
 pub use server::{Network, Server, ServerConfig, ServerCounts};
 pub use session::{Patience, Session};
-pub use verbs::{ChannelState, Heard, Keys, Played, Recorded, Recording, Tdd};
-pub use wire::{Environment, Reply};
+pub use wire::Reply;

@@ -11,10 +11,11 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
+use super::environment::{Environment, percent_decoded};
 use super::error::AgiError;
 use super::handler::{Router, session_of, tell};
 use super::session::{Patience, Request, Waiting};
-use super::wire::{Environment, Item, Limits, Parser, percent_decoded};
+use super::wire::{Item, Limits, Parser};
 use crate::asterisk::ami::actions::Agi;
 use crate::asterisk::ami::events::EventKind;
 use crate::asterisk::ami::{Ami, AmiError, Signal};

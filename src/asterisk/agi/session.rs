@@ -9,8 +9,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::command::Command;
+use super::environment::Environment;
 use super::error::AgiError;
-use super::wire::{Environment, Item, Limits, Parser, Reply};
+use super::wire::{Item, Limits, Parser, Reply};
 
 /// One call under AGI's control. Commands run one at a time; clones share the call. When the last clone is dropped the
 /// session ends and the dialplan goes on.
