@@ -13,7 +13,7 @@ pub use times::{Days, Hours, Zone};
 
 /// One rule: whom it is for, and where they go. The first that fits decides.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(try_from = "Written")]
+#[serde(from = "Written")]
 pub struct Rule {
     /// Its name, told to the dialplan as OFFHOOK_RULE.
     pub name: Option<Plain>,
@@ -22,6 +22,9 @@ pub struct Rule {
     pub look_up: Option<LookUp>,
     /// Where it goes.
     pub to: Target,
+    /// What is wrong with it as a whole. Told when the configuration is checked, which knows its line; no rule of a
+    /// configuration that was taken has one.
+    pub(in crate::engine) fault: Option<String>,
 }
 
 /// Whom a rule is for; what is not said fits everybody.
@@ -246,10 +249,35 @@ impl<'de> Deserialize<'de> for Several {
     }
 }
 
-impl TryFrom<Written> for Rule {
-    type Error = String;
+impl From<Written> for Rule {
+    fn from(mut rule: Written) -> Self {
+        let name = rule.name.take();
+        let when = When {
+            called: std::mem::take(&mut rule.called).0,
+            caller: std::mem::take(&mut rule.caller).0,
+            anonymous: rule.anonymous,
+            days: rule.days,
+            hours: rule.hours,
+            zone: std::mem::take(&mut rule.zone),
+            calls_below: rule.calls_below,
+        };
+        match rule.ends() {
+            Ok((look_up, to)) => Self { name, when, look_up, to, fault: None },
+            Err(fault) => Self {
+                name,
+                when,
+                look_up: None,
+                to: Target::Refuse(Refusal::Congestion),
+                fault: Some(fault),
+            },
+        }
+    }
+}
 
-    fn try_from(rule: Written) -> Result<Self, String> {
+impl Written {
+    /// Who is asked, and where the call goes.
+    fn ends(self) -> Result<(Option<LookUp>, Target), String> {
+        let rule = self;
         let answer = Answer {
             bot: rule.bot,
             queue: rule.queue,
@@ -265,16 +293,7 @@ impl TryFrom<Written> for Rule {
             (None, Some(_)) => return Err("`lookup_timeout_ms` takes a `lookup`".into()),
             (Some(url), timeout) => Some(LookUp::new(&url, timeout.unwrap_or(LookUp::TIMEOUT_MS))?),
         };
-        let when = When {
-            called: rule.called.0,
-            caller: rule.caller.0,
-            anonymous: rule.anonymous,
-            days: rule.days,
-            hours: rule.hours,
-            zone: rule.zone,
-            calls_below: rule.calls_below,
-        };
-        Ok(Self { name: rule.name, when, look_up, to })
+        Ok((look_up, to))
     }
 }
 
@@ -319,7 +338,10 @@ mod tests {
     }
 
     fn refused(text: &str) -> String {
-        toml::from_str::<File>(&format!("[[route]]\n{text}\n")).err().expect(text).to_string()
+        match toml::from_str::<File>(&format!("[[route]]\n{text}\n")) {
+            Ok(mut file) => file.route.remove(0).fault.expect(text),
+            Err(error) => error.to_string(),
+        }
     }
 
     /// 2026-11-21, a Saturday, at noon in UTC.
@@ -424,6 +446,6 @@ mod tests {
         assert_eq!(read(r#"{"bot":"x","reason":"vip"}"#), Ok(Some(Target::Bot("x".parse().unwrap()))));
         assert!(read(r#"{"extension":"1&2","context":"a"}"#).is_err());
         assert!(read(r#"{"bot":"x","queue":"y"}"#).is_err());
-        assert!(read("[]").is_err());
+        assert!(read("7").is_err());
     }
 }

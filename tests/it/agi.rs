@@ -9,7 +9,7 @@ use offhook::asterisk::agi::{
     AgiError, AsyncAgi, COMMANDS, ChannelState, Command, Patience, Router, Server, ServerConfig, Session,
 };
 use offhook::asterisk::ami::actions::Command as _;
-use offhook::asterisk::ami::actions::{Console, CoreShowChannels, Hangup, Originate};
+use offhook::asterisk::ami::actions::{Console, CoreShowChannels, DbGet, Hangup, Originate, Status};
 use offhook::asterisk::ami::{Ami, AmiConfig};
 use offhook::asterisk::secret::Secret;
 use tokio::sync::{Barrier, mpsc};
@@ -188,18 +188,17 @@ async fn commands_over_ami(version: &'static str) {
     assert!(answered.unwrap().is_answered());
     assert_eq!(done.expect("in time"), Some(Ok(())));
     assert_eq!(desk.sessions(), 1);
-    // The dialplan goes on after the handler, and after a script that nobody knows.
-    let after = |ami: Ami| async move {
-        eventually(PATIENCE, "the dialplan goes on", async || {
-            let get = offhook::asterisk::ami::actions::DbGet { family: "doors".into(), key: "after".into() };
-            ami.run(&get).await.ok()
-        })
-        .await
-    };
-    assert_eq!(after(ami.clone()).await, "SUCCESS");
-    ami.run(&Console { command: "database del doors after".into() }).await.unwrap();
-    ami.run(&call("async", "unknown", 0)).await.unwrap();
-    assert_eq!(after(ami.clone()).await, "SUCCESS");
+    // The dialplan goes on after the handler.
+    let get = DbGet { family: "doors".into(), key: "after".into() };
+    let after = eventually(PATIENCE, "the dialplan goes on", async || ami.run(&get).await.ok()).await;
+    assert_eq!(after, "SUCCESS");
+    // A script of somebody else's is left to them.
+    let theirs = ami.run(&call("async", "theirs", 0)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let status = Status { channel: Some(theirs.channel.clone()), ..Status::default() };
+    assert_eq!(ami.run(&status).await.unwrap().len(), 1);
+    assert_eq!((desk.sessions(), desk.turned_away()), (1, 0));
+    ami.run(&Hangup { channel: theirs.channel, cause: None }).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

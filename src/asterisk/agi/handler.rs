@@ -71,6 +71,12 @@ impl Router {
         self.handlers.keys().map(String::as_str)
     }
 
+    /// Whether there is a handler for `script`.
+    #[must_use]
+    pub fn has(&self, script: &str) -> bool {
+        self.handlers.contains_key(script)
+    }
+
     /// A router that gives everything to the handler `name`.
     pub(super) fn only(&self, name: &str) -> Result<Only, AgiError> {
         match self.handlers.get(name) {

@@ -2,6 +2,9 @@
 //!
 //! Asterisk ends the session with the first command that fails (16 and 22): a file that is not there, for instance. The
 //! command's error is then [`AgiError::HungUp`], for the two look the same from here, and the dialplan goes on.
+//!
+//! Every client that is signed in hears of every such channel. Those whose script has no handler here are left alone; one
+//! script is for one client, for two of them would both give commands.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,7 +19,7 @@ use super::error::AgiError;
 use super::handler::{Router, session_of, tell};
 use super::session::{Patience, Request, Waiting};
 use super::wire::{Item, Limits, Parser};
-use crate::asterisk::ami::actions::Agi;
+use crate::asterisk::ami::actions::{Agi, CoreShowChannels};
 use crate::asterisk::ami::events::EventKind;
 use crate::asterisk::ami::{Ami, AmiError, Signal};
 
@@ -34,7 +37,7 @@ struct Counters {
 }
 
 impl AsyncAgi {
-    /// Takes every channel that waits for commands from now on, `most` at once. Call it inside a Tokio runtime.
+    /// Takes every channel that waits for commands of a script of `router` from now on, `most` at once. Call it inside a Tokio runtime.
     #[must_use]
     pub fn start(ami: Ami, router: Router, most: usize, patience: Patience) -> Self {
         let counters = Arc::<Counters>::default();
@@ -75,7 +78,6 @@ struct Desk {
 }
 
 struct Line {
-    channel: String,
     /// Results on their way to the session: the command's id and the text.
     results: mpsc::Sender<(String, String)>,
     gone: CancellationToken,
@@ -87,7 +89,6 @@ const RESULTS: usize = 8;
 impl Desk {
     async fn run(mut self) {
         let mut events = self.ami.events(&["AsyncAGIStart", "AsyncAGIExec", "AsyncAGIEnd"]);
-        let mut left = Vec::new();
         loop {
             match events.next().await {
                 Signal::Event(event) => match event.kind() {
@@ -105,27 +106,42 @@ impl Desk {
                     }
                     _ => {}
                 },
-                Signal::Disconnected { .. } => {
-                    // Results of the gap are lost: these channels are sent on when we can reach them again.
-                    left.extend(self.lines.drain().map(|(_, line)| {
-                        line.gone.cancel();
-                        line.channel
-                    }));
-                }
-                Signal::Connected { .. } => left.drain(..).for_each(|channel| self.send_on(channel)),
+                // Results of the gap are lost: these calls go on in the dialplan when we can reach them again.
+                Signal::Disconnected { .. } => self.give_up(),
+                Signal::Connected { first } if !first => self.send_on_those_left().await,
+                Signal::Connected { .. } => {}
                 Signal::Lost { count } => {
                     tracing::warn!(
                         count,
-                        "lost AMI events: the channels of Asynchronous AGI go on in the dialplan"
+                        "lost AMI events: the calls in Asynchronous AGI go on in the dialplan"
                     );
-                    let lines = self.lines.drain().map(|(_, line)| line).collect::<Vec<_>>();
-                    for line in lines {
-                        line.gone.cancel();
-                        self.send_on(line.channel);
-                    }
+                    self.give_up();
+                    self.send_on_those_left().await;
                 }
             }
-            self.lines.retain(|_, line| !line.results.is_closed());
+        }
+    }
+
+    /// Ends all sessions.
+    fn give_up(&mut self) {
+        self.lines.drain().for_each(|(_, line)| line.gone.cancel());
+    }
+
+    /// Lets the dialplan go on for every channel that waits for one of our scripts and has no session: nobody heard that it
+    /// began, or its session was given up.
+    async fn send_on_those_left(&self) {
+        match self.ami.run(&CoreShowChannels::default()).await {
+            Ok(channels) => {
+                let waits = |data: &str| {
+                    let script = data.strip_prefix("agi:async,")?.split(',').next()?;
+                    self.router.has(script).then_some(())
+                };
+                let left = channels.into_iter().filter(|channel| {
+                    waits(&channel.data).is_some() && !self.lines.contains_key(&channel.uniqueid)
+                });
+                left.for_each(|channel| self.send_on(channel.channel));
+            }
+            Err(error) => tracing::warn!(%error, "cannot look for calls that wait in Asynchronous AGI"),
         }
     }
 
@@ -144,16 +160,20 @@ impl Desk {
         parser.feed(percent_decoded(env).as_bytes());
         parser.feed(b"\n");
         let environment = match parser.take() {
-            Some(Item::Environment(environment)) if self.lines.len() < self.most => environment,
-            _ => {
-                self.counters.turned_away.fetch_add(1, Ordering::Relaxed);
-                return self.send_on(channel);
-            }
+            // Other programs may serve other names: their channels are theirs.
+            Some(Item::Environment(environment)) if !self.router.has(environment.script()) => return,
+            Some(Item::Environment(environment)) => environment,
+            _ => return,
         };
+        self.lines.retain(|_, line| !line.results.is_closed());
+        if self.lines.len() >= self.most {
+            self.counters.turned_away.fetch_add(1, Ordering::Relaxed);
+            return self.send_on(channel);
+        }
         self.counters.sessions.fetch_add(1, Ordering::Relaxed);
         let (results, incoming) = mpsc::channel(RESULTS);
         let gone = CancellationToken::new();
-        self.lines.insert(uniqueid, Line { channel: channel.clone(), results, gone: gone.clone() });
+        self.lines.insert(uniqueid, Line { results, gone: gone.clone() });
         let task = Call { ami: self.ami.clone(), channel, gone, patience: self.patience };
         self.tasks.spawn(task.serve(self.router.clone(), environment, incoming));
     }
@@ -196,7 +216,8 @@ impl Call {
         mut results: mpsc::Receiver<(String, String)>,
     ) {
         let mut waiting = Waiting::default();
-        let (mut running, mut count) = (String::new(), 0_u64);
+        // Results go to every client that is signed in: the ids are nobody else's.
+        let (nonce, mut running, mut count) = (fastrand::u64(..), String::new(), 0_u64);
         let mut next: Option<Request> = None;
         loop {
             tokio::select! {
@@ -225,7 +246,7 @@ impl Call {
                 && let Some(request) = next.take()
             {
                 count += 1;
-                running = count.to_string();
+                running = format!("{nonce:x}-{count}");
                 let command =
                     Agi { channel: self.channel.clone(), command: request.line, command_id: running.clone() };
                 match self.ami.run(&command).await {

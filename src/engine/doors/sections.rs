@@ -138,6 +138,9 @@ impl Config {
         let file = self.path.as_ref().map_or("configuration".into(), |path| path.display().to_string());
         let fault = |line: usize, what: String| Err(ConfigError::new(format!("{file}:{line}: {what}")));
         for (index, rule) in self.route.iter().enumerate() {
+            if let Some(what) = &rule.fault {
+                return fault(line_of(text, "[[route]]", index), what.clone());
+            }
             let Target::Bot(name) = &rule.to else { continue };
             if !self.bots.contains_key(name.as_str()) {
                 let known = self.bots.keys().cloned().collect::<Vec<_>>().join(", ");
