@@ -23,7 +23,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const DIALPLAN: &str = "[doors]\n\
     exten => wait,1,Answer()\n same => n,Wait(60)\n\
     exten => short,1,Answer()\n same => n,Wait(1)\n same => n,Hangup()\n\
-    exten => eagi,1,EAGI(${PROGRAM},${CONTROL},${AUDIO})\n same => n,Set(DB(doors/said)=${SAID}:${SAID_STATUS}:${AGISTATUS})\n\
     exten => _X.,1,Set(CALLERID(num)=${FROM})\n same => n,AGI(agi://127.0.0.1:${PORT}/route)\n\
     \x20same => n,Set(DB(doors/route)=${OFFHOOK_ROUTE}:${OFFHOOK_TARGET}:${OFFHOOK_CONTEXT}:${OFFHOOK_RULE})\n\
     exten => _8X.,1,AGI(agi:async,route)\n\
@@ -238,63 +237,4 @@ fn a_process_with_eagi_hears_the_caller_and_sets_variables() {
     assert!(fine && lines == ["ANSWER", r#"SET VARIABLE "SAID_STATUS" "NOINPUT""#], "{lines:?} {error}");
     let (lines, fine, error) = listen(&audio, "0.0");
     assert!(lines.is_empty() && !fine && error.contains("EAGI("), "{lines:?} {error}");
-}
-
-/// Asterisk may run in a root file system that has none of our libraries: what it starts hands everything on.
-const RELAY: &str = "#!/bin/bash\nexec 4<>/dev/tcp/127.0.0.1/$1 5<>/dev/tcp/127.0.0.1/$2\n\
-    cat <&3 >&5 &\ncat <&4 &\ncat >&4\n";
-
-#[tokio::test(flavor = "multi_thread")]
-async fn eagi_hears_what_is_said_on_a_real_channel() {
-    use std::os::unix::fs::PermissionsExt as _;
-    let (server, ami) = start(Vec::new()).await;
-    let (program, speech) = (server.dir.join("eagi"), server.dir.join("yes.sln"));
-    std::fs::write(&program, RELAY).unwrap();
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let said = speech.clone();
-    tokio::task::spawn_blocking(move || spoken("yes", &said)).await.unwrap();
-    let control = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let audio = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let ports = [&control, &audio].map(|listener| listener.local_addr().unwrap().port().to_string());
-    let folder = tempfile::tempdir().unwrap();
-    let pipe = folder.path().join("audio");
-    assert!(Process::new("mkfifo").arg(&pipe).status().unwrap().success());
-    let listening = tokio::task::spawn_blocking(move || {
-        let control: std::os::fd::OwnedFd = control.accept().unwrap().0.into();
-        let mut audio = audio.accept().unwrap().0;
-        let mut process = Process::new("bash")
-            .args(["-c", "exec 3<\"$2\"; exec \"$1\" agi listen --grammar yes_no --variable SAID", "bash"])
-            .arg(env!("CARGO_BIN_EXE_offhook"))
-            .arg(&pipe)
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .stdin(Stdio::from(control.try_clone().unwrap()))
-            .stdout(Stdio::from(control))
-            .spawn()
-            .unwrap();
-        let feeder = std::thread::spawn(move || {
-            let mut pipe = std::fs::File::create(pipe).unwrap();
-            // Ends when one of both sides has enough.
-            let _ = std::io::copy(&mut audio, &mut pipe);
-        });
-        let fine = process.wait().unwrap().success();
-        feeder.join().unwrap();
-        fine
-    });
-    let variables = [
-        ("__PROGRAM", program.display().to_string()),
-        ("__CONTROL", ports[0].clone()),
-        ("__AUDIO", ports[1].clone()),
-    ];
-    let call = Originate {
-        channel: "Local/eagi@doors".into(),
-        application: Some("Playback".into()),
-        data: Some(speech.with_extension("").display().to_string()),
-        variables: variables.map(|(name, value)| (name.to_owned(), value)).to_vec(),
-        ..Originate::default()
-    };
-    assert!(ami.run(&call).await.unwrap().is_answered());
-    let get = DbGet { family: "doors".into(), key: "said".into() };
-    let said = eventually(PATIENCE, "the dialplan goes on", async || ami.run(&get).await.ok()).await;
-    assert_eq!(said, "yes:MATCH:SUCCESS");
-    assert!(tokio::time::timeout(PATIENCE, listening).await.expect("the program ends").unwrap());
 }
