@@ -6,7 +6,7 @@ SHELL := bash
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down build check test doc accuracy latency bench turns spoken load concealment clean
+.PHONY: help demo up down build check test doc accuracy latency bench turns spoken load concealment fuzz clean
 
 help:
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -79,6 +79,10 @@ network: ## the receive stream on bad networks, beside fixed jitter buffers
 fixtures: ## make the test captures in tests/fixtures anew
 	@scripts/setup build
 	cargo run --locked --example make-fixtures
+
+fuzz: ## ten million mutated inputs for each parser of what Asterisk sends over AMI and AGI
+	cargo run --release --manifest-path fuzz/Cargo.toml -- ami --inputs 10000000
+	cargo run --release --manifest-path fuzz/Cargo.toml -- agi --inputs 10000000
 
 clean: down ## end what runs from here and delete what was built
 	@scripts/asterisk stop

@@ -2,8 +2,13 @@
 //!
 //! # Parts
 //!
+//! - [`agi`]: the Asterisk Gateway Interface: handlers of calls in the dialplan, over FastAGI, AMI and as a process.
+//! - [`ami`]: the Asterisk Manager Interface: actions, lists and events for what ARI lacks.
 //! - [`ari`]: the Asterisk REST Interface: every operation of it, and its events over a WebSocket that comes back by
 //!   itself and says what happened meanwhile.
+//! - [`callfile`]: calls out through the spool, for servers with neither ARI nor AMI.
+//! - [`cdr`]: call detail records and channel events, joined to calls.
+//! - [`number`]: numbers and names from outside, which mean nothing but themselves, and patterns for them.
 //! - [`secret`]: a password that cannot be printed by accident.
 //! - [`tls`]: the one crypto provider of the process, for `https` and `wss`, and whom a client trusts.
 //! - [`trunk`]: SIP trunks that are made while Asterisk runs.
@@ -18,7 +23,12 @@
 //!
 //! One enum per part; each error says through `advice()` whether to try again, hang up or go on.
 
+pub mod agi;
+pub mod ami;
 pub mod ari;
+pub mod callfile;
+pub mod cdr;
+pub mod number;
 pub mod secret;
 pub mod tls;
 pub mod trunk;

@@ -1,4 +1,4 @@
-//! The command line: `run`, `demo`, `doctor`, `call`, `calls`, `bench`,
+//! The command line: `run`, `agi`, `demo`, `doctor`, `call`, `calls`, `bench`,
 //! `replay`, `trunk`.
 //!
 //! Each command is a file; what they share is here. What goes wrong ends in one sentence on standard error and exit
@@ -13,6 +13,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::engine::Config;
 
+mod agi;
 mod bench;
 mod call;
 pub mod calls;
@@ -42,6 +43,8 @@ enum Command {
     Demo(demo::Options),
     /// Check an Asterisk from outside, and say what to change where.
     Doctor(doctor::Options),
+    /// Be an AGI program: Asterisk starts it, `AGI(offhook,agi,NAME)` or EAGI in the dialplan.
+    Agi(agi::Options),
     /// Call somebody and let a bot talk to him.
     Call(call::Options),
     /// Measure what a call costs and how long its stages take, on this machine.
@@ -108,6 +111,7 @@ pub fn main() -> ExitCode {
     let result = runtime.block_on(async {
         match cli.command {
             Command::Run(options) => run::run(options).await,
+            Command::Agi(options) => agi::run(options).await,
             Command::Demo(options) => demo::run(options).await,
             Command::Doctor(options) => doctor::run(options).await,
             Command::Bench(options) => bench::run(*options).await,

@@ -6,7 +6,7 @@ use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::ConfigArg;
-use crate::engine::{Engine, Services};
+use crate::engine::{Doors, Engine, Services};
 
 /// Options of `offhook run`.
 #[derive(Debug, Args)]
@@ -23,10 +23,13 @@ pub(super) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let mut stop = Stop::listen()?;
     let services = Services::assemble(&config, None).await?;
     let bots = services.bots.keys().cloned().collect::<Vec<_>>().join(", ");
+    let doors = config.clone();
     let engine = tokio::select! {
         engine = Engine::start_after(config, services, options.takeover) => engine?,
         () = stop.asked() => return Ok(ExitCode::SUCCESS),
     };
+    // Open until the last call is over: the dialplan asks where calls go as long as there is somebody to answer.
+    let _doors = Doors::open(&doors, engine.load()).await?;
     tracing::info!(bots, version = env!("CARGO_PKG_VERSION"), "ready for calls");
     tokio::select! {
         () = stop.asked() => engine.drain(stop.asked()).await,

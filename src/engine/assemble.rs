@@ -55,7 +55,7 @@ impl Services {
 }
 
 /// Where `models/` may be: the configured folder, beside the configuration file, in the current folder.
-fn models_folders(config: &Config) -> impl Iterator<Item = PathBuf> {
+pub fn models_folders(config: &Config) -> impl Iterator<Item = PathBuf> {
     let named = config.speech.models.clone();
     let folder = config.path.as_deref().and_then(Path::parent).map(Path::to_path_buf);
     let beside_config =
@@ -63,7 +63,11 @@ fn models_folders(config: &Config) -> impl Iterator<Item = PathBuf> {
     named.into_iter().chain(beside_config).chain([PathBuf::from("models")])
 }
 
-fn recognizer(config: &Config) -> Result<Option<Arc<dyn Recognizer>>, EngineError> {
+/// The recogniser that the configuration names, if it names one.
+///
+/// # Errors
+/// When it is not in this build, or its data is not on this machine.
+pub fn recognizer(config: &Config) -> Result<Option<Arc<dyn Recognizer>>, EngineError> {
     if config.speech.recognizer == RecognizerKind::None {
         return Ok(None);
     }

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::doors::sections::{AgiSection, AmiSection};
+use super::route::Rule;
 use crate::audio::codec::Format;
 use crate::media::TransportKind;
 
@@ -47,6 +49,12 @@ pub struct Config {
     pub store: StoreSection,
     /// Recording; off unless there is a folder.
     pub recording: RecordingSection,
+    /// AMI, for what ARI lacks; off unless it has an address.
+    pub ami: AmiSection,
+    /// AGI, by which the dialplan asks where calls go; off unless it has an address.
+    pub agi: AgiSection,
+    /// Where calls go that the dialplan asks for; the first rule that fits decides.
+    pub route: Vec<Rule>,
     /// The bots by name. `Stasis(bot,NAME)` in the dialplan chooses one.
     pub bots: BTreeMap<String, BotSection>,
     /// The file that this was read from, if any.
@@ -339,7 +347,7 @@ impl Config {
         Self::parse("", None, env)
     }
 
-    fn parse(
+    pub(super) fn parse(
         text: &str,
         path: Option<&Path>,
         env: impl Iterator<Item = (String, String)>,
@@ -365,6 +373,7 @@ impl Config {
         })?;
         config.path = path.map(Path::to_path_buf);
         config.resolve_paths();
+        config.check_doors(text)?;
         Ok(config)
     }
 
@@ -382,6 +391,8 @@ impl Config {
         let optional = [
             &mut self.asterisk.password_file,
             &mut self.asterisk.ca_file,
+            &mut self.ami.secret_file,
+            &mut self.ami.tls_ca,
             &mut self.speech.models,
             &mut self.recording.folder,
             &mut self.media.capture,
@@ -399,7 +410,7 @@ fn lay_over(table: &mut toml::Table, name: &str, value: &str) -> Result<(), Conf
     };
     let lower = name["OFFHOOK_".len()..].to_lowercase();
     let (section, key) = lower.split_once('_').ok_or_else(unknown)?;
-    let sections = ["asterisk", "media", "speech", "engine", "store", "recording", "bots"];
+    let sections = ["asterisk", "ami", "agi", "media", "speech", "engine", "store", "recording", "bots"];
     if !sections.contains(&section) {
         return Err(unknown());
     }
@@ -422,9 +433,19 @@ fn sub_table<'a>(table: &'a mut toml::Table, name: &str) -> Option<&'a mut toml:
 
 /// A number or a truth value where it looks like one; text otherwise, and always for what is text by nature.
 fn as_toml(key: &str, value: &str) -> toml::Value {
-    let is_text =
-        ["password", "user", "app", "bot", "voice", "goodbye", "ports", "websocket_client", "listen"]
-            .contains(&key);
+    let is_text = [
+        "password",
+        "user",
+        "app",
+        "bot",
+        "voice",
+        "goodbye",
+        "ports",
+        "websocket_client",
+        "listen",
+        "secret",
+    ]
+    .contains(&key);
     match (is_text, value.parse::<i64>(), value.parse::<bool>()) {
         (false, Ok(number), _) => toml::Value::Integer(number),
         (false, _, Ok(truth)) => toml::Value::Boolean(truth),

@@ -5,6 +5,7 @@
 //! - `handover`: calls to another process that takes over;
 //! - `dispatch`: events of Asterisk to the calls that they are for (`switchboard`); what is left over is cleared;
 //! - [`transports`]: by what each bot's calls get their audio;
+//! - [`route`]: where a call goes before any bot has it; `doors`: who asks that, over AGI;
 //! - `serve`: one call from the first event to the last record;
 //! - `device_states`: bots on telephones' lamps;
 //! - `records`: what is kept of it; `voices`: what can be said.
@@ -40,14 +41,19 @@ mod assemble;
 pub mod config;
 mod device_states;
 mod dispatch;
+mod doors;
+pub mod eagi;
 mod handover;
 mod records;
+pub mod route;
 mod serve;
 mod switchboard;
 pub mod transports;
 mod voices;
 
+pub use assemble::{models_folders, recognizer};
 pub use config::{Config, ConfigError};
+pub use doors::Doors;
 pub use voices::EngineVoices;
 
 use adopt::{Estate, Heartbeat, Predecessor};
@@ -316,6 +322,15 @@ impl Engine {
         }
         if let Err(error) = self.shared.store.close().await {
             tracing::error!(%error, "the last records could not be written");
+        }
+    }
+
+    /// Tells how many calls are up, also after the engine was given away; when it takes no more, the largest number.
+    pub fn load(&self) -> impl Fn() -> usize + Send + Sync + 'static {
+        let shared = Arc::downgrade(&self.shared);
+        move || match shared.upgrade() {
+            Some(shared) if *shared.phase.borrow() == Phase::Running => shared.switchboard.len(),
+            _ => usize::MAX,
         }
     }
 

@@ -218,3 +218,22 @@ async fn rtp_that_does_not_arrive() {
     assert!(text.contains("cannot listen on 192.0.2.1:4000"), "{text}");
     assert_clean(asterisk).await;
 }
+
+#[tokio::test]
+async fn ami_is_tried_where_it_is_configured() {
+    let asterisk = asterisk().await;
+    let mut what = settings(asterisk);
+    what.config.ami.address = Some(asterisk.ami_addr.to_string());
+    what.config.ami.secret = Some(Secret::new("hunter2"));
+    let (step, text) = failure(&diagnose(&what).await.1);
+    assert_eq!(step, Step::Ami);
+    assert!(text.contains("[ami]: secret = ") && text.contains("manager.conf"), "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
+
+    what.config.ami.secret = Some(Secret::new(asterisk.password));
+    what.config.agi.over_ami = true;
+    let (healthy, checks) = diagnose(&what).await;
+    assert!(healthy);
+    let ami = checks.iter().find(|check| check.step == Step::Ami).unwrap().render(false);
+    assert!(ami.contains("is signed in") && ami.contains("may give AGI commands"), "{ami}");
+}

@@ -4,6 +4,8 @@
 
 mod support;
 
+mod agi;
+mod ami;
 mod architecture;
 mod ari;
 mod bench;
@@ -11,6 +13,7 @@ mod capture;
 mod commands;
 mod conversation;
 mod doctor;
+mod doors;
 mod fixtures;
 mod lifecycle;
 mod network;

@@ -5,24 +5,24 @@ use std::time::Duration;
 /// Doubles from 250 ms to 10 s, each wait shortened by up to half at random, so that many engines that lost the same
 /// Asterisk do not come back in step.
 #[derive(Debug, Default)]
-pub(super) struct Backoff {
+pub(in crate::asterisk) struct Backoff {
     attempts: u32,
 }
 
 impl Backoff {
     const FIRST: Duration = Duration::from_millis(250);
     /// No wait is longer, whatever happened.
-    pub(super) const LONGEST: Duration = Duration::from_secs(10);
+    pub(in crate::asterisk) const LONGEST: Duration = Duration::from_secs(10);
 
     /// The next wait, at most `longest`; `random` is in 0..1.
-    pub(super) fn next(&mut self, longest: Duration, random: f64) -> Duration {
+    pub(in crate::asterisk) fn next(&mut self, longest: Duration, random: f64) -> Duration {
         let whole = Self::FIRST.saturating_mul(1 << self.attempts.min(6)).min(longest).min(Self::LONGEST);
         self.attempts = self.attempts.saturating_add(1);
         whole.mul_f64(1.0 - 0.5 * random.clamp(0.0, 1.0))
     }
 
     /// Starts over.
-    pub(super) fn reset(&mut self) {
+    pub(in crate::asterisk) fn reset(&mut self) {
         self.attempts = 0;
     }
 }

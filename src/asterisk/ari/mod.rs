@@ -40,7 +40,7 @@
 pub mod model;
 pub mod ops;
 
-mod backoff;
+pub(super) mod backoff;
 mod config;
 mod door;
 mod error;

@@ -7,6 +7,7 @@
 //! - `report`: [`Check`], [`Outcome`], and how they look.
 //! - `server`: from the TCP port to the modules.
 //! - `calls`: events, and the way from an extension to the application.
+//! - `ami`: AMI, where the configuration has it.
 //! - `audio`: real RTP packets, both ways; `streams`: the same for AudioSocket and WebSocket.
 //!
 //! # How it finds out where the dialplan leads
@@ -22,6 +23,7 @@
 //! It takes no application from an engine, changes no configuration, and leaves nothing in Asterisk: whatever it made has an
 //! id that begins with [`PROBE`](crate::asterisk::PROBE) and is removed at the end, and so is what an interrupted run left.
 
+mod ami;
 mod audio;
 mod calls;
 mod report;
@@ -95,11 +97,13 @@ pub struct Examination {
 pub async fn examine(what: &Examination, say: impl FnMut(&Check)) -> bool {
     let mut doctor = Doctor { what, say, healthy: true, transports: None };
     let Some(ari) = doctor.server().await else {
+        doctor.ami().await;
         return doctor.healthy;
     };
     let name = format!("{}{:08x}", crate::asterisk::PROBE, fastrand::u32(..));
     let probe = Probe { ari, events: None, name };
     doctor.calls(probe).await;
+    doctor.ami().await;
     doctor.healthy
 }
 

@@ -22,6 +22,8 @@ pub enum Step {
     Modules,
     /// Whether an engine has registered the application.
     Application,
+    /// AMI lets us in, where the configuration has it.
+    Ami,
     /// Events come.
     Events,
     /// An extension leads to the application.
@@ -46,6 +48,7 @@ impl fmt::Display for Step {
             Self::Version => "version",
             Self::Modules => "modules",
             Self::Application => "application",
+            Self::Ami => "AMI",
             Self::Events => "events",
             Self::Dialplan => "dialplan",
             Self::Transports => "transports",

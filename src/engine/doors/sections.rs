@@ -1,0 +1,237 @@
+//! `[ami]` and `[agi]` of the configuration, and what is checked across sections.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use crate::asterisk::agi::{Network, ServerConfig};
+use crate::asterisk::ami::{AmiConfig, Login, Tls};
+use crate::asterisk::secret::Secret;
+use crate::engine::config::{Config, ConfigError};
+use crate::engine::route::Target;
+
+/// `[ami]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AmiSection {
+    /// `HOST:PORT`. Without it AMI is not used.
+    pub address: Option<String>,
+    /// A section of `manager.conf`.
+    pub user: String,
+    /// Its secret.
+    pub secret: Option<Secret>,
+    /// A file whose first line is the secret.
+    pub secret_file: Option<PathBuf>,
+    /// How to sign in.
+    pub login: LoginKind,
+    /// Whether the server speaks TLS there.
+    pub tls: bool,
+    /// A PEM file of certificates to trust besides the system's.
+    pub tls_ca: Option<PathBuf>,
+    /// The name in the server's certificate, where it is not the host of the address.
+    pub tls_name: Option<String>,
+}
+
+impl Default for AmiSection {
+    fn default() -> Self {
+        Self {
+            address: None,
+            user: "offhook".into(),
+            secret: None,
+            secret_file: None,
+            login: LoginKind::Md5,
+            tls: false,
+            tls_ca: None,
+            tls_name: None,
+        }
+    }
+}
+
+/// How to sign in to AMI.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LoginKind {
+    /// By a challenge: the secret stays here.
+    Md5,
+    /// With the secret itself.
+    Plain,
+}
+
+impl AmiSection {
+    /// How a client reaches it; [`None`] when AMI is not used.
+    ///
+    /// # Errors
+    /// When there is no secret, or its file cannot be read.
+    pub fn client(&self) -> Result<Option<AmiConfig>, ConfigError> {
+        let Some(address) = &self.address else { return Ok(None) };
+        let secret = match (&self.secret_file, &self.secret) {
+            (Some(file), _) => {
+                Secret::from_file(file).map_err(|why| ConfigError::new(format!("ami.secret_file: {why}")))?
+            }
+            (None, Some(secret)) => secret.clone(),
+            (None, None) => {
+                return Err(ConfigError::new(
+                    "no secret for AMI: set OFFHOOK_AMI_SECRET, or `secret_file` (or `secret`) under [ami]",
+                ));
+            }
+        };
+        let mut config = AmiConfig::new(address, &self.user, secret);
+        config.login = match self.login {
+            LoginKind::Md5 => Login::Md5,
+            LoginKind::Plain => Login::Plain,
+        };
+        config.tls = self.tls.then(|| Tls { ca_file: self.tls_ca.clone(), name: self.tls_name.clone() });
+        Ok(Some(config))
+    }
+}
+
+/// `[agi]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AgiSection {
+    /// Where FastAGI listens, `127.0.0.1:4573`. Without it FastAGI is off.
+    pub bind: Option<SocketAddr>,
+    /// Who may connect. Off loopback there must be some: FastAGI has no password.
+    pub allow: Vec<Allowed>,
+    /// Sessions at once.
+    pub max_sessions: usize,
+    /// Whether channels in `AGI(agi:async,NAME)` are served, over AMI.
+    pub over_ami: bool,
+}
+
+impl Default for AgiSection {
+    fn default() -> Self {
+        Self { bind: None, allow: Vec::new(), max_sessions: 1_000, over_ami: false }
+    }
+}
+
+/// An address or a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Allowed(pub Network);
+
+impl TryFrom<String> for Allowed {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse().map(Self)
+    }
+}
+
+impl AgiSection {
+    /// What FastAGI is told; [`None`] when it is off.
+    #[must_use]
+    pub fn server(&self) -> Option<ServerConfig> {
+        let mut config =
+            ServerConfig { bind: self.bind?, most_sessions: self.max_sessions, ..ServerConfig::default() };
+        if !self.allow.is_empty() {
+            config.allow = self.allow.iter().map(|allowed| allowed.0).collect();
+        }
+        Some(config)
+    }
+}
+
+impl Config {
+    /// What one section's keys alone do not show. `text` is the file, for the line.
+    pub(in crate::engine) fn check_doors(&self, text: &str) -> Result<(), ConfigError> {
+        let file = self.path.as_ref().map_or("configuration".into(), |path| path.display().to_string());
+        let fault = |line: usize, what: String| Err(ConfigError::new(format!("{file}:{line}: {what}")));
+        for (index, rule) in self.route.iter().enumerate() {
+            if let Some(what) = &rule.fault {
+                return fault(line_of(text, "[[route]]", index), what.clone());
+            }
+            let Target::Bot(name) = &rule.to else { continue };
+            if !self.bots.contains_key(name.as_str()) {
+                let known = self.bots.keys().cloned().collect::<Vec<_>>().join(", ");
+                let known = if known.is_empty() { "none".to_owned() } else { known };
+                return fault(
+                    line_of(text, "[[route]]", index),
+                    format!("this route leads to the bot `{name}`: the configuration has {known}"),
+                );
+            }
+        }
+        if self.agi.over_ami && self.ami.address.is_none() {
+            return fault(
+                line_of(text, "[agi]", 0),
+                "`over_ami` takes AMI: write `address = \"127.0.0.1:5038\"` under [ami]".into(),
+            );
+        }
+        if let Some(bind) = self.agi.bind
+            && !bind.ip().is_loopback()
+            && self.agi.allow.is_empty()
+        {
+            return fault(
+                line_of(text, "[agi]", 0),
+                format!(
+                    "FastAGI on {bind} is open to other machines and has no password: list your Asterisk servers, `allow = [\"192.0.2.7\"]`"
+                ),
+            );
+        }
+        Ok(())
+    }
+}
+
+/// The line of the n-th header of that form; 1 when it is not in the file (it came by the environment).
+fn line_of(text: &str, header: &str, index: usize) -> usize {
+    let headers = text.lines().enumerate().filter(|(_, line)| line.trim_start().starts_with(header));
+    headers.map(|(line, _)| line + 1).nth(index).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn parse(text: &str, env: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Config::parse(text, Some(Path::new("/etc/offhook/desk.toml")), env)
+    }
+
+    fn refused(text: &str) -> String {
+        parse(text, &[]).expect_err(text).to_string()
+    }
+
+    #[test]
+    fn the_doors_are_closed_unless_they_are_opened() {
+        let config = parse("", &[]).unwrap();
+        assert!(config.ami.client().unwrap().is_none());
+        assert!(config.agi.server().is_none());
+        let text =
+            "[ami]\naddress = 'pbx:5039'\ntls = true\ntls_ca = 'ca.pem'\n[agi]\nbind = '127.0.0.1:4573'\n";
+        let config = parse(text, &[("OFFHOOK_AMI_SECRET", "12345")]).unwrap();
+        let ami = config.ami.client().unwrap().unwrap();
+        assert_eq!(ami.secret.reveal(), "12345");
+        assert_eq!(ami.tls.unwrap().ca_file.unwrap(), Path::new("/etc/offhook/ca.pem"));
+        assert_eq!(config.agi.server().unwrap().allow, Network::loopback());
+        assert!(!format!("{config:?}").contains("12345"));
+        let error = parse(text, &[]).unwrap().ami.client().unwrap_err().to_string();
+        assert!(error.contains("OFFHOOK_AMI_SECRET"), "{error}");
+    }
+
+    #[test]
+    fn a_mistake_in_a_route_is_told_with_its_line() {
+        let text = "[bots.desk]\nflow = 'desk.toml'\n[[route]]\nbot = 'desk'\n[[route]]\nbot = 'dsk'\n";
+        let error = refused(text);
+        assert!(error.starts_with("/etc/offhook/desk.toml:5: ") && error.contains("has desk"), "{error}");
+        let error = refused("[[route]]\nrefuse = 'busy'\n\n[[route]]\nrefuse = 'busy'\nhours = '8-18'\n");
+        assert!(error.starts_with("/etc/offhook/desk.toml:6: ") && error.contains("08:00-18:00"), "{error}");
+        let error = refused("[[route]]\nrefuse = 'busy'\n\n[[route]]\ncalled = '1&2'\nrefuse = 'busy'\n");
+        assert!(error.starts_with("/etc/offhook/desk.toml:5: "), "{error}");
+        let error = refused("[[route]]\nrefuse = 'busy'\n\n[[route]]\ncalled = '1'\n");
+        assert!(
+            error.starts_with("/etc/offhook/desk.toml:4: ") && error.contains("needs a target"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_door_to_other_machines_needs_a_list() {
+        let error = refused("\n[agi]\nbind = '0.0.0.0:4573'\n");
+        assert!(error.starts_with("/etc/offhook/desk.toml:2: ") && error.contains("allow"), "{error}");
+        assert!(parse("[agi]\nbind = '0.0.0.0:4573'\nallow = ['192.0.2.7']\n", &[]).is_ok());
+        assert!(refused("[agi]\nallow = ['pbx']\n").contains("no address or network"));
+        assert!(refused("[agi]\nover_ami = true\n").contains("[ami]"));
+    }
+}
