@@ -12,19 +12,28 @@
 
 use std::time::Duration;
 
+use super::contour::Close;
 use super::evidence::{Completeness, Ending, Question, Reasons, Witness, Words};
 use super::habits::Habits;
 use super::settings::Listening;
 
 /// What is known about a silence.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Case {
+pub(crate) struct Case {
     /// What was said, if it was recognised up to this silence.
     pub words: Option<Words>,
     /// The words have changed within this silence.
     pub changed: bool,
     /// How the voice ended.
-    pub ending: Ending,
+    pub close: Close,
+    /// What the caller has said so far, from its first sound to its last, in milliseconds.
+    pub spoken_ms: u16,
+    /// The same of what he said since his last pause.
+    pub stretch_ms: u16,
+    /// How far his voice lies above the noise, in dB.
+    pub clear_db: i8,
+    /// He has paused so often within this utterance.
+    pub pauses: u8,
 }
 
 /// What an ending adds to the base, in percent, by what the words are.
@@ -89,7 +98,7 @@ impl Case {
             completeness: words.completeness,
             confidence_percent: confidence,
             ends_open: words.ends_open,
-            ending: self.ending,
+            ending: self.close.ending,
             needed_ms: u16::try_from(needed).unwrap_or(u16::MAX),
             base_ms: u16::try_from(base).unwrap_or(u16::MAX),
             ending_ms: short(ending),
@@ -124,7 +133,7 @@ impl Case {
             Completeness::Foreign => &ENDINGS[3],
             Completeness::Whole => &ENDINGS[4],
         };
-        match self.ending {
+        match self.close.ending {
             Ending::Unclear => 0,
             Ending::Falls => share.falls,
             Ending::Level => share.level,

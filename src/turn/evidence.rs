@@ -55,6 +55,9 @@ pub struct Words {
     pub ends_open: bool,
     /// All of it is on the language's list of backchannels: "uh-huh", "okay", "ja", "oui".
     pub backchannel: bool,
+    /// The recogniser was asked at a pause, and has judged whether it was said at all: its refusal and its confidence are
+    /// calibrated. What it says in between, while it listens on, is not: a grammar finds itself in everything.
+    pub settled: bool,
 }
 
 /// What was asked: answers of different kinds have pauses of different kinds.

@@ -20,7 +20,7 @@ use crate::time::Moment;
 
 pub mod contour;
 pub mod echo;
-mod endpoint;
+pub(crate) mod endpoint;
 pub mod evidence;
 pub mod habits;
 pub mod ledger;

@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use fastrand::Rng;
 
 use super::sound::{self, HZ, Noise, STEP};
-use super::voices::{Maker as Who, Voice, Voices, espeak, flite, hash, recorded};
+use super::voices::{Maker as Who, Voice, Voices, espeak, flite, recorded};
 use super::{Part, TurnsError};
 use crate::audio::conceal::Concealer;
 use crate::audio::{FRAME_SAMPLES, Frame, Rate};
 use crate::speech::grammar::{DIGIT_WORDS, Grammar};
+use crate::speech::witness::fingerprint;
 use crate::turn::Question;
 
 const OPEN: &str = include_str!("../../../benches/turns/open.txt");
@@ -379,7 +380,7 @@ impl<'a> Maker<'a> {
 
     fn random(&self, what: &str, number: usize) -> Rng {
         let part = if self.part == Part::Tuning { "tuning" } else { "reported" };
-        Rng::with_seed(self.seed ^ hash(&format!("{part}|{what}|{number}")))
+        Rng::with_seed(self.seed ^ fingerprint(&format!("{part}|{what}|{number}")))
     }
 
     /// A call of one caller in one surrounding.
@@ -557,7 +558,7 @@ impl<'a> Maker<'a> {
         let all: Vec<&str> =
             lines(OPEN, self.part).filter(|(of, _)| *of == voice.language).map(|(_, text)| text).collect();
         // Each voice begins elsewhere, so that the small corpus has all sentences too.
-        let from = hash(&voice.title()) as usize % all.len().max(1);
+        let from = fingerprint(&voice.title()) as usize % all.len().max(1);
         let text = *all.get((from + number) % all.len().max(1))?;
         let samples = stretched(&self.voices.say(voice, text)?, text, random);
         let asked = Asked { question: Question::Open, grammar: None };

@@ -38,6 +38,7 @@ use crate::speech::SpeechError;
 use crate::turn::vad::{self, Effort, Kind};
 use crate::turn::{BargeIn, Listening};
 
+pub mod cases;
 mod corpus;
 mod ears;
 pub mod page;
@@ -89,6 +90,12 @@ pub struct Plan {
     pub quick: bool,
 }
 
+impl Plan {
+    const fn share(&self) -> f64 {
+        if self.quick { 1.0 / 6.0 } else { 1.0 }
+    }
+}
+
 /// By how much all silences of the settings are longer, for the frontier.
 const PATIENCE: [f64; 17] =
     [0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0, 2.4, 2.8, 3.5];
@@ -124,8 +131,7 @@ pub fn measure(plan: &Plan, progress: &Progress) -> Result<Report, TurnsError> {
     let machine = Machine::read();
     (progress.tell)("making the corpus", 0.0);
     let voices = Voices::find();
-    let share = if plan.quick { 1.0 / 6.0 } else { 1.0 };
-    let corpus = Corpus::make(plan.part, plan.seed, share, &voices)?;
+    let corpus = Corpus::make(plan.part, plan.seed, plan.share(), &voices)?;
     (progress.tell)("endpoints", 0.2);
     let ears = Ears::new()?;
     let detectors = if plan.quick { &DETECTORS[..1] } else { &DETECTORS };
@@ -165,6 +171,17 @@ pub fn measure(plan: &Plan, progress: &Progress) -> Result<Report, TurnsError> {
     };
     report.shown = report.judged();
     Ok(report)
+}
+
+/// Every silence of the corpus, and what the witnesses say of it: what settings are tuned with. Blocks for minutes.
+///
+/// # Errors
+/// As [`measure`].
+pub fn cases(plan: &Plan, progress: &Progress) -> Result<Vec<cases::Row>, TurnsError> {
+    (progress.tell)("making the corpus", 0.0);
+    let corpus = Corpus::make(plan.part, plan.seed, plan.share(), &Voices::find())?;
+    (progress.tell)("silences", 0.5);
+    cases::all(&corpus, DETECTORS[0].1, &Ears::new()?)
 }
 
 /// One way to listen.
@@ -258,7 +275,7 @@ fn endpoints(
                 let setting = &settings[place];
                 let listened = decoder.as_mut().filter(|_| setting.sort != Sort::Fixed);
                 let ears = listened.map(|decoder| (decoder, &mut memory));
-                of_detector[place] = Some(stage::listen(call, *vad, setting.how, ears)?);
+                of_detector[place] = Some(stage::listen(call, *vad, setting.how, ears, None)?);
             }
             answers.push(of_detector.into_iter().flatten().collect());
         }

@@ -30,6 +30,10 @@ pub(super) struct Options {
     /// Write the report as a page.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    /// Measure nothing; write every silence of the corpus with what the witnesses say of it, a line of JSON each, for
+    /// scripts/fit-turns.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["live", "json", "html"])]
+    cases: Option<PathBuf>,
     /// Through a real Asterisk instead of in virtual time: `scripts/turns-live` brings one along.
     #[arg(long)]
     live: bool,
@@ -103,6 +107,13 @@ pub(super) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let part = if options.part == "tuning" { Part::Tuning } else { Part::Reported };
     let plan = Plan { part, seed: options.seed, quick: options.quick };
     let (bar, progress) = progress();
+    if let Some(file) = &options.cases {
+        let cases = tokio::task::spawn_blocking(move || turns::cases(&plan, &progress)).await?;
+        bar.finish_and_clear();
+        let lines = cases?.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?;
+        write(file, &format!("{}\n", lines.join("\n")))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let report = tokio::task::spawn_blocking(move || turns::measure(&plan, &progress)).await?;
     bar.finish_and_clear();
     let report = report?;
