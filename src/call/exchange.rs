@@ -339,9 +339,7 @@ impl<'a> Exchange<'a> {
     fn answer(&mut self, answer: Answer) {
         match answer {
             Answer::Partial(hypothesis) => {
-                self.tell(|grammar, manners| {
-                    evidence::partial(hypothesis.at, &hypothesis, grammar, manners)
-                });
+                self.tell(|grammar, manners| evidence::partial(hypothesis.at, &hypothesis, grammar, manners));
                 self.book.note(Note::Partial { text: hypothesis.text });
             }
             Answer::Provisional(heard) => {

@@ -32,6 +32,7 @@ pub mod taker;
 pub mod tones;
 mod trial;
 pub mod vad;
+mod weights;
 
 pub use evidence::{By, Calm, Completeness, Question, Reasons, Witness, Words};
 pub use settings::{BargeIn, Listening, PackedBargeIn};

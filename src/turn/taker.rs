@@ -67,6 +67,8 @@ struct Utterance {
     /// When he went on after his last pause, and how often he did.
     resumed: Moment,
     pauses: u8,
+    /// What he had said until his last pause, without the pauses.
+    spoken: Duration,
     paused: bool,
     close: Close,
     /// It began over something that is played, and whether it interrupts is not decided.
@@ -251,6 +253,10 @@ impl TurnTaker {
         let burst = *burst;
         if let Ear::Hearing(_, utterance) = &mut self.ear {
             let pause = (now - length).since(utterance.speech_end);
+            if utterance.paused {
+                // Without his pauses.
+                utterance.spoken += utterance.speech_end.since(utterance.resumed);
+            }
             utterance.speech_end = now;
             utterance.close = Close::default();
             if std::mem::take(&mut utterance.paused) {
@@ -329,6 +335,7 @@ impl TurnTaker {
                 speech_end: burst.ended,
                 resumed: burst.began,
                 pauses: 0,
+                spoken: Duration::ZERO,
                 paused: false,
                 close: Close::default(),
                 on_trial,
@@ -376,16 +383,15 @@ impl TurnTaker {
     /// What is known of the silence after an utterance.
     fn case(&self, utterance: &Utterance) -> Case {
         let words = self.hypothesis.words.filter(|words| words.at + NEARLY >= utterance.speech_end);
-        let short = |from: Moment| {
-            u16::try_from(utterance.speech_end.since(from).as_millis()).unwrap_or(u16::MAX)
-        };
+        let short = |span: Duration| u16::try_from(span.as_millis()).unwrap_or(u16::MAX);
+        let stretch = utterance.speech_end.since(utterance.resumed);
         #[expect(clippy::cast_possible_truncation, reason = "decibels")]
         Case {
             words,
             changed: self.hypothesis.changed && words.is_some(),
             close: utterance.close,
-            spoken_ms: short(utterance.onset),
-            stretch_ms: short(utterance.resumed),
+            spoken_ms: short(utterance.spoken + stretch),
+            stretch_ms: short(stretch),
             clear_db: (self.loudness.voice() - self.loudness.noise()) as i8,
             pauses: utterance.pauses,
         }

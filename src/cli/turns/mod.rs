@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::bench::{progress, write};
-use crate::bench::turns::{self, Part, Plan, page};
+use crate::bench::turns::{self, Only, Part, Plan, page};
 use crate::media::TransportKind;
 
 mod live;
@@ -24,6 +24,9 @@ pub(super) struct Options {
     /// A sixth of the corpus, with fewer settings.
     #[arg(long)]
     quick: bool,
+    /// Measure only how ends of turns are found, or only how interruptions are taken.
+    #[arg(long, value_parser = ["ends", "interruptions"])]
+    only: Option<String>,
     /// Write the report as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -105,7 +108,9 @@ pub(super) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         return run_live(&options).await;
     }
     let part = if options.part == "tuning" { Part::Tuning } else { Part::Reported };
-    let plan = Plan { part, seed: options.seed, quick: options.quick };
+    let only =
+        options.only.as_deref().map(|only| if only == "ends" { Only::Ends } else { Only::Interruptions });
+    let plan = Plan { part, seed: options.seed, quick: options.quick, only };
     let (bar, progress) = progress();
     if let Some(file) = &options.cases {
         let cases = tokio::task::spawn_blocking(move || turns::cases(&plan, &progress)).await?;

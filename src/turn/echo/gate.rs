@@ -57,8 +57,9 @@ const SELDOM: u32 = 4;
 /// What was heard is kept in steps of 4, and clipped: an echo is faint.
 const HEARD_SCALE: f32 = 4.0;
 
-/// What was sent is kept in steps of 32.
-const SCALE: f32 = 32.0;
+/// What was sent is kept in steps of 96: voices as loud as telephones have them are not clipped, or the filter would leave
+/// as much of their echo as was clipped.
+const SCALE: f32 = 96.0;
 
 /// What is known about the way back.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -166,10 +167,12 @@ impl EchoGate {
         let energy = energy(&fresh);
         let loudest = self.loudest();
         if loudest < SENT_LEAST {
+            self.looked = false;
             return false;
         }
         self.line_up();
         if energy < HEARD_LEAST {
+            self.looked = false;
             self.silence_over(loudest);
             return false;
         }
