@@ -208,7 +208,7 @@ mod tests {
         let how = Listening { question: Question::Menu, ..Listening::BALANCED };
         let by = [Completeness::Whole, Completeness::Complete, Completeness::Incomplete]
             .map(|completeness| needed(said(completeness), how));
-        assert!(by[0] < 250 && by[0] < by[1] && by[1] < by[2], "{by:?}");
+        assert!(by[0] < 350 && by[0] < by[1] && by[1] < by[2], "{by:?}");
         let unknown = Case { words: None, ..said(Completeness::Unknown) };
         assert!(needed(unknown, how) > 400);
     }
@@ -262,7 +262,7 @@ mod tests {
         };
         let (falls, by) = of(Ending::Falls, -300, 8);
         let (rises, _) = of(Ending::Rises, 300, 0);
-        assert!(falls.needed_ms + 100 < rises.needed_ms, "{falls:?} {rises:?}");
+        assert!(falls.needed_ms < rises.needed_ms, "{falls:?} {rises:?}");
         assert!(falls.ending_ms < rises.ending_ms);
         assert_eq!(by, Witness::Prosody);
     }
@@ -288,9 +288,10 @@ mod tests {
     #[test]
     fn a_sentence_that_ends_in_and_is_not_over() {
         let case = with(said(Completeness::Complete), |words| words.ends_open = true);
-        let (reasons, witness) = case.judge(&Listening::BALANCED, &Habits::default());
+        let how = Listening { limit: Duration::from_secs(5), ..Listening::BALANCED };
+        let (reasons, witness) = case.judge(&how, &Habits::default());
         assert_eq!(witness, Witness::Incomplete);
-        assert!(reasons.needed_ms > needed(said(Completeness::Complete), Listening::BALANCED));
+        assert!(reasons.needed_ms > needed(said(Completeness::Complete), how), "{reasons:?}");
         let how = Listening { silence_incomplete: Duration::from_secs(9), ..Listening::BALANCED };
         let (reasons, witness) = case.judge(&how, &Habits::default());
         assert_eq!((reasons.needed_ms, witness), (1_500, Witness::Limit));

@@ -50,11 +50,11 @@ impl Listening {
     /// For answers of a word or two that are wanted fast: a pause in mid-answer may cut the caller off. 9 % of the turns with
     /// a grammar on the tuning half of the benchmark's corpus; see `scripts/fit-turns`.
     pub const EAGER: Self = Self {
-        silence: ms(610),
-        silence_whole: ms(70),
-        silence_complete: ms(560),
-        silence_incomplete: ms(560),
-        silence_foreign: ms(370),
+        silence: ms(600),
+        silence_whole: ms(170),
+        silence_complete: ms(510),
+        silence_incomplete: ms(520),
+        silence_foreign: ms(350),
         limit: ms(1_000),
         ..Self::BALANCED
     };
@@ -64,11 +64,11 @@ impl Listening {
         words: false,
         no_input: ms(5_000),
         early: ms(100),
-        silence: ms(670),
-        silence_whole: ms(170),
-        silence_complete: ms(640),
-        silence_incomplete: ms(960),
-        silence_foreign: ms(490),
+        silence: ms(660),
+        silence_whole: ms(270),
+        silence_complete: ms(610),
+        silence_incomplete: ms(920),
+        silence_foreign: ms(450),
         limit: ms(1_500),
         sure_percent: 60,
         doubts: true,
@@ -79,11 +79,11 @@ impl Listening {
     };
     /// For callers who think, or who read a long number aloud: 0.9 %.
     pub const PATIENT: Self = Self {
-        silence: ms(1_010),
-        silence_whole: ms(650),
-        silence_complete: ms(1_020),
-        silence_incomplete: ms(1_080),
-        silence_foreign: ms(630),
+        silence: ms(1_020),
+        silence_whole: ms(670),
+        silence_complete: ms(930),
+        silence_incomplete: ms(930),
+        silence_foreign: ms(530),
         limit: ms(2_000),
         no_input: ms(8_000),
         max_speech: ms(30_000),

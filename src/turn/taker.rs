@@ -67,8 +67,8 @@ struct Utterance {
     /// When he went on after his last pause, and how often he did.
     resumed: Moment,
     pauses: u8,
-    /// What he had said until his last pause, without the pauses.
-    spoken: Duration,
+    /// What he had said until his last pause, without the pauses, in milliseconds.
+    spoken_ms: u16,
     paused: bool,
     close: Close,
     /// It began over something that is played, and whether it interrupts is not decided.
@@ -255,7 +255,8 @@ impl TurnTaker {
             let pause = (now - length).since(utterance.speech_end);
             if utterance.paused {
                 // Without his pauses.
-                utterance.spoken += utterance.speech_end.since(utterance.resumed);
+                let stretch = short_ms(utterance.speech_end.since(utterance.resumed));
+                utterance.spoken_ms = utterance.spoken_ms.saturating_add(stretch);
             }
             utterance.speech_end = now;
             utterance.close = Close::default();
@@ -335,7 +336,7 @@ impl TurnTaker {
                 speech_end: burst.ended,
                 resumed: burst.began,
                 pauses: 0,
-                spoken: Duration::ZERO,
+                spoken_ms: 0,
                 paused: false,
                 close: Close::default(),
                 on_trial,
@@ -383,15 +384,14 @@ impl TurnTaker {
     /// What is known of the silence after an utterance.
     fn case(&self, utterance: &Utterance) -> Case {
         let words = self.hypothesis.words.filter(|words| words.at + NEARLY >= utterance.speech_end);
-        let short = |span: Duration| u16::try_from(span.as_millis()).unwrap_or(u16::MAX);
-        let stretch = utterance.speech_end.since(utterance.resumed);
+        let stretch_ms = short_ms(utterance.speech_end.since(utterance.resumed));
         #[expect(clippy::cast_possible_truncation, reason = "decibels")]
         Case {
             words,
             changed: self.hypothesis.changed && words.is_some(),
             close: utterance.close,
-            spoken_ms: short(utterance.spoken + stretch),
-            stretch_ms: short(stretch),
+            spoken_ms: utterance.spoken_ms.saturating_add(stretch_ms),
+            stretch_ms,
             clear_db: (self.loudness.voice() - self.loudness.noise()) as i8,
             pauses: utterance.pauses,
         }
@@ -449,6 +449,10 @@ impl TurnTaker {
             self.burst = None;
         }
     }
+}
+
+fn short_ms(span: Duration) -> u16 {
+    u16::try_from(span.as_millis()).unwrap_or(u16::MAX)
 }
 
 #[cfg(test)]

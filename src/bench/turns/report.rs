@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::bench::machine::Machine;
 
 /// The number of this form of report.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// What the tuning half picked for each of [`CUT_OFFS`]: our preset, and the fixed silence in milliseconds with a grammar and on
 /// open speech. See `scripts/fit-turns`.

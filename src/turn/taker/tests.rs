@@ -289,7 +289,7 @@ fn a_whole_answer_ends_in_noise_too() {
 
 /// What the same word is waited for after he has said some with pauses of that length.
 fn waited_after_pauses(millis: u64) -> u128 {
-    let how = Listening { habits: true, silence: Duration::from_millis(1_200), ..PLAIN };
+    let how = Listening { habits: true, silence: Duration::from_millis(700), ..PLAIN };
     let mut line = Line::listening(how);
     for _ in 0..3 {
         line.speech(300);
@@ -306,12 +306,12 @@ fn waited_after_pauses(millis: u64) -> u128 {
 #[test]
 fn a_caller_who_pauses_is_waited_for_longer_the_next_time() {
     let (brief, long) = (waited_after_pauses(200), waited_after_pauses(900));
-    assert!(long >= brief + 60, "{brief} and {long} ms");
+    assert!(long > brief && long < 1_500, "{brief} and {long} ms");
 }
 
 #[test]
 fn a_caller_who_is_cut_off_teaches_it() {
-    let how = Listening { habits: true, ..PLAIN };
+    let how = Listening { habits: true, silence: Duration::from_millis(100), ..PLAIN };
     let mut line = Line::listening(how);
     for _ in 0..3 {
         line.speech(300);
@@ -327,10 +327,10 @@ fn a_voice_interrupts_and_is_the_utterance() {
     let mut line = Line::over_a_prompt(PLAIN);
     line.silence(1_000);
     assert_eq!(
-        line.speech(580),
+        line.speech(640),
         [TurnSignal::Duck { onset: at(2_000), at: at(2_040) }, TurnSignal::Onset { at: at(2_000) }]
     );
-    assert_eq!(line.speech(20), [barge_in(at(2_000), at(2_040), at(2_600), By::Duration)]);
+    assert_eq!(line.speech(20), [barge_in(at(2_000), at(2_040), at(2_660), By::Duration)]);
     assert_eq!(line.speech(1_000), [], "interrupted once");
     line.taker.playing(line.now, None);
     assert!(endpoint(&line.silence(500)).is_some());
@@ -431,8 +431,8 @@ fn who_goes_on_after_an_uh_huh_interrupts() {
     line.silence(400);
     line.speech(300);
     line.words(Words { backchannel: true, ..word(line.now, Completeness::Foreign) });
-    assert_eq!(line.speech(520), [], "the uh-huh counts no more");
-    assert!(matches!(line.speech(100).as_slice(), [TurnSignal::BargeIn { by: By::Level, .. }]));
+    assert_eq!(line.speech(600), [], "the uh-huh counts no more");
+    assert!(matches!(line.speech(80).as_slice(), [TurnSignal::BargeIn { by: By::Level, .. }]));
 }
 
 #[test]
@@ -511,7 +511,7 @@ fn a_key_interrupts_at_once() {
 fn a_prompt_that_is_not_to_be_ducked_is_interrupted_all_the_same() {
     let mut line = Line::listening(PLAIN);
     line.taker.playing(line.now, Some(BargeIn { duck_db: 0, ..BargeIn::ALLOWED }));
-    let signals = line.speech(600);
+    let signals = line.speech(660);
     assert!(matches!(
         signals.as_slice(),
         [TurnSignal::Onset { .. }, TurnSignal::BargeIn { ducked: None, .. }]
