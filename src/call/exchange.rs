@@ -10,9 +10,11 @@ use super::track::Track;
 use super::{CallError, Heard, Listen, Note, witness};
 use crate::audio::ring::PlayId;
 use crate::media::{MediaEvent, PlayEnd};
-use crate::speech::{Answer, AskId, Hypothesis, SpeechError};
+use crate::speech::grammar::Grammar;
+use crate::speech::manners::Manners;
+use crate::speech::{Answer, AskId, Hypothesis, SpeechError, witness as evidence};
 use crate::time::Moment;
-use crate::turn::{BargeIn, Calm, Question, TurnSignal};
+use crate::turn::{BargeIn, Calm, Question, TurnSignal, Words};
 
 /// How long a recogniser may take for its final after the endpoint. A caller waits no longer than that in silence.
 const FINAL_PATIENCE: Duration = Duration::from_secs(2);
@@ -97,7 +99,7 @@ impl<'a> Exchange<'a> {
         let mut how = listen.how;
         how.words = self.asked.is_some();
         if let Some(grammar) = listen.grammar.as_ref().filter(|_| how.question == Question::Open) {
-            how.question = witness::question(grammar);
+            how.question = evidence::question(grammar);
         }
         Ok(self.ears.control.listen(how)?)
     }
@@ -337,12 +339,12 @@ impl<'a> Exchange<'a> {
     fn answer(&mut self, answer: Answer) {
         match answer {
             Answer::Partial(hypothesis) => {
-                self.tell(hypothesis.at, Some(&hypothesis));
+                self.tell(|grammar, manners| evidence::partial(hypothesis.at, &hypothesis, grammar, manners));
                 self.book.note(Note::Partial { text: hypothesis.text });
             }
             Answer::Provisional(heard) => {
                 let at = heard.as_ref().map_or_else(Moment::now, |heard| heard.at);
-                self.tell(at, heard.as_ref());
+                self.tell(|grammar, manners| evidence::settled(at, heard.as_ref(), grammar, manners));
                 self.provisional = heard.filter(|heard| heard.meaning.is_some());
                 self.prepare();
                 self.take_provisional();
@@ -356,11 +358,11 @@ impl<'a> Exchange<'a> {
     }
 
     /// Tells the turn taker what is recognised.
-    fn tell(&self, at: Moment, heard: Option<&Hypothesis>) {
+    fn tell(&self, words: impl FnOnce(&Grammar, &Manners) -> Words) {
         let Some(listen) = self.listen else { return };
         let Some(grammar) = &listen.grammar else { return };
         // A media thread that is gone takes no turns any more.
-        let _ = self.ears.control.words(witness::words(at, heard, grammar, listen.manners));
+        let _ = self.ears.control.words(words(grammar, listen.manners));
     }
 
     /// Begins to make the reply to the provisional, if the bot knows it.

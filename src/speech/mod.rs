@@ -146,6 +146,7 @@ pub mod manners;
 pub mod pocketsphinx;
 pub mod prompts;
 pub mod spoken;
+pub mod witness;
 pub mod words;
 
 use words::WordTimes;

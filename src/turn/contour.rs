@@ -70,6 +70,18 @@ struct Point {
     level: i8,
 }
 
+/// How the voice ended, in numbers.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Close {
+    pub(crate) ending: Ending,
+    /// By how much the pitch rose between the halves of what is looked at, in cents.
+    pub(crate) glide: i16,
+    /// How far the end lies above the utterance's mean, in cents.
+    pub(crate) away: i16,
+    /// By how many dB the level fell between the halves.
+    pub(crate) fade: i16,
+}
+
 impl Default for Contour {
     fn default() -> Self {
         Self { past: [0; KEPT], track: [Point::default(); TRACK], filled: 0, half: false, sum: 0, count: 0 }
@@ -102,28 +114,36 @@ impl Contour {
     /// How the voice ended, as of the last frame that was heard.
     #[must_use]
     pub fn ending(&self) -> Ending {
+        self.close().ending
+    }
+
+    /// The same with the numbers that it was told from.
+    #[must_use]
+    pub(super) fn close(&self) -> Close {
+        let unclear = Close::default();
         let track = &self.track[TRACK - usize::from(self.filled)..];
         // What follows the last voiced frame is a consonant, or the detector's hangover.
-        let Some(end) = track.iter().rposition(|point| point.cents.is_some()) else { return Ending::Unclear };
+        let Some(end) = track.iter().rposition(|point| point.cents.is_some()) else { return unclear };
         let looked = &track[(end + 1).saturating_sub(known::LOOK)..=end];
         let voiced: usize = looked.iter().filter(|point| point.cents.is_some()).count();
         if voiced < known::LEAST || self.count == 0 {
-            return Ending::Unclear;
-        }
-        if is_held(looked) {
-            return Ending::Held;
+            return unclear;
         }
         let (early, late) = halves(looked, voiced);
         let glide = late.0 - early.0;
         let away = late.0 - self.sum / self.count;
         let fade = early.1 - late.1;
-        if known::CENTS_PER_DB * fade - away >= known::BELOW {
+        let ending = if is_held(looked) {
+            Ending::Held
+        } else if known::CENTS_PER_DB * fade - away >= known::BELOW {
             Ending::Falls
         } else if glide >= known::GLIDE && away > 0 || away >= known::ABOVE && glide > -known::GLIDE {
             Ending::Rises
         } else {
             Ending::Level
-        }
+        };
+        let small = |value: i32| value.clamp(-9_999, 9_999) as i16;
+        Close { ending, glide: small(glide), away: small(away), fade: small(fade) }
     }
 
     /// Keeps the mean of every `STEP` samples.

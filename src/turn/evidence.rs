@@ -55,6 +55,9 @@ pub struct Words {
     pub ends_open: bool,
     /// All of it is on the language's list of backchannels: "uh-huh", "okay", "ja", "oui".
     pub backchannel: bool,
+    /// The recogniser was asked at a pause, and has judged whether it was said at all: its refusal and its confidence are
+    /// calibrated. What it says in between, while it listens on, is not: a grammar finds itself in everything.
+    pub settled: bool,
 }
 
 /// What was asked: answers of different kinds have pauses of different kinds.
@@ -257,7 +260,7 @@ impl Calm {
 }
 
 /// What each witness said when the endpoint was decided: a sum. The caller's silence had to reach
-/// `base + ending + habit + doubt` milliseconds, at least the floor and at most the limit of the
+/// `base + ending + habit + doubt` milliseconds, at least 100 and at most the limit of the
 /// [`Listening`](super::Listening); small enough to be kept with every turn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Reasons {
@@ -272,11 +275,12 @@ pub struct Reasons {
     /// The silence that was asked for, in milliseconds.
     pub needed_ms: u16,
     /// What completeness and question alone ask for, in milliseconds.
-    pub base_ms: u16,
+    pub base_ms: i16,
     /// What the ending of the voice added, in milliseconds; negative for less.
     pub ending_ms: i16,
-    /// What this caller's pauses so far added, in milliseconds.
+    /// What this caller's pauses so far added, and how much he has said, in milliseconds; negative for less.
     pub habit_ms: i16,
-    /// What doubts of the hypothesis (confidence, words that changed just now) added, in milliseconds.
+    /// What doubts of the hypothesis added (its confidence, whether it was judged, digits faster than people say them, noise),
+    /// in milliseconds; negative for less.
     pub doubt_ms: i16,
 }

@@ -20,7 +20,7 @@ use crate::time::Moment;
 
 pub mod contour;
 pub mod echo;
-mod endpoint;
+pub(crate) mod endpoint;
 pub mod evidence;
 pub mod habits;
 pub mod ledger;
@@ -32,6 +32,7 @@ pub mod taker;
 pub mod tones;
 mod trial;
 pub mod vad;
+mod weights;
 
 pub use evidence::{By, Calm, Completeness, Question, Reasons, Witness, Words};
 pub use settings::{BargeIn, Listening, PackedBargeIn};

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::contour::Contour;
+use super::contour::{Close, Contour};
 use super::echo::{EchoGate, Path};
 use super::endpoint::Case;
-use super::evidence::{By, Calm, Completeness, Ending, Words};
+use super::evidence::{By, Calm, Completeness, Words};
 use super::habits::Habits;
 use super::loudness::Loudness;
 use super::settings::PackedListening;
@@ -64,8 +64,13 @@ enum Ear {
 struct Utterance {
     onset: Moment,
     speech_end: Moment,
+    /// When he went on after his last pause, and how often he did.
+    resumed: Moment,
+    pauses: u8,
+    /// What he had said until his last pause, without the pauses, in milliseconds.
+    spoken_ms: u16,
     paused: bool,
-    ending: Ending,
+    close: Close,
     /// It began over something that is played, and whether it interrupts is not decided.
     on_trial: bool,
 }
@@ -217,7 +222,7 @@ impl TurnTaker {
                 let silence = now.since(utterance.speech_end);
                 if silence >= how.early && !utterance.paused {
                     utterance.paused = true;
-                    utterance.ending = self.contour.ending();
+                    utterance.close = self.contour.close();
                     out(TurnSignal::Pause { speech_end: utterance.speech_end });
                 }
                 if !self.judge(now, out) && too_long {
@@ -248,9 +253,16 @@ impl TurnTaker {
         let burst = *burst;
         if let Ear::Hearing(_, utterance) = &mut self.ear {
             let pause = (now - length).since(utterance.speech_end);
+            if utterance.paused {
+                // Without his pauses.
+                let stretch = short_ms(utterance.speech_end.since(utterance.resumed));
+                utterance.spoken_ms = utterance.spoken_ms.saturating_add(stretch);
+            }
             utterance.speech_end = now;
-            utterance.ending = Ending::Unclear;
+            utterance.close = Close::default();
             if std::mem::take(&mut utterance.paused) {
+                utterance.resumed = now - length;
+                utterance.pauses = utterance.pauses.saturating_add(1);
                 if !utterance.on_trial {
                     self.habits.paused(pause);
                 }
@@ -322,8 +334,11 @@ impl TurnTaker {
             let utterance = Utterance {
                 onset: burst.began,
                 speech_end: burst.ended,
+                resumed: burst.began,
+                pauses: 0,
+                spoken_ms: 0,
                 paused: false,
-                ending: Ending::Unclear,
+                close: Close::default(),
                 on_trial,
             };
             self.ear = Ear::Hearing(how, utterance);
@@ -352,12 +367,10 @@ impl TurnTaker {
             return false;
         }
         let silence = now.since(utterance.speech_end);
-        let hypothesis = &self.hypothesis;
         if silence < SHORTEST_SILENCE {
             return self.judge_in_noise(now, out);
         }
-        let words = hypothesis.words.filter(|words| words.at + NEARLY >= utterance.speech_end);
-        let case = Case { words, changed: hypothesis.changed && words.is_some(), ending: utterance.ending };
+        let case = self.case(utterance);
         let (reasons, witness) = case.judge(&how, &self.habits);
         if silence < Duration::from_millis(u64::from(reasons.needed_ms)) {
             return false;
@@ -366,6 +379,30 @@ impl TurnTaker {
         self.end_utterance(Some(speech_end));
         out(TurnSignal::Endpoint { speech_end, decided: now, witness, reasons });
         true
+    }
+
+    /// What is known of the silence after an utterance.
+    fn case(&self, utterance: &Utterance) -> Case {
+        let words = self.hypothesis.words.filter(|words| words.at + NEARLY >= utterance.speech_end);
+        let stretch_ms = short_ms(utterance.speech_end.since(utterance.resumed));
+        #[expect(clippy::cast_possible_truncation, reason = "decibels")]
+        Case {
+            words,
+            changed: self.hypothesis.changed && words.is_some(),
+            close: utterance.close,
+            spoken_ms: utterance.spoken_ms.saturating_add(stretch_ms),
+            stretch_ms,
+            clear_db: (self.loudness.voice() - self.loudness.noise()) as i8,
+            pauses: utterance.pauses,
+        }
+    }
+
+    /// How long the caller was silent within an utterance that may be over, and what is known of that silence: for whoever
+    /// tunes how it is judged.
+    pub(crate) fn silence(&self, now: Moment) -> Option<(Duration, Case, &Habits)> {
+        let Ear::Hearing(_, utterance) = &self.ear else { return None };
+        let silence = now.since(utterance.speech_end);
+        (utterance.paused && !utterance.on_trial).then(|| (silence, self.case(utterance), &self.habits))
     }
 
     /// A whole answer to which nothing was added for as long as a silence would take is over, though there is still a
@@ -412,6 +449,10 @@ impl TurnTaker {
             self.burst = None;
         }
     }
+}
+
+fn short_ms(span: Duration) -> u16 {
+    u16::try_from(span.as_millis()).unwrap_or(u16::MAX)
 }
 
 #[cfg(test)]

@@ -6,14 +6,18 @@
 //! | words that are an answer, or begin one | an interruption, however short |
 //! | longer than an "uh-huh", and with a pitch | an interruption |
 //! | loud and clear for a little less | an interruption |
-//! | over, and its words are an "uh-huh" or no answer | nothing: back to level |
-//! | over, and nobody has told words in time | nothing |
+//! | over, and its words are an "uh-huh" | nothing: back to level |
+//! | over for a third of a second, and its words are no answer, or nobody has told any | nothing |
 
 use std::time::Duration;
 
 use super::evidence::{By, Calm, Completeness, Words};
 use super::settings::{BargeIn, PackedBargeIn};
 use crate::time::Moment;
+
+/// No word is shorter than this, and so much of it has a pitch.
+const WORD: Duration = Duration::from_millis(120);
+const PITCHED_WORD: Duration = Duration::from_millis(80);
 
 /// Voiced frames in a row, with dips.
 #[derive(Clone, Copy)]
@@ -43,6 +47,11 @@ impl Burst {
         self.clear += if clear { length } else { Duration::ZERO };
     }
 
+    /// Whether there may be a word in it: a knock is shorter, a cough has less pitch.
+    fn may_be_word(&self, percent: u8) -> bool {
+        self.voiced >= WORD && self.pitched >= PITCHED_WORD && self.is_pitched(percent)
+    }
+
     fn is_pitched(&self, percent: u8) -> bool {
         self.pitched * 100 >= self.voiced * u32::from(percent)
     }
@@ -62,8 +71,8 @@ pub(super) struct Play {
     began: Moment,
     interrupted: bool,
     trial: Option<Trial>,
-    /// Whether what is on trial has a pitch: words are not believed of a cough.
-    pitched: bool,
+    /// Whether there may be a word in what is on trial: none is believed of a cough.
+    word: bool,
 }
 
 /// The bot's voice is down.
@@ -83,11 +92,14 @@ pub(super) enum Verdict {
 impl Trial {
     /// A silence of this length ends the sound on trial: longer than the gaps of "uh-huh" and "stop it".
     pub(super) const RELEASE: Duration = Duration::from_millis(160);
+
+    /// The bot's voice stays down for so long after a sound that may be the beginning of more: "um, …".
+    const REST: Duration = Duration::from_millis(320);
 }
 
 impl Play {
     pub(super) fn new(how: BargeIn, began: Moment) -> Self {
-        Self { how: how.into(), began, interrupted: false, trial: None, pitched: false }
+        Self { how: how.into(), began, interrupted: false, trial: None, word: false }
     }
 
     fn how(&self) -> BargeIn {
@@ -111,11 +123,13 @@ impl Play {
     /// Whether the bot's voice is to go down now.
     pub(super) fn duck(&mut self, now: Moment, burst: &Burst) -> bool {
         let how = self.how();
-        self.pitched = burst.is_pitched(how.pitched_percent);
+        let word = burst.may_be_word(how.pitched_percent);
         if let Some(trial) = &mut self.trial {
             trial.heard = now;
+            self.word |= word;
             return false;
         }
+        self.word = word;
         let likely = how.duck_db > 0 && burst.voiced >= how.duck_after;
         if likely {
             self.trial = Some(Trial { since: now, heard: now });
@@ -144,7 +158,8 @@ impl Play {
 
     /// Hears words about the burst; whether they confirm it. After an "uh-huh" it must begin anew.
     pub(super) fn said(&self, words: &Words, burst: Option<&mut Burst>, sure_percent: u8) -> bool {
-        let sure = self.pitched && words.confidence * 100.0 >= f32::from(sure_percent);
+        // A grammar finds itself in every cough: only what was judged at a pause counts.
+        let sure = words.settled && self.word && words.confidence * 100.0 >= f32::from(sure_percent);
         match words.completeness {
             Completeness::Whole | Completeness::Complete => sure,
             _ if words.backchannel => {
@@ -178,8 +193,9 @@ impl Play {
         }
         match told {
             Some(words) if words.backchannel => Verdict::Nothing(Calm::Backchannel),
+            _ if silence < Trial::REST => Verdict::Wait,
             Some(words) if words.completeness == Completeness::Foreign => Verdict::Nothing(Calm::Foreign),
-            _ if expected && silence < self.how().words_within => Verdict::Wait,
+            None if expected && silence < self.how().words_within => Verdict::Wait,
             _ => Verdict::Nothing(Calm::Short),
         }
     }

@@ -9,7 +9,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("rtp", &[]),
     ("pcap", &["rtp"]),
     ("turn", &["audio"]),
-    ("speech", &["audio"]),
+    ("speech", &["audio", "turn"]),
     ("asterisk", &[]),
     ("media", &["audio", "rtp", "pcap", "turn"]),
     ("phone", &["audio", "rtp"]),

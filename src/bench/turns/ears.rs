@@ -10,17 +10,17 @@ use std::time::Duration;
 use super::TurnsError;
 use super::corpus::{Heard, Turn};
 use super::sound::HZ;
-use super::voices::hash;
 use crate::audio::FRAME_SAMPLES;
 use crate::bench::machine::thread_cpu;
 use crate::speech::Hypothesis;
-use crate::speech::grammar::{Grammar, Progress};
+use crate::speech::grammar::Grammar;
 use crate::speech::manners::ENGLISH;
 #[cfg(feature = "pocketsphinx")]
 use crate::speech::pocketsphinx::{Acquaintance, Examiner};
 use crate::speech::pocketsphinx::{PocketSphinxConfig, PocketSphinxRecognizer};
+use crate::speech::witness;
 use crate::time::Moment;
-use crate::turn::{Completeness, TurnSignal, Words};
+use crate::turn::{TurnSignal, Words};
 
 /// From the decoder to the turn taker: two channels between threads.
 const HOP: Duration = Duration::from_millis(2);
@@ -246,8 +246,8 @@ impl Asking<'_> {
         }
         self.go_to(frames, open, frame)?;
         let step = self.step(|decoder| decoder.feed(&frames[frame]))?;
-        let step =
-            Step { words: step.0.as_ref().map(|heard| words(self.grammar, Some(heard))), work: step.1 };
+        let words = |heard| witness::partial(Moment::ZERO, heard, self.grammar, ENGLISH);
+        let step = Step { words: step.0.as_ref().map(words), work: step.1 };
         self.decoder.at = Some((open.clone(), frame + 1));
         self.memory.fed.insert(key, step);
         Ok(step)
@@ -262,7 +262,8 @@ impl Asking<'_> {
         let at = before.pauses.pop().unwrap_or(open.start);
         self.go_to(frames, &before, at + 1)?;
         let step = self.step(Decoder::pause)?;
-        let step = Step { words: Some(words(self.grammar, step.0.as_ref())), work: step.1 };
+        let words = witness::settled(Moment::ZERO, step.0.as_ref(), self.grammar, ENGLISH);
+        let step = Step { words: Some(words), work: step.1 };
         self.decoder.at = Some((open.clone(), at + 1));
         self.memory.asked.insert(open.clone(), step);
         Ok(step)
@@ -332,29 +333,5 @@ impl Decoder {
 
     fn pause(&mut self) -> Result<Option<Hypothesis>, TurnsError> {
         Ok(None)
-    }
-}
-
-/// What a hypothesis means for taking turns; [`None`]: speech, and nothing of the grammar.
-fn words(grammar: &Grammar, heard: Option<&Hypothesis>) -> Words {
-    let Some(heard) = heard else {
-        return Words { completeness: Completeness::Foreign, ..Words::default() };
-    };
-    let text = heard.text.as_str();
-    let completeness = match grammar.progress(text) {
-        Progress::Whole => Completeness::Whole,
-        Progress::Complete => Completeness::Complete,
-        Progress::Begun => Completeness::Incomplete,
-        Progress::Foreign => Completeness::Foreign,
-    };
-    #[expect(clippy::cast_possible_truncation, reason = "it tells words apart")]
-    Words {
-        at: Moment::ZERO,
-        completeness,
-        confidence: heard.confidence,
-        count: u16::try_from(text.split_whitespace().count()).unwrap_or(u16::MAX),
-        text: hash(text) as u32,
-        ends_open: ENGLISH.ends_open(text),
-        backchannel: ENGLISH.is_backchannel(text),
     }
 }

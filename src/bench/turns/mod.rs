@@ -38,12 +38,14 @@ use crate::speech::SpeechError;
 use crate::turn::vad::{self, Effort, Kind};
 use crate::turn::{BargeIn, Listening};
 
+pub mod cases;
 mod corpus;
 mod ears;
 pub mod page;
 pub mod report;
 mod sound;
 mod stage;
+mod tables;
 mod tally;
 mod voices;
 
@@ -87,17 +89,34 @@ pub struct Plan {
     pub seed: u64,
     /// A sixth of it, with fewer settings.
     pub quick: bool,
+    /// Which half of the work; both where it is [`None`].
+    pub only: Option<Only>,
 }
 
-/// By how much all silences of the settings are longer, for the frontier.
-const PATIENCE: [f64; 17] =
-    [0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0, 2.4, 2.8, 3.5];
+/// Half of the work.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Only {
+    /// How the ends of turns are found.
+    Ends,
+    /// How interruptions are taken.
+    Interruptions,
+}
+
+impl Plan {
+    const fn share(&self) -> f64 {
+        if self.quick { 1.0 / 6.0 } else { 1.0 }
+    }
+}
+
+/// By how much all silences of the preset `balanced` are longer, for the frontier, in milliseconds.
+const LONGER: [i32; 18] =
+    [-400, -300, -240, -180, -120, -80, -40, 0, 40, 80, 120, 180, 240, 320, 420, 540, 700, 900];
 
 /// Of a quick run, and of the detectors that are not the default.
-const FEW_PATIENCE: [f64; 7] = [0.5, 0.7, 0.85, 1.0, 1.3, 1.8, 2.6];
+const FEW_LONGER: [i32; 7] = [-300, -150, -60, 60, 160, 350, 600];
 
-/// The fixed silences: from 200 to 1,000 ms.
-const FIXED_MS: std::ops::RangeInclusive<u64> = 200..=1_000;
+/// The fixed silences. Those that cut off next to nobody are longer than a second.
+const FIXED_MS: std::ops::RangeInclusive<u64> = 200..=1_400;
 
 /// Levels of the bot's echo, in dB.
 const ECHOES: [f32; 4] = [-10.0, -20.0, -30.0, -40.0];
@@ -124,16 +143,16 @@ pub fn measure(plan: &Plan, progress: &Progress) -> Result<Report, TurnsError> {
     let machine = Machine::read();
     (progress.tell)("making the corpus", 0.0);
     let voices = Voices::find();
-    let share = if plan.quick { 1.0 / 6.0 } else { 1.0 };
-    let corpus = Corpus::make(plan.part, plan.seed, share, &voices)?;
+    let corpus = Corpus::make(plan.part, plan.seed, plan.share(), &voices)?;
     (progress.tell)("endpoints", 0.2);
     let ears = Ears::new()?;
-    let detectors = if plan.quick { &DETECTORS[..1] } else { &DETECTORS };
+    let detectors = if plan.quick || plan.only.is_some() { &DETECTORS[..1] } else { &DETECTORS };
     let settings: Vec<Vec<Setting>> =
         (0..detectors.len()).map(|detector| settings(plan.quick || detector > 0)).collect();
-    let runs = endpoints(&corpus, detectors, &settings, &ears, progress)?;
+    let ends = plan.only != Some(Only::Interruptions);
+    let runs = if ends { endpoints(&corpus, detectors, &settings, &ears, progress)? } else { Vec::new() };
     let mut endpointing = Vec::new();
-    for (detector, (name, _)) in detectors.iter().enumerate() {
+    for (detector, (name, _)) in detectors.iter().enumerate().filter(|_| ends) {
         for (speech, grammar) in [("grammar", true), ("open", false)] {
             let chosen: Vec<&CallRun> = runs.iter().filter(|run| run.grammar == grammar).collect();
             endpointing.push(frontier(name, speech, detector, &chosen, &settings[detector]));
@@ -141,7 +160,7 @@ pub fn measure(plan: &Plan, progress: &Progress) -> Result<Report, TurnsError> {
     }
     (progress.tell)("interruptions", 0.7);
     let mut barge_in = Vec::new();
-    for (name, vad) in detectors.iter().copied() {
+    for (name, vad) in detectors.iter().copied().filter(|_| plan.only != Some(Only::Ends)) {
         barge_in.push(interruptions(name, vad, &corpus, plan, &ears)?);
     }
     (progress.tell)("cost", 0.95);
@@ -167,6 +186,17 @@ pub fn measure(plan: &Plan, progress: &Progress) -> Result<Report, TurnsError> {
     Ok(report)
 }
 
+/// Every silence of the corpus, and what the witnesses say of it: what settings are tuned with. Blocks for minutes.
+///
+/// # Errors
+/// As [`measure`].
+pub fn cases(plan: &Plan, progress: &Progress) -> Result<Vec<cases::Row>, TurnsError> {
+    (progress.tell)("making the corpus", 0.0);
+    let corpus = Corpus::make(plan.part, plan.seed, plan.share(), &Voices::find())?;
+    (progress.tell)("silences", 0.5);
+    cases::all(&corpus, DETECTORS[0].1, &Ears::new()?)
+}
+
 /// One way to listen.
 struct Setting {
     name: String,
@@ -177,41 +207,44 @@ struct Setting {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Sort {
-    Patience,
+    Longer,
     Preset,
     Fixed,
 }
 
-/// All silences of `how` longer by a factor.
-fn patient(how: Listening, by: f64) -> Listening {
-    let scaled = |silence: Duration| silence.mul_f64(by);
+/// All silences of `how` longer by so many milliseconds.
+fn longer(how: Listening, by: i32) -> Listening {
+    let moved = |silence: Duration| {
+        let by_ms = Duration::from_millis(u64::from(by.unsigned_abs()));
+        if by < 0 { silence.saturating_sub(by_ms) } else { silence + by_ms }
+    };
     Listening {
-        silence: scaled(how.silence),
-        silence_whole: scaled(how.silence_whole),
-        silence_complete: scaled(how.silence_complete),
-        silence_incomplete: scaled(how.silence_incomplete),
-        silence_foreign: scaled(how.silence_foreign),
-        limit: scaled(how.limit),
+        silence: moved(how.silence),
+        silence_whole: moved(how.silence_whole),
+        silence_complete: moved(how.silence_complete),
+        silence_incomplete: moved(how.silence_incomplete),
+        silence_foreign: moved(how.silence_foreign),
+        limit: how.limit + Duration::from_millis(u64::try_from(by).unwrap_or(0)),
         ..how
     }
 }
 
 fn settings(quick: bool) -> Vec<Setting> {
-    let patience: &[f64] = if quick { &FEW_PATIENCE } else { &PATIENCE };
-    let mut all: Vec<Setting> = patience
+    let steps: &[i32] = if quick { &FEW_LONGER } else { &LONGER };
+    let mut all: Vec<Setting> = steps
         .iter()
         .map(|by| Setting {
-            name: format!("balanced × {by}"),
-            value: *by,
-            sort: Sort::Patience,
-            how: patient(Listening::BALANCED, *by),
+            name: format!("balanced {by:+} ms"),
+            value: f64::from(*by),
+            sort: Sort::Longer,
+            how: longer(Listening::BALANCED, *by),
         })
         .collect();
     let presets =
         [("eager", Listening::EAGER), ("balanced", Listening::BALANCED), ("patient", Listening::PATIENT)];
     all.extend(presets.map(|(name, how)| Setting {
         name: name.to_owned(),
-        value: 1.0,
+        value: 0.0,
         sort: Sort::Preset,
         how,
     }));
@@ -252,13 +285,13 @@ fn endpoints(
             }
             // The most patient first: what the decoder says to the others is then known already.
             let mut order: Vec<usize> = (0..settings.len()).collect();
-            order.sort_by_key(|place| std::cmp::Reverse(settings[*place].how.silence));
+            order.sort_by_key(|place| std::cmp::Reverse(settings[*place].how.silence_incomplete));
             let mut of_detector: Vec<Option<stage::Answers>> = settings.iter().map(|_| None).collect();
             for place in order {
                 let setting = &settings[place];
                 let listened = decoder.as_mut().filter(|_| setting.sort != Sort::Fixed);
                 let ears = listened.map(|decoder| (decoder, &mut memory));
-                of_detector[place] = Some(stage::listen(call, *vad, setting.how, ears)?);
+                of_detector[place] = Some(stage::listen(call, *vad, setting.how, ears, None)?);
             }
             answers.push(of_detector.into_iter().flatten().collect());
         }
@@ -291,7 +324,7 @@ fn frontier(
         let of_detector = runs.iter().filter_map(|run| run.answers.get(detector));
         of_detector.for_each(|answers| tally.add(&answers[number]));
         let place = match setting.sort {
-            Sort::Patience => 0,
+            Sort::Longer => 0,
             Sort::Preset => 1,
             Sort::Fixed => 2,
         };

@@ -4,14 +4,18 @@
 //! change without a line in the change log and a new [`SCHEMA`].
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::bench::machine::Machine;
 
 /// The number of this form of report.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
+
+/// What the tuning half picked for each of [`CUT_OFFS`]: our preset, and the fixed silence in milliseconds with a grammar and on
+/// open speech. See `scripts/fit-turns`.
+const CHOSEN: [(&str, f64, f64); 3] =
+    [("patient", 1_200.0, 1_400.0), ("balanced", 920.0, 1_040.0), ("eager", 800.0, 920.0)];
 
 /// Shares of cut-off turns at which delays are told, in percent.
 pub const CUT_OFFS: [f64; 3] = [1.0, 5.0, 10.0];
@@ -71,7 +75,7 @@ pub struct Made {
 pub struct Point {
     /// The setting in words.
     pub name: String,
-    /// The factor of patience, or the fixed silence in milliseconds.
+    /// By how much longer the silences are, or the fixed silence; in milliseconds.
     pub setting: f64,
     /// Turns.
     pub turns: usize,
@@ -101,14 +105,16 @@ pub struct Endpointing {
     pub detector: String,
     /// `grammar` where the recogniser listened, `open` where nobody did.
     pub speech: String,
-    /// The preset `balanced`, with all its silences longer by a factor: the frontier.
+    /// The preset `balanced`, with all its silences longer or shorter: the frontier.
     pub ours: Vec<Point>,
     /// The presets as they are.
     pub presets: Vec<Point>,
     /// The same detector with a fixed silence.
     pub fixed: Vec<Point>,
-    /// The best of each at a share of cut-offs.
+    /// The best of each at a share of cut-offs: both picked on what is reported.
     pub at: Vec<AtCutOffs>,
+    /// What was picked for that share on the tuning half, as it does here.
+    pub chosen: Vec<AtCutOffs>,
 }
 
 /// The best setting of ours and of the fixed ones that cuts off no more than a share of turns.
@@ -122,6 +128,14 @@ pub struct AtCutOffs {
     pub fixed: Option<Point>,
     /// Mean delay of ours by that of the fixed one.
     pub ratio: Option<f64>,
+}
+
+impl AtCutOffs {
+    fn new(percent: f64, ours: Option<Point>, fixed: Option<Point>) -> Self {
+        let ratio =
+            ours.as_ref().zip(fixed.as_ref()).map(|(ours, fixed)| ours.mean_ms / fixed.mean_ms.max(1.0));
+        Self { percent, ours, fixed, ratio }
+    }
 }
 
 impl Endpointing {
@@ -139,11 +153,17 @@ impl Endpointing {
         };
         let at = CUT_OFFS.map(|percent| {
             let all: Vec<Point> = ours.iter().chain(&presets).cloned().collect();
-            let (ours, fixed) = (best(&all, percent), best(&fixed, percent));
-            let ratio =
-                ours.as_ref().zip(fixed.as_ref()).map(|(ours, fixed)| ours.mean_ms / fixed.mean_ms.max(1.0));
-            AtCutOffs { percent, ours, fixed, ratio }
+            AtCutOffs::new(percent, best(&all, percent), best(&fixed, percent))
         });
+        let chosen = CUT_OFFS.iter().zip(CHOSEN).map(|(percent, (preset, with_grammar, open))| {
+            let silence = if speech == "grammar" { with_grammar } else { open };
+            let ours = presets.iter().find(|point| point.name == preset).cloned();
+            // Of a quick run the nearest that there is.
+            let off = |point: &&Point| (point.setting - silence).abs();
+            let fixed = fixed.iter().min_by(|a, b| off(a).total_cmp(&off(b))).cloned();
+            AtCutOffs::new(*percent, ours, fixed)
+        });
+        let chosen = chosen.collect();
         Self {
             detector: detector.to_owned(),
             speech: speech.to_owned(),
@@ -151,6 +171,7 @@ impl Endpointing {
             presets,
             fixed,
             at: at.to_vec(),
+            chosen,
         }
     }
 
@@ -202,6 +223,8 @@ pub struct Interruptions {
     pub interruptions: usize,
     /// Share of them that the bot spoke on in.
     pub missed_percent: f64,
+    /// What he said in those.
+    pub missed: Vec<String>,
     /// Share of them in which the bot had stopped before he spoke: a noise did it.
     pub stopped_before_percent: f64,
     /// From the first 10 ms of his voice to the decision that the bot's voice goes down.
@@ -417,134 +440,6 @@ impl Report {
             }
         }
         all
-    }
-}
-
-/// The tables for a terminal.
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}", self.machine)?;
-        let Made { calls, turns_grammar, turns_open, turns_with_pauses, seconds, scenes } = &self.corpus;
-        writeln!(
-            f,
-            "the {} half, seed {}{}: {calls} calls of {:.0} min, {turns_grammar} turns with a grammar and {turns_open} of open \
-             speech, {turns_with_pauses} of them with pauses of 200 ms or more; {scenes} scenes",
-            self.part,
-            self.seed,
-            if self.quick { " (a sixth of it)" } else { "" },
-            seconds / 60.0,
-        )?;
-        for missing in &self.left_out {
-            writeln!(f, "left out: {missing}")?;
-        }
-        self.endpointing.iter().try_for_each(|found| write!(f, "{found}"))?;
-        writeln!(f, "\nthe preset balanced, by what the turns have in common")?;
-        for slice in &self.slices {
-            writeln!(
-                f,
-                "  {:<6}{:<24}{:>6} turns{:>8.1} % cut off{:>7.0} ms mean{:>5} never",
-                slice.by, slice.name, slice.turns, slice.cut_off_percent, slice.mean_ms, slice.never
-            )?;
-        }
-        self.barge_in.iter().try_for_each(|found| write!(f, "{found}"))?;
-        writeln!(f, "\ncost of the turn taker")?;
-        for cost in &self.cost {
-            write!(f, "  {:<12}{:>8.1} µs per frame", cost.detector, cost.us_per_frame)?;
-            if let Some(share) = cost.neural_share {
-                write!(f, ", the neural detector on {:.1} % of frames", share * 100.0)?;
-            }
-            writeln!(f, "{}", if cost.debug_build { " (not an optimised build: says nothing)" } else { "" })?;
-        }
-        writeln!(f, "\nmust show")?;
-        for shown in &self.shown {
-            let unit = &shown.unit;
-            let value = shown.value.map_or("–".to_owned(), |value| format!("{value:.1} {unit}"));
-            let verdict = if shown.held { "held" } else { "MISSED" };
-            let limit = format!("≤ {} {unit}", shown.limit);
-            writeln!(f, "  {:<64}{value:>12}{:>12}  {verdict}", shown.what, limit.trim_end())?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for Endpointing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let turns = self.ours.first().map_or(0, |point| point.turns);
-        writeln!(f, "\nends of turns, {}, {} ({turns} turns)", self.speech, self.detector)?;
-        writeln!(
-            f,
-            "  {:<24}{:>10}{:>9}{:>9}{:>9}{:>7}{:>7}  decided by",
-            "", "cut off", "mean", "p50", "p95", "never", "false"
-        )?;
-        for point in self.ours.iter().chain(&self.presets).chain(&self.fixed) {
-            let names = point.witnesses.iter().map(|(name, count)| format!("{name} {count}"));
-            let decided =
-                if point.witnesses.len() > 1 { names.collect::<Vec<_>>().join(", ") } else { String::new() };
-            writeln!(
-                f,
-                "  {:<24}{:>8.1} %{:>9.0}{:>9.0}{:>9.0}{:>7}{:>7}  {decided}",
-                point.name,
-                point.cut_off_percent,
-                point.mean_ms,
-                point.p50_ms,
-                point.p95_ms,
-                point.never,
-                point.false_turns
-            )?;
-        }
-        for at in &self.at {
-            let told = |point: &Option<Point>| {
-                point.as_ref().map_or("none is so careful".to_owned(), |point| {
-                    format!("{:.0} ms mean, {:.0} ms p95 ({})", point.mean_ms, point.p95_ms, point.name)
-                })
-            };
-            write!(f, "  at {} % cut off: {}; fixed: {}", at.percent, told(&at.ours), told(&at.fixed))?;
-            writeln!(f, "{}", at.ratio.map_or(String::new(), |ratio| format!("; {:.0} %", ratio * 100.0)))?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for Interruptions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "\ninterruptions, {} ({})", self.detector, self.interruptions)?;
-        for (name, spread) in [
-            ("onset → duck", &self.onset_to_duck_ms),
-            ("likely speech → duck", &self.likely_speech_to_duck_ms),
-            ("onset → last frame at full level", &self.onset_to_last_full_frame_ms),
-            ("onset → silence", &self.onset_to_silence_ms),
-        ] {
-            writeln!(
-                f,
-                "  {name:<34} p50 {:>5.0} ms, p95 {:>5.0} ms, of {}",
-                spread.p50, spread.p95, spread.count
-            )?;
-        }
-        let by = self.by.iter().map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", ");
-        writeln!(
-            f,
-            "  missed {:.1} %, stopped before by noise {:.1} %; confirmed by {by}",
-            self.missed_percent, self.stopped_before_percent
-        )?;
-        for class in &self.classes {
-            writeln!(
-                f,
-                "  {:<12}{:>4} heard, {:>5.1} % stopped the bot, for {:>5.1} % its voice went down",
-                class.class, class.scenes, class.false_stops_percent, class.ducks_percent
-            )?;
-        }
-        for echo in &self.echo {
-            writeln!(
-                f,
-                "  echo at {:>3} dB: {:>7.1} false stops per hour of bot speech ({} in {:.0} min), voice down {:.1} times",
-                echo.db,
-                echo.false_stops_per_hour,
-                echo.false_stops,
-                echo.hours * 60.0,
-                echo.ducks_per_hour
-            )?;
-        }
-        Ok(())
     }
 }
 

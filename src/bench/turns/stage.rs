@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::TurnsError;
+use super::cases::Watch;
 use super::corpus::{Asked, Call, Heard, Scene};
 use super::ears::{Asking, Ear, Ears, Memory, end_of};
 use super::sound;
@@ -38,7 +39,7 @@ pub(super) struct Answers {
     pub(super) false_turns: usize,
 }
 
-fn millis(at: Moment) -> f64 {
+pub(super) fn millis(at: Moment) -> f64 {
     at.millis_from(BEGIN)
 }
 
@@ -48,6 +49,7 @@ pub(super) fn listen(
     vad: MakeVad,
     how: Listening,
     mut ears: Option<(&mut super::ears::Decoder, &mut Memory)>,
+    mut watch: Option<&mut Watch>,
 ) -> Result<Answers, TurnsError> {
     let mut taker = TurnTaker::new(vad());
     let mut answers = Answers { outcomes: Vec::with_capacity(call.turns.len()), false_turns: 0 };
@@ -81,6 +83,9 @@ pub(super) fn listen(
             taker.frame(now, (!heard.lost).then_some(&heard.frame), &mut |signal| raised.push(signal));
             taker.sent(now, &silence);
             taker.tick(now, &mut |signal| raised.push(signal));
+            if let Some(watch) = &mut watch {
+                watch.see(call, number, now, taker.silence(now));
+            }
             for signal in raised.drain(..) {
                 if let Some(asking) = &mut asking {
                     ear.signal(asking, &call.frames, frame, &signal)?;

@@ -74,7 +74,7 @@ pub(super) fn interruptions(
 ) -> Interruptions {
     let all = || scenes.iter().zip(reactions);
     let mut by: BTreeMap<String, usize> = BTreeMap::new();
-    let (mut missed, mut false_before, mut speech) = (0, 0, 0);
+    let (mut missed, mut false_before, mut speech) = (Vec::new(), 0, 0);
     let [mut duck, mut likely, mut full, mut silent] = [const { Vec::new() }; 4];
     for (scene, reaction) in all().filter(|(scene, _)| scene.class == Class::Speech) {
         #[expect(clippy::cast_precision_loss, reason = "milliseconds of a scene")]
@@ -86,7 +86,7 @@ pub(super) fn interruptions(
             continue;
         }
         if reaction.stopped.is_none_or(|stopped| stopped > end + IN_TIME_MS) {
-            missed += 1;
+            missed.push(scene.what.clone());
             continue;
         }
         if let Some(reason) = reaction.by {
@@ -128,7 +128,8 @@ pub(super) fn interruptions(
     Interruptions {
         detector: detector.to_owned(),
         interruptions: speech,
-        missed_percent: percent(missed, speech),
+        missed_percent: percent(missed.len(), speech),
+        missed,
         stopped_before_percent: percent(false_before, speech),
         onset_to_duck_ms: Spread::of(duck),
         likely_speech_to_duck_ms: Spread::of(likely),

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use super::sound;
 use crate::audio::{Rate, resample, wav};
 use crate::speech::flite::{FliteConfig, FliteSynthesizer};
+use crate::speech::witness::fingerprint;
 use crate::speech::{Synthesizer as _, Utterance};
 
 /// Where Debian's packages asterisk-core-sounds-* put their recordings.
@@ -109,7 +110,7 @@ impl Voices {
     /// `text` as the voice says it, 8 kHz, from its first sound to its last; [`None`] when it cannot. Blocks; not inside
     /// a task.
     pub(super) fn say(&self, voice: Voice, text: &str) -> Option<Vec<f32>> {
-        let name = format!("{:016x}.wav", hash(&format!("{}|{text}", voice.title())));
+        let name = format!("{:016x}.wav", fingerprint(&format!("{}|{text}", voice.title())));
         let kept = self.cache.as_ref().map(|cache| cache.join(name));
         if let Some(wav) = kept.as_ref().and_then(|kept| wav::read(kept).ok()) {
             return Some(wav.samples.into_iter().map(from_i16).collect());
@@ -205,10 +206,4 @@ fn trimmed(samples: &[f32]) -> Vec<f32> {
 
 fn from_i16(sample: i16) -> f32 {
     f32::from(sample) / 32_768.0
-}
-
-/// FNV-1a: the same on every machine and in every version.
-pub(super) fn hash(text: &str) -> u64 {
-    text.bytes()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::bench::{progress, write};
-use crate::bench::turns::{self, Part, Plan, page};
+use crate::bench::turns::{self, Only, Part, Plan, page};
 use crate::media::TransportKind;
 
 mod live;
@@ -24,12 +24,19 @@ pub(super) struct Options {
     /// A sixth of the corpus, with fewer settings.
     #[arg(long)]
     quick: bool,
+    /// Measure only how ends of turns are found, or only how interruptions are taken.
+    #[arg(long, value_parser = ["ends", "interruptions"])]
+    only: Option<String>,
     /// Write the report as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Write the report as a page.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    /// Measure nothing; write every silence of the corpus with what the witnesses say of it, a line of JSON each, for
+    /// scripts/fit-turns.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["live", "json", "html"])]
+    cases: Option<PathBuf>,
     /// Through a real Asterisk instead of in virtual time: `scripts/turns-live` brings one along.
     #[arg(long)]
     live: bool,
@@ -101,8 +108,17 @@ pub(super) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         return run_live(&options).await;
     }
     let part = if options.part == "tuning" { Part::Tuning } else { Part::Reported };
-    let plan = Plan { part, seed: options.seed, quick: options.quick };
+    let only =
+        options.only.as_deref().map(|only| if only == "ends" { Only::Ends } else { Only::Interruptions });
+    let plan = Plan { part, seed: options.seed, quick: options.quick, only };
     let (bar, progress) = progress();
+    if let Some(file) = &options.cases {
+        let cases = tokio::task::spawn_blocking(move || turns::cases(&plan, &progress)).await?;
+        bar.finish_and_clear();
+        let lines = cases?.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?;
+        write(file, &format!("{}\n", lines.join("\n")))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let report = tokio::task::spawn_blocking(move || turns::measure(&plan, &progress)).await?;
     bar.finish_and_clear();
     let report = report?;

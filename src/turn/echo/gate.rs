@@ -58,12 +58,13 @@ const SELDOM: u32 = 4;
 const RARELY: u32 = 12;
 
 /// What was heard is kept in steps of 4, and clipped: an echo is faint.
-const HEARD_STEPS: u32 = 2;
-const HEARD_SCALE: f32 = (1 << HEARD_STEPS) as f32;
+const HEARD_STEP: i32 = 4;
+const HEARD_SCALE: f32 = HEARD_STEP as f32;
 
-/// What was sent is kept in steps of 32.
-const SENT_STEPS: u32 = 5;
-const SCALE: f32 = (1 << SENT_STEPS) as f32;
+/// What was sent is kept in steps of 96: voices as loud as telephones have them are not clipped, or the filter would leave
+/// as much of their echo as was clipped.
+const SENT_STEP: i32 = 96;
+const SCALE: f32 = SENT_STEP as f32;
 
 /// What is known about the way back.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -147,7 +148,7 @@ impl EchoGate {
         self.sent.copy_within(FRESH.., 0);
         let mut fresh = [0; FRESH];
         decimate(frame, &mut self.before[0], &mut fresh);
-        keep::<SENT_STEPS>(&mut self.sent[KEPT - FRESH..], &fresh);
+        keep::<SENT_STEP>(&mut self.sent[KEPT - FRESH..], &fresh);
         self.sent_count = self.sent_count.wrapping_add(FRESH as u32);
     }
 
@@ -166,15 +167,17 @@ impl EchoGate {
         self.heard.copy_within(FRESH.., 0);
         let mut fresh = [0; FRESH];
         decimate(frame, &mut self.before[1], &mut fresh);
-        keep::<HEARD_STEPS>(&mut self.heard[WINDOW - FRESH..], &fresh);
+        keep::<HEARD_STEP>(&mut self.heard[WINDOW - FRESH..], &fresh);
         self.heard_count = self.heard_count.wrapping_add(FRESH as u32);
         let energy = energy(&fresh);
         let loudest = self.loudest();
         if loudest < SENT_LEAST {
+            self.looked = false;
             return false;
         }
         self.line_up();
         if energy < HEARD_LEAST {
+            self.looked = false;
             self.silence_over(loudest);
             return false;
         }
@@ -424,12 +427,12 @@ fn decimate(frame: &Frame, before: &mut i16, to: &mut [i16; FRESH]) {
     }
 }
 
-/// Keeps the samples in steps of 2 to the power of `STEPS`, rounded.
-fn keep<const STEPS: u32>(to: &mut [i8], samples: &[i16; FRESH]) {
+/// Keeps the samples in steps of `STEP`, rounded.
+fn keep<const STEP: i32>(to: &mut [i8], samples: &[i16; FRESH]) {
     for (to, sample) in to.iter_mut().zip(samples) {
         #[expect(clippy::cast_possible_truncation, reason = "clamped")]
         {
-            *to = ((i32::from(*sample) + (1 << STEPS >> 1)) >> STEPS).clamp(-127, 127) as i8;
+            *to = (i32::from(*sample) + STEP / 2).div_euclid(STEP).clamp(-127, 127) as i8;
         }
     }
 }
