@@ -6,7 +6,7 @@
 //! drops its oldest item and counts it; a full voice makes its writer wait. Either end may be dropped at any time; the other end then sees [`None`] or [`Closed`].
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use crossbeam_queue::ArrayQueue;
@@ -47,6 +47,9 @@ struct Shared<T> {
     reader: AtomicWaker,
     writer: AtomicWaker,
     closed: AtomicBool,
+    /// Of a voice: items that are surely in the queue. Beside `closed`, so that the many ticks of a silent bot look at
+    /// one line of the cache and not at four.
+    there: AtomicUsize,
     dropped: AtomicU64,
 }
 
@@ -57,6 +60,7 @@ impl<T> Shared<T> {
             reader: AtomicWaker::new(),
             writer: AtomicWaker::new(),
             closed: AtomicBool::new(false),
+            there: AtomicUsize::new(0),
             dropped: AtomicU64::new(0),
         })
     }
@@ -65,6 +69,15 @@ impl<T> Shared<T> {
         self.closed.store(true, Ordering::Release);
         self.reader.wake();
         self.writer.wake();
+    }
+
+    /// Adds an item if there is room, and counts it.
+    fn push(&self, item: T) -> bool {
+        let pushed = self.queue.push(item).is_ok();
+        if pushed {
+            self.there.fetch_add(1, Ordering::Release);
+        }
+        pushed
     }
 
     /// Adds an item, in the place of the oldest one where there is no other; wakes the reader.
@@ -296,7 +309,7 @@ impl VoiceWriter {
             if self.0.closed.load(Ordering::Acquire) {
                 return Poll::Ready(Err(Closed));
             }
-            if self.0.queue.push(item).is_ok() {
+            if self.0.push(item) {
                 return Poll::Ready(Ok(()));
             }
             self.0.writer.register(cx.waker());
@@ -304,7 +317,7 @@ impl VoiceWriter {
             if self.0.closed.load(Ordering::Acquire) {
                 return Poll::Ready(Err(Closed));
             }
-            if self.0.queue.push(item).is_ok() { Poll::Ready(Ok(())) } else { Poll::Pending }
+            if self.0.push(item) { Poll::Ready(Ok(())) } else { Poll::Pending }
         })
         .await
     }
@@ -323,11 +336,15 @@ impl VoiceReader {
     /// Takes the next item if there is one; wakes a waiting writer when half the ring is free again. Never blocks.
     #[must_use]
     pub fn pop(&self) -> Option<VoiceItem> {
-        let item = self.0.queue.pop();
+        if self.0.there.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        let item = self.0.queue.pop()?;
+        self.0.there.fetch_sub(1, Ordering::Relaxed);
         if self.0.queue.len() * 2 <= self.0.queue.capacity() {
             self.0.writer.wake();
         }
-        item
+        Some(item)
     }
 
     /// Whether the writer is gone.

@@ -50,7 +50,11 @@ pub(super) struct Line {
     pub(super) shared: Arc<CallShared>,
     transport: Transport,
     talk: Talk,
+    ticks: u32,
 }
+
+/// Every so many ticks the call's numbers are told: they lie in many places.
+const PUBLISH_EVERY: u32 = 8;
 
 /// All of a call but its transport, so that the transport can hand its pieces over.
 struct Talk {
@@ -114,6 +118,7 @@ impl Line {
                 quiet: false,
                 stats: MediaStats::default(),
             },
+            ticks: 0,
         }
     }
 
@@ -263,7 +268,10 @@ impl Line {
         if let Some(tape) = &mut self.talk.tape {
             tape.tick();
         }
-        self.shared.stats.publish(&self.stats());
+        if self.ticks.is_multiple_of(PUBLISH_EVERY) {
+            self.shared.stats.publish(&self.stats());
+        }
+        self.ticks = self.ticks.wrapping_add(1);
     }
 
     /// Does what the turn taker would have it do.

@@ -260,7 +260,7 @@ impl Control {
         self.send(Command::Words(words))
     }
 
-    /// The call's numbers as of its last tick; its final ones after its end.
+    /// The call's numbers, at most 160 ms old; its final ones after its end.
     #[must_use]
     pub fn stats(&self) -> MediaStats {
         self.shared.stats.read()
@@ -291,7 +291,8 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.control.shared.gone.store(true, Ordering::Release);
-        self.seat.thread().ring();
+        // Where there is no room for the order, the thread finds the mark.
+        let _ = self.seat.thread().send(self.control.call, thread::Order::Leave(self.control.key));
     }
 }
 

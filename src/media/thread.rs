@@ -29,6 +29,8 @@ pub(super) enum Order {
     Attach(Box<Arrival>),
     /// A command for the call with this key.
     Call(u64, Command),
+    /// Let go of the call with this key.
+    Leave(u64),
 }
 
 /// What a thread shares with everybody else.
@@ -73,6 +75,9 @@ const SERVED: usize = 8;
 
 /// Sockets with news that one wake looks at; the others wait for the next one, which comes at once.
 const NEWS: usize = 256;
+
+/// Every so many ticks it is looked whether a call was let go without an order that says so.
+const GONE_EVERY: u64 = 16;
 
 /// Bytes read of a stream at a time: more than half a second of the widest format.
 const CHUNK: usize = 16_384;
@@ -357,6 +362,13 @@ impl Worker {
                         seated.flush(&self.poll);
                     }
                 }
+                Some(Order::Leave(key)) => {
+                    let seat = self.by_key.get(&key).copied();
+                    let seat = seat.and_then(|at| Some((at, self.seated[at].as_ref()?.phase)));
+                    if let Some((at, phase)) = seat {
+                        self.unseat(at, phase);
+                    }
+                }
                 None => return,
             }
         }
@@ -383,7 +395,11 @@ impl Worker {
         let mut packet = [0; LONGEST_PACKET];
         let mut i = 0;
         while let Some(at) = self.phases[phase].get(i).copied() {
-            let gone = |seated: &Seated| seated.line.line.shared.gone.load(Ordering::Acquire);
+            // Told by an order, too, unless there was no room for it: looked for seldom, since it lies far from all else.
+            let gone = |seated: &Seated| {
+                (slot / PHASES).is_multiple_of(GONE_EVERY)
+                    && seated.line.line.shared.gone.load(Ordering::Acquire)
+            };
             if self.seated[at].as_ref().is_none_or(gone) {
                 // Its place in this phase is taken by the next one.
                 self.unseat(at, phase);

@@ -17,6 +17,9 @@ const LONGEST: usize = 640;
 /// What is kept of what was sent.
 const KEPT: usize = LONGEST + WINDOW;
 
+/// Frames of nothing after which nothing of the past is kept any more: one more than is kept, since samples are differenced.
+const STILL: u8 = (KEPT / FRESH) as u8 + 1;
+
 /// Taps of the adaptive filter (10 ms), and how many of them lie before the delay that was found.
 const TAPS: usize = 16;
 const AHEAD: usize = 3;
@@ -84,8 +87,8 @@ pub enum Path {
 
 /// Learns delay and loss of this call's echo from the correlation of what was sent with what is heard, predicts the echo by
 /// a short adaptive filter (NLMS), and says of each frame whether the echo explains it. Needs no more than a kibibyte;
-/// 2 µs a frame once it knows the path, 3 µs while it looks for one in what is heard over the bot's voice, a tenth of
-/// one while the bot is silent.
+/// 2 µs a frame once it knows the path, 3 µs while it looks for one in what is heard over the bot's voice, nothing
+/// while the bot is silent.
 #[derive(Clone, Debug)]
 pub struct EchoGate {
     /// What was sent at 1.6 kHz, differenced, in steps of [`SCALE`]; the newest last.
@@ -106,6 +109,8 @@ pub struct EchoGate {
     unexplained: u8,
     /// What the last look said.
     looked: bool,
+    /// Frames of nothing that were sent in a row; from [`STILL`] on there is nothing that could come back.
+    still: u8,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -138,6 +143,7 @@ impl Default for EchoGate {
             clear: 0,
             unexplained: 0,
             looked: false,
+            still: STILL,
         }
     }
 }
@@ -145,6 +151,19 @@ impl Default for EchoGate {
 impl EchoGate {
     /// Hears what is sent: 20 ms at 8 kHz.
     pub fn sent(&mut self, frame: &Frame) {
+        if frame.samples.iter().any(|sample| *sample != 0) {
+            if self.still >= STILL {
+                // Nothing was kept of what was heard meanwhile.
+                self.heard.fill(0);
+                self.before = [0; 2];
+            }
+            self.still = 0;
+        } else if self.still < STILL {
+            self.still += 1;
+        } else {
+            self.sent_count = self.sent_count.wrapping_add(FRESH as u32);
+            return;
+        }
         self.sent.copy_within(FRESH.., 0);
         let mut fresh = [0; FRESH];
         decimate(frame, &mut self.before[0], &mut fresh);
@@ -162,6 +181,11 @@ impl EchoGate {
     /// Hears what is heard; whether it is an echo and nothing else. Frames of 16 kHz are never taken for one.
     pub fn heard(&mut self, frame: &Frame) -> bool {
         if frame.rate != Rate::Hz8000 {
+            return false;
+        }
+        if self.still >= STILL {
+            self.heard_count = self.heard_count.wrapping_add(FRESH as u32);
+            self.looked = false;
             return false;
         }
         self.heard.copy_within(FRESH.., 0);
