@@ -166,7 +166,8 @@ async fn a_peer_that_does_not_read_holds_nobody_up() {
     stalled.write_all(&[&[0x10, 1, 64][..], &[0x20; 320]].concat()).expect("we always read");
     eventually("it is heard", || slow.control.stats().stream.received == 1).await;
     let (fast, stats) = (beside.control.stats(), slow.control.stats());
-    assert!(fast.sent.abs_diff(stats.sent + stats.send_errors) <= 2, "{fast:?} beside {stats:?}");
+    // Each tells its numbers every eighth tick.
+    assert!(fast.sent.abs_diff(stats.sent + stats.send_errors) <= 10, "{fast:?} beside {stats:?}");
     assert_eq!(fast.send_errors, 0);
 
     // When it reads again, what comes is whole messages.
@@ -174,7 +175,7 @@ async fn a_peer_that_does_not_read_holds_nobody_up() {
     for _ in 0..100 {
         assert_eq!(message(&mut stalled).0, 0x10);
     }
-    assert!(slow.control.stats().sent > before);
+    eventually("more is sent", || slow.control.stats().sent > before).await;
     slow.detach().await;
     let mut packets = 0;
     while neighbour.recv(&mut [0; 200]).is_ok() {
