@@ -232,6 +232,12 @@ impl Engine {
         takeover: bool,
     ) -> Result<Self, EngineError> {
         let ari = Ari::new(config.asterisk.ari(config.engine.max_calls)?)?;
+        // Asked before anything is opened: most of what can be wrong shows here, with a reason.
+        if let Err(error) = ari.asterisk().ping().await
+            && (error.advice() != Advice::Retry || !config.store.path.exists())
+        {
+            return Err(error.into());
+        }
         let store = Store::open(&config.store.path, config.store.numbers).await?;
         let app = config.asterisk.app.clone();
         let control = handover::socket(store.path(), &app);
@@ -243,7 +249,6 @@ impl Engine {
             Some(_) => Estate::default(),
             None => Estate::read(&store, &app).await?,
         };
-        // Asked before anything is opened: most of what can be wrong shows here, with a reason.
         patient_ping(&ari, &estate).await?;
         let transports = Transports::choose(&config, &Abilities::of(&ari).await?)?;
         let inherited = match &mut other {

@@ -141,8 +141,7 @@ impl TurnTaker {
     /// What the recogniser believes now of the utterance under way. May decide at once. Words about an earlier utterance
     /// are ignored.
     pub fn words(&mut self, now: Moment, words: Words, out: &mut dyn FnMut(TurnSignal)) {
-        let Ear::Hearing(how, utterance) = self.ear else { return };
-        let how = Listening::from(how);
+        let Ear::Hearing(_, utterance) = self.ear else { return };
         let known = self.hypothesis.words;
         if words.at < utterance.onset || known.is_some_and(|known| words.at < known.at) {
             return;
@@ -155,9 +154,10 @@ impl TurnTaker {
         self.hypothesis.words = Some(words);
         if utterance.on_trial {
             let burst = self.burst.as_mut();
-            let confirmed = self.play.as_ref().is_some_and(|play| {
-                play.said(&words, burst, how.sure_percent) && play.open_to(now, By::Words)
-            });
+            let confirmed = self
+                .play
+                .as_ref()
+                .is_some_and(|play| play.said(&words, burst) && play.open_to(now, By::Words));
             if confirmed {
                 self.interrupt(utterance.onset, now, By::Words, out);
             }

@@ -16,8 +16,12 @@ use super::settings::{BargeIn, PackedBargeIn};
 use crate::time::Moment;
 
 /// No word is shorter than this, and so much of it has a pitch.
-const WORD: Duration = Duration::from_millis(120);
-const PITCHED_WORD: Duration = Duration::from_millis(80);
+const WORD: Duration = Duration::from_millis(160);
+const PITCHED_WORD: Duration = Duration::from_millis(120);
+
+/// Words that interrupt are at least so likely to be right. Less than is asked of an answer: who is answered wrongly is worse
+/// off than who is listened to in vain.
+const SURE: f32 = 0.4;
 
 /// Voiced frames in a row, with dips.
 #[derive(Clone, Copy)]
@@ -157,9 +161,9 @@ impl Play {
     }
 
     /// Hears words about the burst; whether they confirm it. After an "uh-huh" it must begin anew.
-    pub(super) fn said(&self, words: &Words, burst: Option<&mut Burst>, sure_percent: u8) -> bool {
+    pub(super) fn said(&self, words: &Words, burst: Option<&mut Burst>) -> bool {
         // A grammar finds itself in every cough: only what was judged at a pause counts.
-        let sure = words.settled && self.word && words.confidence * 100.0 >= f32::from(sure_percent);
+        let sure = words.settled && self.word && words.confidence >= SURE;
         match words.completeness {
             Completeness::Whole | Completeness::Complete => sure,
             _ if words.backchannel => {
