@@ -309,7 +309,9 @@ const READY: &str = "ready for calls";
 
 /// `offhook` in an environment of its own.
 fn command(env: &[(String, String)]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_offhook"));
+    // Figures are those of a release build: OFFHOOK_TEST_PROGRAM names one.
+    let program = std::env::var_os("OFFHOOK_TEST_PROGRAM");
+    let mut command = Command::new(program.unwrap_or_else(|| env!("CARGO_BIN_EXE_offhook").into()));
     let strange = std::env::vars().map(|(name, _)| name).filter(|name| name.starts_with("OFFHOOK_"));
     strange.for_each(|name| {
         command.env_remove(name);
