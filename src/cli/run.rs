@@ -1,12 +1,18 @@
 //! `offhook run`: take calls until told to stop.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::ConfigArg;
-use crate::engine::{Doors, Engine, Services};
+use crate::engine::{Config, Doors, Engine, Services};
+use crate::time::Moment;
+
+/// How long after a takeover the doors may take to open, and how often that is tried.
+const DOORS_PATIENCE: Duration = Duration::from_secs(5);
+const DOORS_AGAIN: Duration = Duration::from_millis(50);
 
 /// Options of `offhook run`.
 #[derive(Debug, Args)]
@@ -29,13 +35,34 @@ pub(super) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         () = stop.asked() => return Ok(ExitCode::SUCCESS),
     };
     // Open until the last call is over: the dialplan asks where calls go as long as there is somebody to answer.
-    let _doors = Doors::open(&doors, engine.load()).await?;
+    let doors = open(&doors, &engine, options.takeover).await?;
     tracing::info!(bots, version = env!("CARGO_PKG_VERSION"), "ready for calls");
     tokio::select! {
         () = stop.asked() => engine.drain(stop.asked()).await,
-        () = engine.handed_over() => engine.leave().await,
+        () = engine.handed_over() => {
+            // At once: the other engine waits for their ports.
+            drop(doors);
+            engine.leave().await;
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Opens the doors beside Stasis. After a takeover the engine before us may still have their ports for a moment, and a door
+/// that does not open is no reason to leave the callers whom we took over.
+async fn open(config: &Config, engine: &Engine, takeover: bool) -> anyhow::Result<Option<Doors>> {
+    let patience = Moment::now() + if takeover { DOORS_PATIENCE } else { Duration::ZERO };
+    loop {
+        match Doors::open(config, engine.load()).await {
+            Ok(doors) => return Ok(Some(doors)),
+            Err(_) if Moment::now() < patience => tokio::time::sleep(DOORS_AGAIN).await,
+            Err(error) if takeover => {
+                tracing::error!(%error, "the engine goes on without AGI and AMI");
+                return Ok(None);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 /// The wish that we end: SIGTERM or Ctrl-C.

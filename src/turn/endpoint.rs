@@ -49,6 +49,10 @@ const QUESTION: usize = 28;
 /// What all witnesses say of a silence, from 0 to about 1 each.
 pub(super) const WITNESSES: usize = 33;
 
+/// The most that is added after a yes or a no because it was a yes or a no that was asked for, in milliseconds. The corpus says
+/// 350: "please" often follows. But it changes nothing, and who answers in one word waits for nothing else.
+const AFTER_YES_OR_NO: f32 = 60.0;
+
 impl Case {
     /// The silence that is asked for, and who decides if it comes to that.
     pub(super) fn judge(&self, how: &Listening, habits: &Habits) -> (Reasons, Witness) {
@@ -71,7 +75,13 @@ impl Case {
         let ending = when(how.contour, sum(0, COURSE), average[0]);
         let habit = when(how.habits, sum(COURSE, DOUBT), average[1]);
         let doubt = when(how.doubts, sum(DOUBT, QUESTION), average[2]);
-        let base = setting + when(how.doubts, sum(QUESTION, WITNESSES), average[3]);
+        let asked = when(how.doubts, sum(QUESTION, WITNESSES), average[3]);
+        let asked = if said == Completeness::Complete && how.question == Question::YesNo {
+            asked.min(AFTER_YES_OR_NO)
+        } else {
+            asked
+        };
+        let base = setting + asked;
         let sum = base + doubt + ending + habit;
         let (unknown, most) = (millis(how.silence), millis(how.limit));
         let needed = sum.clamp(LEAST.min(most), most);
