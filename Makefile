@@ -80,9 +80,10 @@ fixtures: ## make the test captures in tests/fixtures anew
 	@scripts/setup build
 	cargo run --locked --example make-fixtures
 
-fuzz: ## ten million mutated inputs for each parser of what Asterisk sends over AMI and AGI
+fuzz: ## ten million mutated inputs for each parser of what Asterisk sends
 	cargo run --release --manifest-path fuzz/Cargo.toml -- ami --inputs 10000000
 	cargo run --release --manifest-path fuzz/Cargo.toml -- agi --inputs 10000000
+	cargo run --release --manifest-path fuzz/Cargo.toml --features ari --bin ari_event -- 10000000
 
 clean: down ## end what runs from here and delete what was built
 	@scripts/asterisk stop
