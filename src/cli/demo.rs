@@ -93,6 +93,8 @@ pub(super) async fn run(options: Options) -> anyhow::Result<ExitCode> {
 fn prepare(config: &mut Config) {
     // Any port: an engine may be running beside it.
     config.media.port = 0;
+    // A store of its own, too: what that engine keeps of its calls is not ours to take up.
+    config.store.path = PathBuf::from("target/demo.sqlite");
     config.recording.folder.get_or_insert_with(|| PathBuf::from("target/demo-recordings"));
     config.engine.drain_seconds = 0;
 }

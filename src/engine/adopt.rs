@@ -35,10 +35,11 @@ pub(super) struct Estate {
 }
 
 impl Estate {
-    /// Reads what was left of the calls of `app`. Calls of which no state was kept are over: nobody knows how they went on.
-    pub async fn read(store: &Store, app: &str) -> Result<Self, StoreError> {
+    /// Reads what was left of the calls of `app` on `server`. Calls of which no state was kept are over: nobody knows how they went on.
+    pub async fn read(store: &Store, app: &str, server: &str) -> Result<Self, StoreError> {
         let mut rows: HashMap<CallId, CallRecord> = HashMap::new();
-        for call in store.unfinished_calls().await?.into_iter().filter(|call| call.app == app) {
+        let ours = |call: &CallRecord| call.app == app && call.server == server;
+        for call in store.unfinished_calls().await?.into_iter().filter(ours) {
             rows.insert(call.id, call);
         }
         let mut calls = Vec::new();
@@ -146,7 +147,7 @@ pub(super) async fn inherit(shared: &Arc<Shared>, takeover: Takeover) -> Option<
         }
         Err(error) => {
             tracing::error!(%error, "the other engine did not hand its calls over; looking into the store");
-            Estate::read(&shared.store, &shared.app).await.ok()
+            Estate::read(&shared.store, &shared.app, shared.ari.peer()).await.ok()
         }
     };
     shared.media.listen();

@@ -247,7 +247,7 @@ impl Engine {
         }
         let estate = match other {
             Some(_) => Estate::default(),
-            None => Estate::read(&store, &app).await?,
+            None => Estate::read(&store, &app, ari.peer()).await?,
         };
         patient_ping(&ari, &estate).await?;
         let transports = Transports::choose(&config, &Abilities::of(&ari).await?)?;
