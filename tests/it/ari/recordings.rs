@@ -7,6 +7,7 @@ use offhook::asterisk::ari::ops::{HangupReason, Originate, Record};
 use offhook::asterisk::ari::{ChannelId, RecordingName};
 
 use super::{call_from_echo, connected, server, wait_for_start, wait_for_type, with_echo};
+use crate::support::asterisk::eventually;
 
 fn as_wav(name: &RecordingName) -> Record {
     Record { name: name.to_string(), format: "wav".into(), ..Record::default() }
@@ -72,7 +73,11 @@ async fn a_recording_that_is_thrown_away_leaves_nothing() {
     ari.channels().record(&leg, &as_wav(&name)).await.unwrap();
     wait_for_type(&mut events, "RecordingStarted").await;
     ari.recordings().cancel(&name).await.unwrap();
-    assert!(ari.recordings().get_live(&name).await.unwrap_err().is_gone());
+    // It is answered before it is done.
+    eventually(Duration::from_secs(5), "the recording is gone", async || {
+        ari.recordings().get_live(&name).await.is_err_and(|error| error.is_gone()).then_some(())
+    })
+    .await;
     assert!(ari.recordings().get_stored(&name).await.unwrap_err().is_gone());
     hang_up(&ari, &leg).await;
 }
