@@ -212,8 +212,13 @@ impl Heartbeat {
     }
 
     fn path(store: &Path, app: &str) -> PathBuf {
-        let mut name = store.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{app}.alive"));
-        store.with_file_name(name)
+        beside(store, app, "alive")
     }
+}
+
+/// The file of an engine beside its store: `STORE.APP.KIND`.
+pub(super) fn beside(store: &Path, app: &str, kind: &str) -> PathBuf {
+    let mut name = store.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{app}.{kind}"));
+    store.with_file_name(name)
 }

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
 use tokio::net::{UnixListener, UnixStream};
 
-use super::{Phase, Shared};
+use super::{Phase, Shared, adopt};
 use crate::call::Snapshot;
 use crate::media::{Inherited, Inventory, Lease};
 use crate::store::CallRecord;
@@ -61,9 +61,7 @@ pub(super) struct Will {
 
 /// Where the engine of an application with this store can be asked.
 pub(super) fn socket(store: &Path, app: &str) -> PathBuf {
-    let mut name = store.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{app}.sock"));
-    store.with_file_name(name)
+    adopt::beside(store, app, "sock")
 }
 
 /// An engine that can be asked for its calls.
