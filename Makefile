@@ -6,7 +6,7 @@ SHELL := bash
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down build check test doc accuracy latency bench turns spoken load concealment fuzz clean
+.PHONY: help demo talk up down build check test doc accuracy latency bench turns spoken load concealment fuzz clean
 
 help:
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -30,12 +30,14 @@ check: ## formatting, lints and documentation, with no warning let through
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 
+# Three tests at once on two cores: most of a test's time is a call's, which waits.
 test: ## check, then every test, with Asterisk 22 and 16 where one is needed
 	@scripts/setup
 	@scripts/asterisk install
 	@scripts/asterisk install --version 16
 	$(MAKE) --no-print-directory check
-	cargo test --locked
+	RUST_TEST_THREADS=3 cargo test --locked --lib --bins --tests
+	cargo test --locked --doc
 
 doc: ## the library's documentation, in target/doc
 	@scripts/setup build
@@ -61,6 +63,9 @@ turns: ## turn taking: cut-offs against delay, and interruptions, on a corpus ma
 
 spoken: ## reply and barge-in times of spoken turns through Asterisk, on each transport, and of sixty at once
 	@scripts/turns-live --conversations 60 --json target/spoken.json
+
+talk: ## a scripted caller talks to a language model: a stand-in, without a key
+	@scripts/demo --bot agent
 
 load: ## one hundred calls at once
 	@scripts/setup

@@ -25,7 +25,7 @@ use offhook::id::CallId;
 use offhook::speech::flite::{FliteConfig, FliteSynthesizer};
 use offhook::speech::grammar::{DIGIT_WORDS, Grammar};
 use offhook::speech::pocketsphinx::{PocketSphinxConfig, PocketSphinxRecognizer};
-use offhook::speech::{Answer, Ask, AskId, Hypothesis, Recognizer, RecognizerSession};
+use offhook::speech::{Answer, Ask, AskId, Expected, Hypothesis, Recognizer, RecognizerSession};
 use offhook::time::{Moment, WallTime};
 
 #[path = "../models/bandwidth/telephone.rs"]
@@ -516,7 +516,9 @@ fn call(recognizer: &PocketSphinxRecognizer, rate: Rate) -> Result<(EarWriter, R
 }
 
 fn say(ear: &EarWriter, session: &RecognizerSession, grammar: &Arc<Grammar>, frames: &[Frame]) -> Result<()> {
-    session.asks.blocking_send(Some(Ask { id: AskId(1), grammar: Arc::clone(grammar) }))?;
+    session
+        .asks
+        .blocking_send(Some(Ask { id: AskId(1), expected: Expected::Grammar(Arc::clone(grammar)) }))?;
     ear.push(EarItem::Onset { at: Moment::ZERO });
     for (index, frame) in frames.iter().enumerate() {
         if index == pause(frames) {
@@ -539,7 +541,7 @@ fn heard(session: &mut RecognizerSession) -> Result<Option<Hypothesis>> {
         match session.answers.blocking_recv().context("the session ended")?.1 {
             Answer::Final(heard) => return Ok(heard),
             Answer::Failed(e) => return Err(e.into()),
-            Answer::Partial(_) | Answer::Provisional(_) => {}
+            Answer::Partial(_) | Answer::Provisional(_) | Answer::EndOfTurn { .. } | Answer::By(_) => {}
         }
     }
 }
@@ -575,7 +577,10 @@ impl<'a> Talker<'a> {
                 return Ok(Some(0));
             }
             let Some(clip) = self.todo.pop() else { return Ok(None) };
-            self.session.asks.blocking_send(Some(Ask { id: AskId(1), grammar: Arc::clone(self.grammar) }))?;
+            self.session.asks.blocking_send(Some(Ask {
+                id: AskId(1),
+                expected: Expected::Grammar(Arc::clone(self.grammar)),
+            }))?;
             self.ear.push(EarItem::Onset { at: Moment::ZERO });
             self.now = Some((clip, 0));
             return Ok(Some(0));
@@ -598,7 +603,7 @@ impl<'a> Talker<'a> {
                     self.listens = self.reply;
                 }
                 Answer::Failed(e) => return Err(e.into()),
-                Answer::Partial(_) | Answer::Provisional(_) => {}
+                Answer::Partial(_) | Answer::Provisional(_) | Answer::EndOfTurn { .. } | Answer::By(_) => {}
             }
         }
         Ok(Some(0))

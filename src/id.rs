@@ -93,17 +93,29 @@ pub enum Part {
     Media,
     /// The mixing bridge that joins them.
     Bridge,
+    /// The channel of somebody whom the caller is transferred to.
+    Person,
+    /// The bridge in which the bot asks him whether he takes the call.
+    Consult,
+    /// Something that Asterisk plays.
+    Sound,
+    /// What the caller hears while he waits.
+    Hold,
 }
 
 impl Part {
-    const ALL: [(Self, &'static str); 3] =
-        [(Self::Leg, "leg"), (Self::Media, "media"), (Self::Bridge, "bridge")];
+    const ALL: [Self; 7] =
+        [Self::Leg, Self::Media, Self::Bridge, Self::Person, Self::Consult, Self::Sound, Self::Hold];
 
     fn word(self) -> &'static str {
         match self {
             Self::Leg => "leg",
             Self::Media => "media",
             Self::Bridge => "bridge",
+            Self::Person => "person",
+            Self::Consult => "consult",
+            Self::Sound => "sound",
+            Self::Hold => "hold",
         }
     }
 }
@@ -125,7 +137,7 @@ impl OurId {
     pub fn parse(text: &str) -> Option<Self> {
         let (rest, word) = text.strip_prefix("offhook-")?.rsplit_once('-')?;
         let (app, call) = rest.rsplit_once('-')?;
-        let part = Part::ALL.iter().find(|(_, w)| *w == word)?.0;
+        let part = Part::ALL.into_iter().find(|part| part.word() == word)?;
         Some(Self { app: app.to_owned(), call: call.parse().ok()?, part })
     }
 }

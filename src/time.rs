@@ -118,6 +118,13 @@ impl WallTime {
         };
         LocalTime { hour: there.hour().unsigned_abs(), minute: there.minute().unsigned_abs(), weekday }
     }
+
+    /// The day that it is here, counted from 1 January 1970. As [`local`](Self::local).
+    #[must_use]
+    pub fn local_day(self) -> i64 {
+        let date = self.timestamp().to_zoned(jiff::tz::TimeZone::system()).date();
+        i64::from((date - jiff::civil::date(1970, 1, 1)).get_days())
+    }
 }
 
 impl fmt::Display for WallTime {

@@ -49,6 +49,8 @@ pub struct CallRecord {
     pub steps: Vec<Cel>,
     /// Steps that were left out because there were too many.
     pub steps_left_out: u64,
+    /// Events were lost while it was up.
+    pub missed: bool,
 }
 
 impl CallRecord {
@@ -69,6 +71,23 @@ impl CallRecord {
     pub fn disposition(&self) -> Option<Disposition> {
         let all = || self.details.iter().filter_map(|record| Disposition::read(&record.disposition));
         all().find(|how| *how == Disposition::Answered).or_else(|| all().next_back())
+    }
+
+    /// The ids of its channels, as far as records or steps name them.
+    #[must_use]
+    pub fn channels(&self) -> Vec<&str> {
+        let named = self.details.iter().map(|record| record.uniqueid.as_str());
+        let mut all: Vec<&str> = named.chain(self.steps.iter().map(|step| step.uniqueid.as_str())).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    /// Whether nothing is known to be missing: no event was lost, and its steps begin with the first one.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        let begins = self.steps.first().is_none_or(|step| step.event == "CHAN_START");
+        begins && !self.missed && self.steps_left_out == 0
     }
 
     /// Whether its last channel is gone (CEL's LINKEDID_END).
@@ -144,6 +163,11 @@ impl CallRecords {
         }
     }
 
+    /// Events were lost: nothing that is known of the calls that are up is whole.
+    pub fn missed(&mut self) {
+        self.calls.values_mut().filter(|call| !call.is_over()).for_each(|call| call.missed = true);
+    }
+
     /// Follows the events of a client for as long as `done` says no.
     pub async fn follow(&mut self, events: &mut Events, mut done: impl FnMut(&Self) -> bool) {
         while !done(self) {
@@ -198,6 +222,7 @@ impl CallRecords {
             .entry(linkedid.to_owned())
             .or_insert_with(|| CallRecord { linkedid: linkedid.to_owned(), ..CallRecord::default() });
         if let Some(joined) = joined {
+            call.missed |= joined.missed;
             call.details.extend(joined.details);
             call.steps.extend(joined.steps);
         }
@@ -237,6 +262,20 @@ mod tests {
         );
         assert_eq!((call.details.len(), call.steps.len()), (2, 3));
         assert!(call.is_over() && records.is_empty());
+        assert_eq!(call.channels(), ["1.1", "1.2"]);
+        assert!(call.is_whole());
+    }
+
+    #[test]
+    fn a_call_of_which_something_is_missing_says_so() {
+        let mut records = CallRecords::new(10);
+        tell(&mut records, "Event: CEL, EventName: CHAN_START, UniqueID: 1.1, LinkedID: 1.1");
+        tell(&mut records, "Event: CEL, EventName: HANGUP, UniqueID: 2.1, LinkedID: 2.1");
+        assert!(records.get("1.1").unwrap().is_whole());
+        assert!(!records.get("2.1").unwrap().is_whole(), "it had begun before we listened");
+        records.missed();
+        tell(&mut records, "Event: CEL, EventName: CHAN_START, UniqueID: 3.1, LinkedID: 3.1");
+        assert!(!records.get("1.1").unwrap().is_whole() && records.get("3.1").unwrap().is_whole());
     }
 
     #[test]

@@ -9,8 +9,7 @@
 //! - [`callfile`]: calls out through the spool, for servers with neither ARI nor AMI.
 //! - [`cdr`]: call detail records and channel events, joined to calls.
 //! - [`number`]: numbers and names from outside, which mean nothing but themselves, and patterns for them.
-//! - [`secret`]: a password that cannot be printed by accident.
-//! - [`tls`]: the one crypto provider of the process, for `https` and `wss`, and whom a client trusts.
+//! - [`queue`]: what stands between a connection's reader and whoever handles its events.
 //! - [`trunk`]: SIP trunks that are made while Asterisk runs.
 //!
 //! # What it never does
@@ -29,9 +28,11 @@ pub mod ari;
 pub mod callfile;
 pub mod cdr;
 pub mod number;
-pub mod secret;
-pub mod tls;
+pub mod queue;
 pub mod trunk;
+
+pub use crate::secret;
+pub use crate::tls;
 
 /// What to do about an error.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

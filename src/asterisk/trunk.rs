@@ -4,12 +4,15 @@
 //! Nothing is put together from text that has not been taken apart before: each part of a trunk is a type whose
 //! values can stand where they are written.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
 use serde_json::{Value, json};
 
+use super::ami::actions::PjsipShowRegistrationsOutbound;
+use super::ami::{Ami, AmiError};
 use super::ari::model::ConfigTuple;
 use super::ari::{Ari, AriError};
 use super::secret::Secret;
@@ -380,6 +383,20 @@ pub async fn list(ari: &Ari) -> Result<Vec<TrunkState>, TrunkError> {
     trunks.sort_by(|a, b| a.name.cmp(&b.name));
     trunks.dedup_by(|a, b| a.name == b.name);
     Ok(trunks)
+}
+
+/// How the registrations of a server's trunks go, by their names: `Registered`, `Unregistered`, `Rejected`. ARI does not tell.
+///
+/// # Errors
+/// When AMI is away or does not let us.
+pub async fn registrations(ami: &Ami) -> Result<HashMap<String, String>, AmiError> {
+    let all = match ami.run(&PjsipShowRegistrationsOutbound {}).await {
+        // That is how it says that there are none.
+        Err(AmiError::Refused { .. }) => Vec::new(),
+        other => other?,
+    };
+    let told = all.into_iter().filter(|one| !one.status.is_empty());
+    Ok(told.map(|one| (one.name, one.status)).collect())
 }
 
 async fn remove_all(ari: &Ari, name: &Name) -> Result<(), TrunkError> {

@@ -3,13 +3,17 @@
 //! On the live path [`Up2`] and [`Down2`], one half-band filter of 63 taps in its polyphase form, and [`Down3`], 96 taps
 //! of which every third result is computed: flat to 3.4 kHz within 1 dB; images and aliases of what is there and in what
 //! is below 3.4 kHz more than 60 dB down; 1.94 and 1.98 ms of delay; no allocation. What comes to lie between 3.4 and
-//! 4 kHz is damped less, as with every filter of that delay: there is nothing on a telephone. For files and prompts
-//! [`to_rate`], by rubato.
+//! 4 kHz is damped less, as with every filter of that delay: there is nothing on a telephone. [`Converter`] takes streams of any
+//! rate, as synthesisers make them. For files and prompts [`to_rate`], by rubato.
 
 use rubato::audioadapter_buffers::direct::InterleavedSlice;
 use rubato::{Fft, FixedSync, Resampler};
 
 use super::Rate;
+
+mod stream;
+
+pub use stream::Converter;
 
 /// Doubles the sample rate: 8 to 16 kHz. A small state, one per stream.
 #[derive(Clone, Debug)]

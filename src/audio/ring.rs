@@ -14,6 +14,7 @@ use futures_util::task::AtomicWaker;
 
 use super::g711::Law;
 use super::{FRAME_SAMPLES, Frame, Rate};
+use crate::prefetch::prefetch;
 use crate::time::Moment;
 
 /// What an ear carries. An utterance is `Onset`, then `Audio` (first the pre-roll that lies before the onset),
@@ -194,6 +195,14 @@ impl EarWriter {
         }
     }
 
+    /// Asks for the memory that the next [`push`](Self::push) needs.
+    pub(crate) fn prefetch(&self) {
+        match &self.0 {
+            Ear::Linear(shared) => prefetch(&**shared),
+            Ear::Companded(_, shared) => prefetch(&**shared),
+        }
+    }
+
     /// Items dropped because nobody read them in time.
     #[must_use]
     pub fn dropped(&self) -> u64 {
@@ -345,6 +354,11 @@ impl VoiceReader {
             self.0.writer.wake();
         }
         Some(item)
+    }
+
+    /// Asks for the memory that the next [`pop`](Self::pop) needs.
+    pub(crate) fn prefetch(&self) {
+        prefetch(&*self.0);
     }
 
     /// Whether the writer is gone.

@@ -20,6 +20,7 @@ pub(super) const BARGE_IN: BargeIn = BargeIn {
     min_clear_speech: Duration::from_millis(120),
     pitched_percent: 0,
     duck_db: 0,
+    hush_db: 0,
     ..BargeIn::ALLOWED
 };
 

@@ -48,6 +48,12 @@ impl Spans {
         self.0.saturating_record(u64::try_from(span.as_nanos()).unwrap_or(LARGEST_NANOS));
     }
 
+    /// The value below which that share of them lies, from 0 to 1.
+    #[must_use]
+    pub fn quantile(&self, share: f64) -> Duration {
+        Duration::from_nanos(self.0.value_at_quantile(share))
+    }
+
     /// Adds all of another.
     pub fn merge(&mut self, other: &Self) {
         self.0.add(&other.0).expect("both have the same range");

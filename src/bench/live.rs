@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::attack::{self, Attack, Attacker, Repelled};
 use super::bot::{BARGE_IN, Bot, LISTENING};
 use super::floor::Bare;
 use super::machine::{anonymous_bytes, give_back_memory, process_cpu};
@@ -24,7 +25,9 @@ use crate::audio::codec::Format;
 use crate::audio::ring::VoiceItem;
 use crate::id::CallId;
 use crate::media::link::{Dial, dial};
-use crate::media::{Attach, Invitation, Media, MediaConfig, MediaSession, MediaStats, TransportKind};
+use crate::media::{
+    Attach, Invitation, Media, MediaConfig, MediaError, MediaSession, MediaStats, TransportKind,
+};
 use crate::time::{Moment, WallTime};
 use crate::turn::vad::WebRtcVad;
 
@@ -105,6 +108,29 @@ pub(super) struct LivePlan<'a> {
     pub(super) threads: usize,
 }
 
+impl<'a> LivePlan<'a> {
+    /// One run of a plan.
+    pub(super) fn of(
+        plan: &'a super::Plan,
+        fixture: &'a Path,
+        track: &'a Track,
+        calls: usize,
+        transport: TransportKind,
+    ) -> Self {
+        let super::Plan { program, format, length, threads, .. } = plan;
+        Self {
+            program,
+            fixture,
+            format: *format,
+            track,
+            calls,
+            transport,
+            length: *length,
+            threads: *threads,
+        }
+    }
+}
+
 /// Measures the floor for as many peers.
 pub(super) async fn floor(plan: &LivePlan<'_>, progress: &Progress) -> Result<Floor, BenchError> {
     let name = format!("floor, {} peers", plan.calls);
@@ -148,10 +174,19 @@ async fn finish(callers: Callers) -> Result<Heard, BenchError> {
 
 /// Measures the engine's media threads.
 pub(super) async fn run(plan: &LivePlan<'_>, progress: &Progress) -> Result<Run, BenchError> {
+    Ok(run_under(plan, None, progress).await?.0)
+}
+
+/// The same under an attack, and what came of it.
+pub(super) async fn run_under(
+    plan: &LivePlan<'_>,
+    attack: Option<Attack>,
+    progress: &Progress,
+) -> Result<(Run, Option<Repelled>), BenchError> {
     let (mut callers, ports) = Callers::start(plan)?;
     let config = MediaConfig {
         threads: plan.threads,
-        audiosocket: (plan.transport == TransportKind::Audiosocket).then_some(0),
+        audiosocket: (plan.transport == TransportKind::Audiosocket || attack.is_some()).then_some(0),
         websocket: (plan.transport == TransportKind::WebsocketServer).then_some(0),
         probe: true,
         ..MediaConfig::new(std::net::Ipv4Addr::LOCALHOST.into())
@@ -198,8 +233,26 @@ pub(super) async fn run(plan: &LivePlan<'_>, progress: &Progress) -> Result<Run,
         (cpu.div_f64(span.as_secs_f64() / plan.length.as_secs_f64()), anonymous_bytes())
     };
     let what = format!("{} on {}, {} calls", plan.track.name, plan.transport, plan.calls);
-    let ((cpu, after), ()) = tokio::join!(cpu, progress.follow(&what, at, length));
+    let attack = attack.map(|attack| (attack, attack::known(&media, attack.kind)));
+    let attacker = attack.map(|(attack, before)| {
+        let span = (at + length).since(Moment::now());
+        Attacker::begin(plan.program, attack, &media, span).map(|attacker| (attacker, before))
+    });
+    let attacker = attacker.transpose()?;
+    let besieged = async {
+        match &attacker {
+            Some((attacker, _)) if attacker.kind() == attack::Kind::Connections => {
+                attack::await_nobody(&media).await
+            }
+            _ => std::future::pending().await,
+        }
+    };
+    let (cpu, after) = tokio::select! {
+        ((cpu, after), ()) = async { tokio::join!(cpu, progress.follow(&what, at, length)) } => (cpu, after),
+        failed = besieged => return Err(failed.err().unwrap_or(MediaError::NoListener(plan.transport)).into()),
+    };
     let heard = finish(callers).await?;
+    let repelled = attacker.map(|(attacker, before)| attacker.finish(&media, before)).transpose()?;
     tokio::time::sleep(SETTLE).await;
     // The bots have gone only when the media thread has told their numbers.
     let _ = stop.send(true);
@@ -211,13 +264,14 @@ pub(super) async fn run(plan: &LivePlan<'_>, progress: &Progress) -> Result<Run,
     }
     let cpu = per_call_second(cpu, plan);
     let bytes = after.saturating_sub(before) / plan.calls.max(1) as u64;
-    Ok(Run {
+    let run = Run {
         arrival_to_frame_us: to_frame.distribution(Unit::Micros),
         arrival_to_vad_us: to_vad.distribution(Unit::Micros),
         cpu_us_per_call_second: Some(cpu),
         bytes_per_call: Some(bytes),
         ..summary(plan, at, length, &told, heard)
-    })
+    };
+    Ok((run, repelled))
 }
 
 /// What Asterisk would have to be told.

@@ -10,6 +10,7 @@
 //! - [`fixture`]: reads captures and their sidecars; [`track`]: what a caller plays, over and over;
 //! - [`peers`]: the callers' process, `wire` and `player`: how they reach the engine; `floor`: the bare loop; `live`: runs in real time; `rehearse`: in virtual time; `bot`: who
 //!   is called in both;
+//! - [`attack`]: what calls feel of packets and connections that are none of theirs;
 //! - [`replay`]: what a bot would have heard of a captured call; [`quality`]: how that would sound to a person;
 //! - [`distribution`], [`machine`], [`report`]: figures; [`compare`]: two reports side by side; [`html`]: a page of one;
 //! - [`turns`]: turn taking, on a corpus of its own.
@@ -30,6 +31,8 @@ use crate::time::Moment;
 pub use distribution::{Distribution, Spans, Unit};
 pub use report::{Floor, Report, Run};
 
+pub mod answers;
+pub mod attack;
 mod bot;
 pub mod compare;
 pub mod distribution;
@@ -126,16 +129,7 @@ pub async fn measure(plan: &Plan, progress: &Progress) -> Result<Report, BenchEr
     for fixture in &plan.fixtures {
         let track = fixture::load(fixture, plan.format)?;
         for calls in plan.calls.iter().copied() {
-            let live = |transport| live::LivePlan {
-                program: &plan.program,
-                fixture,
-                format: plan.format,
-                track: &track,
-                calls,
-                transport,
-                length: plan.length,
-                threads: plan.threads,
-            };
+            let live = |transport| live::LivePlan::of(plan, fixture, &track, calls, transport);
             if !floors.iter().any(|floor| floor.calls == calls) {
                 floors.push(live::floor(&live(TransportKind::Rtp), progress).await?);
             }

@@ -144,7 +144,10 @@ impl Log {
                 }
                 MediaEvent::Quiet { since } => self.happened.push((since.since(BEGIN), Happening::Quiet)),
                 MediaEvent::Back { at } => self.happened.push((at.since(BEGIN), Happening::Back)),
-                MediaEvent::Turn(_) | MediaEvent::PlayStarted { .. } | MediaEvent::PlayEnded { .. } => {}
+                MediaEvent::Turn(_)
+                | MediaEvent::Answer(_)
+                | MediaEvent::PlayStarted { .. }
+                | MediaEvent::PlayEnded { .. } => {}
             }
         }
         call.ear().clear();

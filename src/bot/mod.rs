@@ -1,7 +1,7 @@
 //! Bots: who talks on a call.
 //!
 //! A [`Bot`] is given a [`Call`] and runs until the conversation is over. [`flow`] is the bot that is declared in a
-//! TOML file; a Rust program writes its own:
+//! TOML file, [`remote`] a program of anybody's over a WebSocket, [`realtime`] a model that hears and speaks itself; a Rust program writes its own:
 //!
 //! ```
 //! use offhook::bot::{Bot, Outcome};
@@ -27,9 +27,19 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::asterisk::ari::ops::HangupReason;
-use crate::call::{Call, CallError, Prompt};
+use crate::call::{Call, CallError, OwnEars, Prompt};
 
+pub mod agent;
+mod attend;
+mod endpointing;
 pub mod flow;
+pub mod realtime;
+pub mod remote;
+mod sink;
+mod template;
+mod tools;
+
+pub use endpointing::Endpointing;
 
 /// How a bot leaves its call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +65,11 @@ pub trait Bot: Send + Sync + 'static {
     fn goodbye(&self) -> Option<Prompt> {
         None
     }
+
+    /// What it hears itself, where no recogniser of the engine's shall listen.
+    fn own_ears(&self) -> OwnEars {
+        OwnEars::None
+    }
 }
 
 /// Any [`Bot`], shared.
@@ -66,6 +81,7 @@ type Running<'a> = Pin<Box<dyn Future<Output = Result<Outcome, CallError>> + Sen
 trait Erased: Send + Sync {
     fn run<'a>(&'a self, call: &'a mut Call) -> Running<'a>;
     fn goodbye(&self) -> Option<Prompt>;
+    fn own_ears(&self) -> OwnEars;
 }
 
 impl<B: Bot> Erased for B {
@@ -75,6 +91,10 @@ impl<B: Bot> Erased for B {
 
     fn goodbye(&self) -> Option<Prompt> {
         Bot::goodbye(self)
+    }
+
+    fn own_ears(&self) -> OwnEars {
+        Bot::own_ears(self)
     }
 }
 
@@ -93,5 +113,10 @@ impl AnyBot {
     /// As [`Bot::goodbye`].
     pub(crate) fn goodbye(&self) -> Option<Prompt> {
         self.0.goodbye()
+    }
+
+    /// As [`Bot::own_ears`].
+    pub(crate) fn own_ears(&self) -> OwnEars {
+        self.0.own_ears()
     }
 }

@@ -1,17 +1,16 @@
 //! What a call hears of: its channels, its media, its recogniser, as one row of happenings.
 
-use std::sync::Arc;
-
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::keys::KeyMatcher;
+use super::overhear::stopped;
 use super::track::Track;
 use super::{CallError, Gone, LegEvent};
 use crate::audio::ring::PlayId;
 use crate::media::{Control, MediaEvent};
-use crate::speech::grammar::Grammar;
-use crate::speech::{Answer, Ask, AskId, RecognizerSession};
+use crate::speech::{Answer, Ask, AskId, Expected, RecognizerSession};
 use crate::time::Moment;
+use crate::turn::answer::Party;
 
 /// What a call hears of.
 pub(super) struct Ears {
@@ -25,8 +24,14 @@ pub(super) struct Ears {
     /// Keys that came while what was playing could not be interrupted by them: typed ahead.
     pub(super) typed_ahead: Vec<(char, Moment)>,
     pub(super) gone: Option<Gone>,
+    /// Whose keys count: those of who was called for the caller, while the bot speaks with him.
+    person_speaks: bool,
     /// A play that was left before its end was told, and where its pieces are.
     pub(super) left: Option<(PlayId, Track)>,
+    /// By which the bot stops what is under way.
+    pub(super) stop: Option<watch::Receiver<u64>>,
+    /// Who answered, where somebody finds that out.
+    pub(super) party: Option<Party>,
 }
 
 pub(super) enum Happening {
@@ -36,6 +41,35 @@ pub(super) enum Happening {
 }
 
 impl Ears {
+    /// Ears of a caller.
+    pub(super) fn new(
+        events: mpsc::Receiver<MediaEvent>,
+        control: Control,
+        recognizer: Option<RecognizerSession>,
+        leg: mpsc::Receiver<LegEvent>,
+    ) -> Self {
+        Self {
+            events,
+            control,
+            recognizer,
+            leg,
+            next_ask: AskId::default(),
+            keys: KeyMatcher::default(),
+            typed_ahead: Vec::new(),
+            gone: None,
+            person_speaks: false,
+            left: None,
+            stop: None,
+            party: None,
+        }
+    }
+
+    /// The bot speaks with who was called for the caller, or with the caller again. What was pressed before is forgotten.
+    pub(super) fn turn_to_person(&mut self, person: bool) {
+        self.person_speaks = person;
+        self.typed_ahead.clear();
+    }
+
     /// The next thing that happens. Cancel-safe.
     pub(super) async fn next(&mut self) -> Result<Happening, CallError> {
         if let Some(gone) = self.gone {
@@ -51,7 +85,9 @@ impl Ears {
             tokio::select! {
                 biased;
                 event = self.leg.recv() => match event {
-                    Some(LegEvent::Key { key, at }) => {
+                    Some(LegEvent::Key { .. }) if self.person_speaks => {}
+                    Some(LegEvent::PersonKey { .. }) if !self.person_speaks => {}
+                    Some(LegEvent::Key { key, at } | LegEvent::PersonKey { key, at }) => {
                         if self.keys.is_new(key, false, at) {
                             return Ok(Happening::Key(key, at));
                         }
@@ -64,9 +100,10 @@ impl Ears {
                         self.gone = Some(Gone::MediaLost);
                         return Err(CallError::Gone(Gone::MediaLost));
                     }
-                    Some(LegEvent::MediaReady | LegEvent::Up) => {}
+                    Some(LegEvent::MediaReady | LegEvent::Ringing | LegEvent::Up) => {}
                     None => return Err(CallError::MediaEnded),
                 },
+                () = stopped(&mut self.stop) => return Err(CallError::Stopped),
                 event = self.events.recv() => match event {
                     Some(MediaEvent::Digit { digit, at, .. }) if !self.keys.is_new(digit, true, at) => {}
                     event => return event.map(Happening::Media).ok_or(CallError::MediaEnded),
@@ -77,15 +114,15 @@ impl Ears {
     }
 
     /// Puts a question to the recogniser; `None` when the call has none.
-    pub(super) async fn ask(&mut self, grammar: Option<&Arc<Grammar>>) -> Option<AskId> {
+    pub(super) async fn ask(&mut self, expected: Option<&Expected>) -> Option<AskId> {
         let session = self.recognizer.as_mut()?;
-        let Some(grammar) = grammar else {
+        let Some(expected) = expected else {
             // A recogniser that is gone is told of at the next question.
             let _ = session.asks.send(None).await;
             return None;
         };
         self.next_ask.0 += 1;
-        let ask = Ask { id: self.next_ask, grammar: Arc::clone(grammar) };
+        let ask = Ask { id: self.next_ask, expected: expected.clone() };
         session.asks.send(Some(ask)).await.is_ok().then_some(self.next_ask)
     }
 }

@@ -1,18 +1,19 @@
 //! One exchange of a call: something is said, something is listened for, or both. The one loop that every verb runs.
 
+use std::cell::Cell;
 use std::time::Duration;
 
+use super::book::TurnBook;
 use super::ears::{Ears, Happening};
-use super::journal::{Spoken, TurnBook};
+use super::journal::Spoken;
 use super::keys::{self, Collector};
-use super::speaker::{self, Maker, Prepared, Pump};
+use super::pump::{Maker, Prepared, Progress, Pump};
 use super::track::Track;
-use super::{CallError, Heard, Listen, Note, witness};
+use super::{CallError, Heard, Listen, Note, Said, witness};
 use crate::audio::ring::PlayId;
 use crate::media::{MediaEvent, PlayEnd};
-use crate::speech::grammar::Grammar;
 use crate::speech::manners::Manners;
-use crate::speech::{Answer, AskId, Hypothesis, SpeechError, witness as evidence};
+use crate::speech::{Answer, AskId, Expected, Hypothesis, SpeechError, witness as evidence};
 use crate::time::Moment;
 use crate::turn::{BargeIn, Calm, Question, TurnSignal, Words};
 
@@ -44,6 +45,18 @@ pub(super) struct Play {
     pub(super) words: String,
     /// Until when its end is awaited, once all of it has been handed over.
     drained_by: Option<Moment>,
+    /// When its first frame went out.
+    started: Option<Moment>,
+    /// It is written while it is said.
+    pub(super) streamed: bool,
+}
+
+impl Play {
+    /// How much of it was heard.
+    pub(super) fn said(&self) -> Said {
+        let interrupted = self.ended == Some(PlayEnd::BargedIn);
+        Said { heard: self.heard, interrupted, words: self.words.clone() }
+    }
 }
 
 /// One run of [`Call::converse`](super::Call).
@@ -59,6 +72,8 @@ pub(super) struct Exchange<'a> {
     /// Until when the final is awaited, after the endpoint.
     final_by: Option<Moment>,
     maker: Maker,
+    /// What the turn taker was told last of what is recognised.
+    told: Cell<Words>,
     /// What the caller said if he said no more: the last provisional, if it is an answer.
     provisional: Option<Hypothesis>,
     /// The reply to that, on its way.
@@ -67,6 +82,10 @@ pub(super) struct Exchange<'a> {
     onset: Option<Moment>,
     /// When the speech that was last listened to ended; known at the endpoint.
     speech_end: Option<Moment>,
+    /// Whoever wrote what is said waits for no answer.
+    hands_back: bool,
+    /// What was heard before the bot spoke was nothing.
+    coughed: bool,
 }
 
 impl<'a> Exchange<'a> {
@@ -86,20 +105,23 @@ impl<'a> Exchange<'a> {
             heard: None,
             final_by: None,
             maker,
+            told: Cell::default(),
             provisional: None,
             prepared: None,
             onset: None,
             speech_end: None,
+            hands_back: false,
+            coughed: false,
         }
     }
 
     pub(super) async fn start_listening(&mut self, listen: &Listen) -> Result<(), CallError> {
-        self.asked = self.ears.ask(listen.grammar.as_ref()).await;
+        self.asked = self.ears.ask(listen.expected.as_ref()).await;
         self.collector = Some(Collector::new(listen.keys.clone()));
         let mut how = listen.how;
         how.words = self.asked.is_some();
-        if let Some(grammar) = listen.grammar.as_ref().filter(|_| how.question == Question::Open) {
-            how.question = evidence::question(grammar);
+        if let Some(expected) = listen.expected.as_ref().filter(|_| how.question == Question::Open) {
+            how.question = evidence::question(expected);
         }
         Ok(self.ears.control.listen(how)?)
     }
@@ -107,9 +129,14 @@ impl<'a> Exchange<'a> {
     /// Whether what stopped the prompt was no interruption after all: a short sound by voice, and nothing of what was asked.
     pub(super) fn stopped_for_nothing(&self) -> bool {
         let stopped = self.play.as_ref().is_some_and(|play| play.ended == Some(PlayEnd::BargedIn));
-        let short = self.onset.zip(self.speech_end).is_some_and(|(from, to)| to.since(from) <= NO_ANSWER);
-        let understands = self.listen.is_some_and(|listen| listen.grammar.is_some());
+        let short = self.was_short();
+        let understands = self.listen.is_some_and(|listen| listen.expected.is_some());
         stopped && short && understands && matches!(self.heard, Some(Heard::NoMatch))
+    }
+
+    /// Whether the utterance was too short to be an answer, if it was none.
+    fn was_short(&self) -> bool {
+        self.onset.zip(self.speech_end).is_some_and(|(from, to)| to.since(from) <= NO_ANSWER)
     }
 
     /// Forgets what was heard, and listens on.
@@ -130,6 +157,7 @@ impl<'a> Exchange<'a> {
         id: PlayId,
         text: String,
         barge_in: BargeIn,
+        streamed: bool,
     ) -> Result<(), CallError> {
         self.ears.control.begin_play(id, barge_in)?;
         self.book.play_began(Spoken::new(id, text));
@@ -141,6 +169,8 @@ impl<'a> Exchange<'a> {
             track: None,
             words: String::new(),
             drained_by: None,
+            started: None,
+            streamed,
         });
         Ok(())
     }
@@ -156,7 +186,20 @@ impl<'a> Exchange<'a> {
 
     /// Whether there is nothing left to wait for.
     fn done(&self) -> bool {
-        if self.listen.is_some() { self.heard.is_some() } else { !self.playing() }
+        if self.listen.is_none() || self.handed_back() { !self.playing() } else { self.heard.is_some() }
+    }
+
+    /// Whether all was heard of something after which no answer is waited for. Who interrupted it is listened to.
+    fn handed_back(&self) -> bool {
+        let cut = self.play.as_ref().is_some_and(|play| play.ended == Some(PlayEnd::BargedIn));
+        self.hands_back && !cut && self.heard.is_none()
+    }
+
+    /// Whether what is to be said is held back: the caller went on speaking before any of it was heard, and whoever writes it
+    /// may have nothing to say to that. What is known in advance is said at once, and may be interrupted.
+    fn held_back(&self) -> bool {
+        let unheard = self.play.as_ref().is_some_and(|play| play.streamed && play.started.is_none());
+        unheard && self.onset.is_some()
     }
 
     pub(super) async fn run(&mut self, pump: &mut Option<Pump<'_>>) -> Result<(), CallError> {
@@ -166,30 +209,50 @@ impl<'a> Exchange<'a> {
             tokio::select! {
                 biased;
                 happening = self.ears.next() => self.take(happening?, pump.as_ref()).await?,
-                pumped = pump_on(pump), if pump.is_some() => {
-                    *pump = None;
-                    self.pumped(pumped)?;
+                progress = pump_on(pump), if pump.is_some() && !self.held_back() => {
+                    self.pumped(progress?, pump);
                 }
                 () = prime(&mut self.prepared) => {}
                 () = sleep_until(deadline) => self.expired(Moment::now(), pump.as_ref()),
             }
+            if std::mem::take(&mut self.coughed) {
+                self.listen_again().await?;
+            }
             if self.play.as_ref().is_some_and(|play| play.ended.is_some()) {
-                *pump = None;
+                self.cut(pump);
                 self.take_typed_ahead().await?;
             }
         }
         Ok(())
     }
 
-    /// All of the prompt is in the ring, or could not be made.
-    fn pumped(&mut self, pumped: Result<speaker::Pumped, CallError>) -> Result<(), CallError> {
-        let pumped = pumped?;
+    /// The prompt got further, or all of it is in the ring.
+    fn pumped(&mut self, progress: Progress, pump: &mut Option<Pump<'_>>) {
+        let pumped = match (progress, &self.play) {
+            (Progress::Clause(text), Some(play)) => return self.book.play_grew(play.id, &text),
+            (Progress::Clause(_), None) => return,
+            (Progress::Over(pumped), _) => pumped,
+        };
+        *pump = None;
+        if let Some(made) = pumped.made {
+            self.book.made_by(pumped.play, made);
+        }
         self.book.play_made(pumped.play, pumped.total, pumped.first_audio);
+        self.hands_back |= pumped.hands_back;
         if let Some(play) = &mut self.play {
             play.track = Some(pumped.track);
             play.drained_by = Some(Moment::now() + pumped.total + DRAIN_PATIENCE);
         }
-        Ok(())
+    }
+
+    /// Nothing more of the play goes out: whoever makes and writes it stops.
+    fn cut(&mut self, pump: &mut Option<Pump<'_>>) {
+        let Some(mut pump) = pump.take() else { return };
+        let track = pump.cut();
+        self.hands_back |= pump.hands_back();
+        if let Some(play) = &mut self.play {
+            play.track = Some(track);
+        }
     }
 
     pub(super) fn flush(&self) {
@@ -238,7 +301,11 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    async fn take(&mut self, happening: Happening, pump: Option<&Pump<'_>>) -> Result<(), CallError> {
+    pub(super) async fn take(
+        &mut self,
+        happening: Happening,
+        pump: Option<&Pump<'_>>,
+    ) -> Result<(), CallError> {
         match happening {
             Happening::Media(MediaEvent::Digit { digit, at, .. }) | Happening::Key(digit, at) => {
                 return self.key(digit, at).await;
@@ -252,7 +319,15 @@ impl<'a> Exchange<'a> {
 
     fn media(&mut self, event: MediaEvent, pump: Option<&Pump<'_>>) {
         match event {
-            MediaEvent::PlayStarted { play, at } => self.book.play_started(play, at),
+            MediaEvent::PlayStarted { play, at } => {
+                if let Some(current) = self.play.as_mut().filter(|current| current.id == play) {
+                    current.started = Some(at);
+                }
+                if let Some(made) = pump.filter(|pump| pump.play() == play).and_then(Pump::made) {
+                    self.book.made_by(play, made);
+                }
+                self.book.play_started(play, at);
+            }
             MediaEvent::PlayEnded { play, heard, end, at } => {
                 let left = self.ears.left.take_if(|(left, _)| *left <= play);
                 let mut words = None;
@@ -271,6 +346,10 @@ impl<'a> Exchange<'a> {
                 self.book.play_ended(play, at, heard, end, words);
             }
             MediaEvent::Turn(signal) => self.turn(signal),
+            MediaEvent::Answer(signal) => {
+                self.ears.party = signal.verdict().or(self.ears.party);
+                self.book.note(Note::Answerer(signal));
+            }
             MediaEvent::Digit { .. } => {}
             MediaEvent::Quiet { since } => self.book.note(Note::Quiet { since }),
             MediaEvent::Back { at } => self.book.note(Note::Back { at }),
@@ -281,6 +360,7 @@ impl<'a> Exchange<'a> {
         self.book.signal(signal);
         match signal {
             TurnSignal::Onset { at } => {
+                self.told.take();
                 self.onset = Some(at);
                 self.provisional = None;
             }
@@ -328,8 +408,14 @@ impl<'a> Exchange<'a> {
     }
 
     fn take_final(&mut self, hypothesis: Option<Hypothesis>) {
-        self.book.r#final(Moment::now());
         let answer = hypothesis.as_ref().and_then(witness::answer);
+        if answer.is_none() && self.held_back() && self.was_short() {
+            // A cough while the bot was about to speak: it speaks, and listens again.
+            self.coughed = true;
+            self.final_by = None;
+            return;
+        }
+        self.book.r#final(Moment::now());
         self.heard.get_or_insert(answer.unwrap_or(Heard::NoMatch));
         self.final_by = None;
         // At most one final: what is still told of this question is of no use.
@@ -339,38 +425,51 @@ impl<'a> Exchange<'a> {
     fn answer(&mut self, answer: Answer) {
         match answer {
             Answer::Partial(hypothesis) => {
-                self.tell(|grammar, manners| evidence::partial(hypothesis.at, &hypothesis, grammar, manners));
+                self.tell(|expected, manners| {
+                    evidence::partial(hypothesis.at, &hypothesis, expected, manners)
+                });
                 self.book.note(Note::Partial { text: hypothesis.text });
             }
             Answer::Provisional(heard) => {
                 let at = heard.as_ref().map_or_else(Moment::now, |heard| heard.at);
-                self.tell(|grammar, manners| evidence::settled(at, heard.as_ref(), grammar, manners));
+                self.tell(|expected, manners| evidence::settled(at, heard.as_ref(), expected, manners));
                 self.provisional = heard.filter(|heard| heard.meaning.is_some());
                 self.prepare();
                 self.take_provisional();
             }
             Answer::Final(hypothesis) => self.take_final(hypothesis),
+            Answer::EndOfTurn { at, confidence } => {
+                // The same words, seen once more.
+                let over_percent = Words::percent(confidence);
+                self.tell(|_, _| Words { at, over_percent, ..self.told.get() });
+            }
             Answer::Failed(error) => {
                 self.heard.get_or_insert(Heard::Failed(error));
                 self.final_by = None;
             }
+            Answer::By(name) => self.book.heard_by(name),
         }
     }
 
     /// Tells the turn taker what is recognised.
-    fn tell(&self, words: impl FnOnce(&Grammar, &Manners) -> Words) {
+    fn tell(&self, words: impl FnOnce(&Expected, &Manners) -> Words) {
         let Some(listen) = self.listen else { return };
-        let Some(grammar) = &listen.grammar else { return };
+        let Some(expected) = &listen.expected else { return };
+        let words = words(expected, listen.manners);
+        self.told.set(words);
         // A media thread that is gone takes no turns any more.
-        let _ = self.ears.control.words(words(grammar, listen.manners));
+        let _ = self.ears.control.words(words);
     }
 
     /// Begins to make the reply to the provisional, if the bot knows it.
     fn prepare(&mut self) {
-        let reply = self
-            .listen
-            .and_then(|listen| listen.anticipate.as_ref())
-            .and_then(|anticipate| anticipate.reply(&witness::answer(self.provisional.as_ref()?)?));
+        let said = match &self.play {
+            None => Some(Said::default()),
+            Some(play) => play.ended.map(|_| play.said()),
+        };
+        let reply = self.listen.and_then(|listen| listen.anticipate.as_ref()).and_then(|anticipate| {
+            anticipate.reply(&witness::answer(self.provisional.as_ref()?)?, said.as_ref())
+        });
         match reply {
             Some(reply) if self.prepared.as_ref().is_some_and(|made| made.prompt.sounds_like(&reply)) => {}
             Some(reply) => {
@@ -427,7 +526,7 @@ impl<'a> Exchange<'a> {
     }
 }
 
-async fn pump_on(pump: &mut Option<Pump<'_>>) -> Result<speaker::Pumped, CallError> {
+async fn pump_on(pump: &mut Option<Pump<'_>>) -> Result<Progress, CallError> {
     match pump {
         Some(pump) => pump.run().await,
         None => std::future::pending().await,

@@ -33,6 +33,8 @@ const OLD_CHANNEL_POLL: Duration = Duration::from_millis(10);
 pub enum Left {
     /// The media channel and the caller are in the bridge.
     Whole,
+    /// The caller is in the bridge with a person; the bot is out of it.
+    Talking,
     /// Something of it is gone.
     Broken,
 }
@@ -68,7 +70,16 @@ pub enum LegEvent {
         /// When Asterisk reported its end.
         at: Moment,
     },
-    /// Who we called has answered; the first event of an outbound call.
+    /// Who was called for the caller pressed one.
+    PersonKey {
+        /// Which.
+        key: char,
+        /// When Asterisk reported its end.
+        at: Moment,
+    },
+    /// It rings where we call.
+    Ringing,
+    /// Who we called has answered.
     Up,
     /// The media channel has ended though the caller has not.
     MediaLost,
@@ -117,18 +128,35 @@ pub struct DialplanPlace {
 /// The channels of one call. See the [module](self).
 #[derive(Debug)]
 pub struct Leg {
-    ari: Ari,
-    app: String,
-    call: CallId,
-    channel: ChannelId,
+    pub(super) ari: Ari,
+    pub(super) app: String,
+    pub(super) call: CallId,
+    pub(super) channel: ChannelId,
     plan: MediaPlan,
     our_address: SocketAddr,
     peer_address: Option<SocketAddr>,
     /// Whether the caller's channel is not ours to hang up any more: gone, or left to the dialplan.
     released: bool,
+    /// Whether there may be somebody beside the caller: who was called for him.
+    pub(super) beside: bool,
 }
 
 impl Leg {
+    /// Channels that nobody made, for tests and benchmarks without an Asterisk.
+    pub(crate) fn nowhere(ari: Ari, call: CallId) -> Self {
+        Self {
+            ari,
+            app: "test".into(),
+            call,
+            channel: "nobody".into(),
+            plan: MediaPlan::default(),
+            our_address: SocketAddr::from(([127, 0, 0, 1], 9)),
+            peer_address: None,
+            released: true,
+            beside: false,
+        }
+    }
+
     /// Creates media channel and bridge for the caller's channel, and joins them; gives what the audio comes by as well.
     /// `events` must already receive what the engine routes to this call. Nothing is left behind when it fails, but the
     /// caller's channel.
@@ -153,6 +181,7 @@ impl Leg {
             our_address: seat.advertised(),
             peer_address: None,
             released: false,
+            beside: false,
         };
         match leg.connect(seat, events).await {
             Ok(link) => Ok((leg, link)),
@@ -186,12 +215,14 @@ impl Leg {
             our_address: seat.advertised(),
             peer_address: None,
             released: false,
+            beside: true,
         };
         let link = match (snapshot.peer_address, there) {
-            (Some(peer), Left::Whole) if leg.our_address == snapshot.our_address => {
+            (Some(peer), Left::Whole | Left::Talking) if leg.our_address == snapshot.our_address => {
                 leg.peer_address = Some(peer);
                 return Ok((leg, seat.link(peer)));
             }
+            (_, Left::Talking) => leg.connect_apart(seat, events).await,
             _ => leg.connect_anew(seat, events).await,
         };
         match link {
@@ -209,16 +240,34 @@ impl Leg {
         seat: &mut Seat,
         events: &mut mpsc::Receiver<LegEvent>,
     ) -> Result<Link, CallError> {
-        let media = ChannelId::from(&self.id(Part::Media));
-        let bridge = BridgeId::from(&self.id(Part::Bridge));
-        ignore_gone(self.ari.channels().hangup(&media, HangupReason::Normal).await)?;
-        ignore_gone(self.ari.bridges().destroy(&bridge).await)?;
-        // An id is free again a moment after its channel was hung up.
+        self.drop_media().await?;
+        self.clear_beside().await;
+        ignore_gone(self.ari.bridges().destroy(&self.main_bridge()).await)?;
+        self.connect(seat, events).await
+    }
+
+    /// Clears the media channel alone, and makes another beside the bridge, in which the caller talks with a person.
+    async fn connect_apart(
+        &mut self,
+        seat: &mut Seat,
+        events: &mut mpsc::Receiver<LegEvent>,
+    ) -> Result<Link, CallError> {
+        self.drop_media().await?;
+        self.connect_media(seat, events).await
+    }
+
+    async fn drop_media(&self) -> Result<(), AriError> {
+        ignore_gone(self.ari.channels().hangup(&self.media(), HangupReason::Normal).await)?;
+        self.free(&self.media()).await;
+        Ok(())
+    }
+
+    /// Waits until the id of a channel that was hung up is free again, which takes a moment.
+    pub(super) async fn free(&self, channel: &ChannelId) {
         let deadline = Moment::now() + MEDIA_CHANNEL_PATIENCE;
-        while Moment::now() < deadline && self.ari.channels().get(&media).await.is_ok() {
+        while Moment::now() < deadline && self.ari.channels().get(channel).await.is_ok() {
             tokio::time::sleep(OLD_CHANNEL_POLL).await;
         }
-        self.connect(seat, events).await
     }
 
     async fn connect(
@@ -226,16 +275,26 @@ impl Leg {
         seat: &mut Seat,
         events: &mut mpsc::Receiver<LegEvent>,
     ) -> Result<Link, CallError> {
-        let (media, bridge) = (self.id(Part::Media), self.id(Part::Bridge));
-        let media_id = ChannelId::from(&media);
-        let bridge_id = BridgeId::from(&bridge);
-        let wanted = external_media(media_id.clone(), &self.app, &self.plan, &seat.invitation());
+        let bridge = self.main_bridge();
         let mixing = CreateBridge { kind: Some("mixing".into()), ..CreateBridge::default() };
-        let (channels, bridges) = (self.ari.channels(), self.ari.bridges());
-        let (media, bridge) =
-            tokio::join!(channels.external_media(&wanted), bridges.create(&bridge_id, &mixing));
-        bridge?;
-        let media = media?;
+        let ari = self.ari.clone();
+        let (link, made) =
+            tokio::join!(self.connect_media(seat, events), ari.bridges().create(&bridge, &mixing));
+        made?;
+        let link = link?;
+        ari.bridges().add_channel(&bridge, &self.media()).await?;
+        ari.bridges().add_channel(&bridge, &self.channel).await?;
+        Ok(link)
+    }
+
+    /// Makes the media channel; it is in the application when this comes back.
+    async fn connect_media(
+        &mut self,
+        seat: &mut Seat,
+        events: &mut mpsc::Receiver<LegEvent>,
+    ) -> Result<Link, CallError> {
+        let wanted = external_media(self.media(), &self.app, &self.plan, &seat.invitation());
+        let media = self.ari.channels().external_media(&wanted).await?;
         self.peer_address = media.rtp_address();
         let link = link_to(&self.ari, seat, &media).await?;
         // Asterisk refuses a channel that is not yet in the application: one call in seven, unless we wait.
@@ -245,7 +304,9 @@ impl Leg {
                     Some(LegEvent::MediaReady) => return Ok(()),
                     Some(LegEvent::Gone(gone)) => return Err(CallError::Gone(gone)),
                     Some(LegEvent::MediaLost) => return Err(CallError::Gone(Gone::MediaLost)),
-                    Some(LegEvent::Key { .. } | LegEvent::Up) => {}
+                    Some(
+                        LegEvent::Key { .. } | LegEvent::PersonKey { .. } | LegEvent::Ringing | LegEvent::Up,
+                    ) => {}
                     None => return Err(CallError::MediaEnded),
                 }
             }
@@ -253,12 +314,31 @@ impl Leg {
         tokio::time::timeout(MEDIA_CHANNEL_PATIENCE, entered)
             .await
             .map_err(|_| CallError::MediaChannelLate(MEDIA_CHANNEL_PATIENCE))??;
-        self.ari.bridges().add_channel(&bridge_id, &media_id).await?;
-        self.ari.bridges().add_channel(&bridge_id, &self.channel).await?;
         Ok(link)
     }
 
-    fn id(&self, part: Part) -> OurId {
+    /// What the caller's channel is reached by.
+    pub(super) fn caller(&self) -> (&Ari, &ChannelId) {
+        (&self.ari, &self.channel)
+    }
+
+    pub(super) fn person(&self) -> ChannelId {
+        ChannelId::from(&self.id(Part::Person))
+    }
+
+    pub(super) fn media(&self) -> ChannelId {
+        ChannelId::from(&self.id(Part::Media))
+    }
+
+    pub(super) fn main_bridge(&self) -> BridgeId {
+        BridgeId::from(&self.id(Part::Bridge))
+    }
+
+    pub(super) fn consult_bridge(&self) -> BridgeId {
+        BridgeId::from(&self.id(Part::Consult))
+    }
+
+    pub(super) fn id(&self, part: Part) -> OurId {
         OurId { app: self.app.clone(), call: self.call, part }
     }
 
@@ -357,13 +437,15 @@ impl Leg {
             let hung_up = self.hang_up(HangupReason::Normal).await;
             report(self.call, "hanging the caller up", hung_up);
         }
-        let media = ChannelId::from(&self.id(Part::Media));
-        let bridge = BridgeId::from(&self.id(Part::Bridge));
+        let (media, bridge) = (self.media(), self.main_bridge());
         let (channels, bridges) = (self.ari.channels(), self.ari.bridges());
         let (media, bridge) =
             tokio::join!(channels.hangup(&media, HangupReason::Normal), bridges.destroy(&bridge));
         report(self.call, "removing the media channel", ignore_gone(media));
         report(self.call, "removing the bridge", ignore_gone(bridge));
+        if self.beside {
+            self.clear_beside().await;
+        }
     }
 }
 
@@ -409,7 +491,7 @@ pub async fn link_to(ari: &Ari, seat: &mut Seat, media: &Channel) -> Result<Link
     }
 }
 
-fn ignore_gone(result: Result<(), AriError>) -> Result<(), AriError> {
+pub(super) fn ignore_gone(result: Result<(), AriError>) -> Result<(), AriError> {
     match result {
         Err(error) if error.is_gone() => Ok(()),
         other => other,

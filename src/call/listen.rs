@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Prompt;
-use crate::speech::SpeechError;
+use super::{Prompt, Said};
 use crate::speech::grammar::Grammar;
 use crate::speech::manners::{ENGLISH, Manners};
+use crate::speech::{Expected, SpeechError};
 use crate::turn::Listening;
 
 /// What keys mean while listening.
@@ -31,8 +31,8 @@ pub enum KeyPlan {
 /// What to listen for.
 #[derive(Debug, Clone)]
 pub struct Listen {
-    /// The sentences that are understood; [`None`]: a voice is heard, but not understood.
-    pub grammar: Option<Arc<Grammar>>,
+    /// What is understood; [`None`]: a voice is heard, but not understood.
+    pub expected: Option<Expected>,
     /// What keys mean.
     pub keys: KeyPlan,
     /// How long to wait, and when the caller is done. What is asked and whether somebody recognises is filled in by the
@@ -49,13 +49,13 @@ pub struct Listen {
 #[derive(Clone)]
 pub struct Anticipate(Arc<Reply>);
 
-type Reply = dyn Fn(&Heard) -> Option<Prompt> + Send + Sync;
+type Reply = dyn Fn(&Heard, Option<&Said>) -> Option<Prompt> + Send + Sync;
 
 impl Anticipate {
-    /// What would be said, if this were the answer.
+    /// What would be said, if this were the answer to what was `said`, where that is over.
     #[must_use]
-    pub fn reply(&self, heard: &Heard) -> Option<Prompt> {
-        (self.0)(heard)
+    pub fn reply(&self, heard: &Heard, said: Option<&Said>) -> Option<Prompt> {
+        (self.0)(heard, said)
     }
 }
 
@@ -69,19 +69,20 @@ impl Listen {
     /// For a sentence of `grammar`.
     #[must_use]
     pub fn grammar(grammar: Arc<Grammar>) -> Self {
-        Self {
-            grammar: Some(grammar),
-            keys: KeyPlan::Ignore,
-            how: Listening::BALANCED,
-            manners: ENGLISH,
-            anticipate: None,
-        }
+        Self { expected: Some(Expected::Grammar(grammar)), ..Self::keys(KeyPlan::Ignore) }
+    }
+
+    /// For anything that people say. The call's recogniser has to be one that takes
+    /// [open questions](crate::speech::Recognizer::is_open).
+    #[must_use]
+    pub fn open() -> Self {
+        Self { expected: Some(Expected::Open), ..Self::keys(KeyPlan::Ignore) }
     }
 
     /// For keys alone.
     #[must_use]
     pub fn keys(keys: KeyPlan) -> Self {
-        Self { grammar: None, keys, how: Listening::BALANCED, manners: ENGLISH, anticipate: None }
+        Self { expected: None, keys, how: Listening::BALANCED, manners: ENGLISH, anticipate: None }
     }
 
     /// And for keys.
@@ -102,7 +103,17 @@ impl Listen {
     /// next thing that is said takes what was prepared when it is that prompt; when the caller goes on it is thrown away.
     #[must_use]
     pub fn anticipate(mut self, reply: impl Fn(&Heard) -> Option<Prompt> + Send + Sync + 'static) -> Self {
-        self.anticipate = Some(Anticipate(Arc::new(reply)));
+        self.anticipate = Some(Anticipate(Arc::new(move |heard, _| reply(heard))));
+        self
+    }
+
+    /// The same for a bot whose reply depends on how much was heard of what it said before.
+    #[must_use]
+    pub fn anticipate_said(
+        mut self,
+        reply: impl Fn(&Heard, &Said) -> Option<Prompt> + Send + Sync + 'static,
+    ) -> Self {
+        self.anticipate = Some(Anticipate(Arc::new(move |heard, said| reply(heard, said?))));
         self
     }
 
@@ -117,11 +128,11 @@ impl Listen {
 /// What came of listening.
 #[derive(Debug, Clone)]
 pub enum Heard {
-    /// A sentence of the grammar.
+    /// What was asked for: a sentence of the grammar, or anything.
     Words {
         /// The words.
         text: String,
-        /// What the grammar makes of them.
+        /// What the grammar makes of them; the words themselves where anything could be said.
         meaning: String,
         /// From 0 to 1.
         confidence: f32,

@@ -6,15 +6,19 @@
 //!
 //! - [`prompt`]: what can be said; [`listen`]: what can be listened for, and what was heard;
 //! - [`keys`]: digits into numbers, without a clock of its own;
-//! - [`speaker`]: text and files into the call's voice;
-//! - [`journal`]: what the call tells whoever keeps records, turn by turn;
+//! - [`speaker`]: text and files into the call's voice, by `pump`; [`mod@clauses`]: a prompt that is written while it is said;
+//! - [`journal`]: what the call tells whoever keeps records, turn by turn; `book` makes the turns;
 //! - [`snapshot`]: what another process needs to take the call up;
 //! - `witness`: what is recognised, as evidence for the turn taker; `track`: where the words are in what is played;
+//! - [`overhear`]: what a bot needs that decides elsewhere; [`given`]: audio of the bot's own, and ears of its own;
+//! - [`transfer`]: the caller meets a person, and comes back when nobody takes him; [`beside`] is what happens there;
+//! - `verbs`: variables, keys, sounds and recordings of Asterisk's, messages;
 //! - `exchange`: the one loop that every verb runs, on what `ears` hears of.
 //!
 //! A method that waits ends at once, with [`CallError::Gone`], when the caller does. A `Call` knows nothing of other
 //! calls and nothing of where its records go.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,38 +26,57 @@ use tokio::sync::mpsc;
 
 use crate::asterisk::ari::AriError;
 use crate::asterisk::ari::ops::HangupReason;
-use crate::audio::ring::PlayId;
+use crate::audio::ring::{EarReader, PlayId};
 use crate::id::CallId;
-use crate::media::{Control, MediaEvent, MediaStats, PlayEnd};
-use crate::speech::{AskId, RecognizerSession, SpeechError};
+use crate::media::{Control, MediaEvent, MediaStats};
+use crate::policy::{Policy, Refusal};
+use crate::speech::{RecognizerSession, SpeechError, SpeechStream};
 use crate::time::{Moment, WallTime};
 use crate::turn::BargeIn;
 
+pub mod beside;
+mod book;
+#[cfg(test)]
+pub(crate) mod booth;
+pub mod clauses;
 mod ears;
 mod exchange;
+pub mod given;
 pub mod journal;
 pub mod keys;
 pub mod leg;
 pub mod listen;
+pub mod overhear;
 pub mod prompt;
+mod pump;
 pub mod snapshot;
 pub mod speaker;
+#[cfg(test)]
+mod tests;
 mod track;
+pub mod transfer;
+mod verbs;
 mod witness;
 
+pub use clauses::{Clauses, Stream, clauses};
+pub use given::{OwnEars, Transcript};
 pub use journal::{Journal, Note};
 pub use leg::{Gone, Left, Leg, LegEvent, MediaPlan};
 pub use listen::{Anticipate, Heard, KeyPlan, Listen};
+pub use overhear::{Overheard, Stopper};
 pub use prompt::{Part, Prompt};
 pub use snapshot::Snapshot;
 pub use speaker::{Speaker, Voices};
+pub use transfer::{Transfer, Transferred};
+pub(crate) use verbs::is_variable;
 
+pub use crate::media::PlayEnd;
+
+use book::TurnBook;
 use ears::Ears;
 use exchange::Exchange;
-use journal::TurnBook;
-use keys::KeyMatcher;
+use pump::Prepared;
 use snapshot::Unfinished;
-use speaker::Prepared;
 
 /// Why something on a call could not be done.
 #[derive(Debug, thiserror::Error)]
@@ -78,19 +101,29 @@ pub enum CallError {
         "Asterisk named no address for the media channel: is chan_rtp, or chan_websocket, loaded (modules.conf)?"
     )]
     NoMediaAddress,
+    /// Nobody can speak to the caller, or nobody understands him: the call ends as is configured for that.
+    #[error("nobody can talk to the caller: {0}")]
+    Silent(SpeechError),
+    /// It may not be done: no such destination, or a limit is reached.
+    #[error("{0}")]
+    Refused(#[from] Refusal),
     /// The bot itself failed.
     #[error("the bot failed: {0}")]
     Bot(String),
+    /// The bot stopped what the call was at, by its [`Stopper`].
+    #[error("it was stopped")]
+    Stopped,
     /// The media channel was created but did not come.
     #[error("the media channel did not enter the application within {0:?}")]
     MediaChannelLate(Duration),
 }
 
 impl CallError {
-    /// Whether the caller has left or the engine is ending, as opposed to something having failed.
+    /// Whether there is nothing left for a bot to do: the caller has left, the engine is ending, or it ends the call itself; as
+    /// opposed to something having failed that the bot may go on from.
     #[must_use]
     pub fn is_end(&self) -> bool {
-        matches!(self, Self::Gone(_) | Self::MediaEnded)
+        matches!(self, Self::Gone(_) | Self::MediaEnded | Self::Silent(_))
     }
 }
 
@@ -109,6 +142,8 @@ pub struct Facts {
     pub args: Vec<String>,
     /// The bot that serves the call.
     pub bot: String,
+    /// What is known beforehand of who is called, for the bot; empty in a call that another process has begun.
+    pub variables: BTreeMap<String, String>,
 }
 
 /// However often a prompt would be resumed: a line that coughs all the time is to be asked again instead.
@@ -125,6 +160,18 @@ pub struct Said {
     /// were heard to their ends. What belongs into a dialog's history.
     pub words: String,
 }
+
+/// What is done when nobody can speak to the caller, or nobody understands him.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct LastResort {
+    /// A recording that is played to him.
+    pub apology: Option<std::path::PathBuf>,
+    /// Whether the call ends then ([`CallError::Silent`]), or the bot goes on.
+    pub ends: bool,
+}
+
+/// Utterances in a row that nobody could recognise, after which nobody understands the caller.
+const DEAF_AFTER: u8 = 2;
 
 /// One caller on the line. See the [room](self).
 pub struct Call {
@@ -144,6 +191,21 @@ pub struct Call {
     taken_up: Option<serde_json::Value>,
     /// What is left to do of that step.
     unfinished: Option<Unfinished>,
+    last_resort: LastResort,
+    /// Utterances in a row that nobody could recognise.
+    unheard: u8,
+    /// The caller's audio, for a bot with ears of its own.
+    ear: Option<EarReader>,
+    /// Audio of the bot's own that is to be said.
+    given: Option<SpeechStream>,
+    /// Whether a verb waits until it is known what was heard of a prompt that an answer cut.
+    minds_heard: bool,
+    /// What it may do with the telephone.
+    policy: Arc<Policy>,
+    /// What happens beside the caller's channel.
+    beside: beside::Mailbox,
+    /// What Asterisk records for the bot.
+    recordings: Vec<String>,
 }
 
 /// The parts that the engine puts a call together from.
@@ -160,28 +222,25 @@ pub struct CallParts {
     pub control: Control,
     /// The call's recogniser, if there is one.
     pub recognizer: Option<RecognizerSession>,
+    /// The caller's audio, where the bot hears it itself and there is no recogniser.
+    pub ear: Option<EarReader>,
     /// The call's voice.
     pub speaker: Speaker,
     /// Where its records go.
     pub journal: Arc<dyn Journal>,
+    /// What it may do with the telephone.
+    pub policy: Arc<Policy>,
+    /// What happens beside the caller's channel.
+    pub beside: beside::Mailbox,
 }
 
 impl Call {
     /// Puts a call together.
     #[must_use]
     pub fn new(parts: CallParts) -> Self {
-        let CallParts { facts, leg, leg_events, media_events, control, recognizer, speaker, journal } = parts;
-        let ears = Ears {
-            events: media_events,
-            control,
-            recognizer,
-            leg: leg_events,
-            next_ask: AskId::default(),
-            keys: KeyMatcher::default(),
-            typed_ahead: Vec::new(),
-            gone: None,
-            left: None,
-        };
+        let CallParts { facts, leg, leg_events, media_events, control, recognizer, ear, speaker, .. } = parts;
+        let CallParts { journal, policy, beside, .. } = parts;
+        let ears = Ears::new(media_events, control, recognizer, leg_events);
         let book = TurnBook::new(facts.id, journal);
         Self {
             facts,
@@ -195,6 +254,14 @@ impl Call {
             said: Said::default(),
             taken_up: None,
             unfinished: None,
+            last_resort: LastResort::default(),
+            unheard: 0,
+            ear,
+            given: None,
+            minds_heard: false,
+            policy,
+            beside,
+            recordings: Vec::new(),
         }
     }
 
@@ -209,6 +276,10 @@ impl Call {
         let away = Duration::from_millis(away);
         call.unfinished = Some(Unfinished { progress: snapshot.progress.clone(), alive, away, handed_over });
         call.taken_up = Some(snapshot.state.clone());
+        if snapshot.with.is_some() {
+            // No bot runs that would tell it.
+            call.book.checkpoint(snapshot.clone());
+        }
         call
     }
 
@@ -229,6 +300,12 @@ impl Call {
     #[must_use]
     pub fn id(&self) -> CallId {
         self.facts.id
+    }
+
+    /// Whether it has been answered; a call that we made is.
+    #[must_use]
+    pub fn is_answered(&self) -> bool {
+        self.answered || self.facts.outbound
     }
 
     /// Answers an inbound call; does nothing on one that is answered.
@@ -284,11 +361,33 @@ impl Call {
         Ok(heard.unwrap_or(Heard::NoInput))
     }
 
+    /// Says something that is being written, and listens for the answer, which may interrupt it. [`None`] when whoever writes
+    /// it [gave the call back](Clauses::hand_back) and it was heard to its end. A caller who goes on speaking before any of it
+    /// was heard hears nothing of it.
+    ///
+    /// # Errors
+    /// When the caller is gone or nothing could be said.
+    pub async fn ask_streamed(
+        &mut self,
+        prompt: impl Into<Prompt>,
+        listen: Listen,
+    ) -> Result<Option<Heard>, CallError> {
+        let prompt = prompt.into();
+        let barge_in = prompt.barge_in.unwrap_or(BargeIn::ALLOWED);
+        self.converse(Some((prompt, barge_in)), Some(listen)).await
+    }
+
     /// Tells the journal where the bot is in its dialog: its step by name, and all that it needs to go on from there
     /// in another process. A step is one thing to say or to ask; what is said first in it need not be heard twice.
     pub fn checkpoint(&mut self, step: &str, state: serde_json::Value) {
         let snapshot = Snapshot::new(&self.facts, &self.leg, self.answered, step, state);
         self.book.checkpoint(snapshot);
+    }
+
+    /// From now on, until told otherwise, nothing that is said, heard or keyed is written into records, time lines and logs:
+    /// for secrets. The recording of the call's audio, where there is one, goes on.
+    pub fn keep_private(&mut self, private: bool) {
+        self.book.keep_private(private);
     }
 
     /// Hangs up, and tells the caller's network why.
@@ -308,7 +407,11 @@ impl Call {
         place: Option<&leg::DialplanPlace>,
         variables: &[(String, String)],
     ) -> Result<(), CallError> {
-        self.leg.leave(place, variables).await.map_err(Into::into)
+        self.leg.leave(place, variables).await?;
+        for (name, value) in variables {
+            self.book.note(Note::Result { name: name.clone(), value: Some(value.clone()) });
+        }
+        Ok(())
     }
 
     /// What the media thread counted on this call so far.
@@ -322,9 +425,15 @@ impl Call {
         self.book.hand_over()
     }
 
+    /// What is done from now on when nobody can speak to the caller, or nobody understands him.
+    pub(crate) fn at_last(&mut self, last_resort: LastResort) {
+        self.last_resort = last_resort;
+    }
+
     /// Ends the book-keeping and gives the leg back, to be taken down.
     pub(crate) fn finish(mut self) -> Leg {
         self.book.close();
+        self.policy.forget(self.facts.id);
         self.leg
     }
 
@@ -332,7 +441,7 @@ impl Call {
     /// that the caller had pressed count.
     async fn go_on(
         &mut self,
-        prompt: Option<(Prompt, BargeIn)>,
+        mut prompt: Option<(Prompt, BargeIn)>,
         listens: bool,
         unfinished: Unfinished,
     ) -> (Option<(Prompt, BargeIn)>, Duration) {
@@ -341,6 +450,10 @@ impl Call {
             self.ears.typed_ahead.extend(unfinished.progress.keys.chars().map(|key| (key, now)));
         }
         let heard = unfinished.heard();
+        if let Some((prompt, barge_in)) = prompt.take_if(|(prompt, _)| prompt.is_streamed()) {
+            // It is written anew, and differently.
+            return (Some((prompt, barge_in)), Duration::ZERO);
+        }
         let Some((prompt, barge_in)) = prompt.filter(|_| !unfinished.is_said()) else {
             return (None, Duration::ZERO);
         };
@@ -357,8 +470,41 @@ impl Call {
         (Some((Prompt { parts, ..prompt }, barge_in)), Duration::ZERO)
     }
 
-    /// Says, listens, or both: the one loop that every verb runs.
+    /// Says, listens, or both. When nobody can do that for the call, the caller hears of it.
     async fn converse(
+        &mut self,
+        prompt: Option<(Prompt, BargeIn)>,
+        listen: Option<Listen>,
+    ) -> Result<Option<Heard>, CallError> {
+        let error = match self.attempt(prompt, listen).await {
+            Err(CallError::Speech(error)) => error,
+            Ok(Some(Heard::Failed(error))) if self.last_resort.ends => {
+                self.unheard += 1;
+                if self.unheard < DEAF_AFTER {
+                    return Ok(Some(Heard::Failed(error)));
+                }
+                error
+            }
+            other => {
+                self.unheard = 0;
+                return other;
+            }
+        };
+        let LastResort { apology, ends } = self.last_resort.clone();
+        if let Some(apology) = apology {
+            match self.attempt(Some((apology.into(), BargeIn::FORBIDDEN)), None).await {
+                Err(failed) if failed.is_end() => return Err(failed),
+                Err(failed) => {
+                    tracing::error!(call = %self.id(), error = %failed, "the apology could not be played")
+                }
+                Ok(_) => {}
+            }
+        }
+        Err(if ends { CallError::Silent(error) } else { error.into() })
+    }
+
+    /// Says, listens, or both: the one loop that every verb runs.
+    async fn attempt(
         &mut self,
         prompt: Option<(Prompt, BargeIn)>,
         listen: Option<Listen>,
@@ -368,11 +514,12 @@ impl Call {
             self.ears.control.flush(play)?;
         }
         self.said = Said::default();
-        let (prompt, mut skip) = match self.unfinished.take() {
+        let mut given = self.given.take();
+        let (prompt, mut skip) = match self.unfinished.take().filter(|_| given.is_none()) {
             Some(unfinished) => self.go_on(prompt, listen.is_some(), unfinished).await,
             None => (prompt, Duration::ZERO),
         };
-        let Self { ears, speaker, book, open_play, prepared, said, .. } = self;
+        let Self { ears, speaker, book, open_play, prepared, said, minds_heard: minds, .. } = self;
         let mut exchange = Exchange::new(ears, book, speaker.maker(), listen.as_ref());
         if let Some(listen) = &listen {
             exchange.start_listening(listen).await?;
@@ -385,19 +532,23 @@ impl Call {
             let mut pump = match next.take() {
                 Some((prompt, barge_in)) => {
                     let text = prompt.text();
-                    let mut pump = match prepared.take() {
-                        Some(ready) if ready.prompt.sounds_like(&prompt) => {
+                    let mut pump = match (prepared.take(), given.take()) {
+                        (ready, Some(given)) => {
+                            ready.inspect(|_| exchange.book.wasted());
+                            speaker.begin_given(&prompt, given)
+                        }
+                        (Some(ready), None) if ready.prompt.sounds_like(&prompt) => {
                             exchange.book.committed(ready.began, ready.ready);
                             speaker.begin_prepared(ready)
                         }
-                        other => {
+                        (other, None) => {
                             other.inspect(|_| exchange.book.wasted());
                             speaker.begin(&prompt)
                         }
                     };
                     pump.skip(std::mem::take(&mut skip));
                     *open_play = Some(pump.play());
-                    exchange.begin_play(pump.play(), text, barge_in)?;
+                    exchange.begin_play(pump.play(), text, barge_in, prompt.is_streamed())?;
                     exchange.book.play_length(pump.play(), pump.length());
                     next = Some((prompt, barge_in));
                     Some(pump)
@@ -408,8 +559,9 @@ impl Call {
             if exchange.playing() {
                 // Left in the middle, by an error or by an answer that needed no interruption: silence within a frame.
                 exchange.flush();
-                if result.is_err() {
-                    // Nothing more is said: nobody else will hear of its end.
+                if result.is_err() || *minds || exchange.play.as_ref().is_some_and(|play| play.streamed) {
+                    // Nothing more is said, so that nobody else would hear of its end; or whoever wrote it wants to know how much
+                    // of it was heard.
                     exchange.wait_for_the_cut(pump.as_ref()).await;
                 }
             }
@@ -422,7 +574,8 @@ impl Call {
             drop(pump);
             let rest = match (&result, &exchange.play) {
                 (Ok(()), Some(play)) if resumes > 0 && exchange.stopped_for_nothing() => {
-                    play.track.as_ref().map(|track| track.rest(play.heard)).unwrap_or_default()
+                    let whole = play.track.as_ref().filter(|track| !track.is_unfinished());
+                    whole.map(|track| track.rest(play.heard)).unwrap_or_default()
                 }
                 _ => Vec::new(),
             };
@@ -441,8 +594,7 @@ impl Call {
             ears.ask(None).await;
         }
         if let Some(play) = play {
-            let interrupted = play.ended == Some(PlayEnd::BargedIn);
-            *said = Said { heard: play.heard, interrupted, words: play.words };
+            *said = play.said();
         }
         result?;
         if let Some(heard) = &heard {

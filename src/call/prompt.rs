@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::clauses::Stream;
 use crate::turn::BargeIn;
 
 /// A piece of a [`Prompt`].
@@ -11,6 +12,8 @@ pub enum Part {
     Text(String),
     /// A WAV file.
     File(PathBuf),
+    /// Text that is written while it is said: the last part of a prompt. What stands behind it is not said.
+    Stream(Stream),
 }
 
 impl Part {
@@ -19,6 +22,8 @@ impl Part {
         match self {
             Self::Text(text) => text.clone(),
             Self::File(path) => format!("[{}]", path.file_name().unwrap_or_default().to_string_lossy()),
+            // Told clause by clause.
+            Self::Stream(_) => String::new(),
         }
     }
 }
@@ -58,10 +63,17 @@ impl Prompt {
         self.parts == other.parts && self.voice == other.voice
     }
 
-    /// What the records say was said: the texts, and the file names of recordings.
+    /// Whether some of it is still being written.
+    pub(super) fn is_streamed(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part, Part::Stream(_)))
+    }
+
+    /// What the records say was said: the texts, and the file names of recordings. What is still being written is told as it
+    /// comes.
     #[must_use]
     pub fn text(&self) -> String {
-        self.parts.iter().map(Part::name).collect::<Vec<_>>().join(" ")
+        let names = self.parts.iter().map(Part::name).filter(|name| !name.is_empty());
+        names.collect::<Vec<_>>().join(" ")
     }
 }
 
@@ -74,6 +86,12 @@ impl From<&str> for Prompt {
 impl From<String> for Prompt {
     fn from(text: String) -> Self {
         Self { parts: vec![Part::Text(text)], ..Self::default() }
+    }
+}
+
+impl From<Stream> for Prompt {
+    fn from(stream: Stream) -> Self {
+        Self { parts: vec![Part::Stream(stream)], ..Self::default() }
     }
 }
 

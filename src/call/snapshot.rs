@@ -1,5 +1,6 @@
 //! What another process needs to take a call up.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -52,6 +53,9 @@ pub struct Snapshot {
     pub step: String,
     /// All that the bot needs: its step, variables, what was heard.
     pub state: serde_json::Value,
+    /// The destination whose person the caller talks with: the bot is out of the call, and nobody is to disturb the two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub with: Option<String>,
     /// How far the call is within the step.
     pub progress: Progress,
 }
@@ -109,6 +113,7 @@ impl Snapshot {
             bot: facts.bot.clone(),
             step: step.to_owned(),
             state,
+            with: None,
             progress: Progress::default(),
         }
     }
@@ -123,6 +128,7 @@ impl Snapshot {
             called: self.called.clone(),
             args: self.args.clone(),
             bot: self.bot.clone(),
+            variables: BTreeMap::new(),
         }
     }
 }

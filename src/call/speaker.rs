@@ -1,19 +1,14 @@
 //! Text and files into a call's voice.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::track::Track;
-use super::{CallError, Part, Prompt};
-use crate::audio::ring::{PlayId, VoiceItem, VoiceWriter};
-use crate::audio::{FRAME_SAMPLES, Frame, Rate};
+use super::Prompt;
+use super::pump::{Maker, Prepared, Pump};
+use crate::audio::Rate;
+use crate::audio::ring::{PlayId, VoiceWriter};
 use crate::speech::words::WordTimes;
 use crate::speech::{SpeechError, SpeechStream};
 use crate::time::Moment;
-
-/// Samples that are taken at once from audio that is all there.
-const PIECE: usize = 10 * FRAME_SAMPLES;
 
 /// Makes audio of prompts, for every call of the engine.
 pub trait Voices: Send + Sync {
@@ -49,7 +44,7 @@ impl Speaker {
 
     /// What makes prompts ready ahead.
     pub(super) fn maker(&self) -> Maker {
-        Maker { voices: Arc::clone(&self.voices), rate: self.rate }
+        Maker::new(Arc::clone(&self.voices), self.rate)
     }
 
     /// Begins to say a prompt: all of its pieces are being made from now on, in order.
@@ -58,264 +53,21 @@ impl Speaker {
         self.begin_prepared(prepared)
     }
 
+    /// The sample rate of what is said.
+    pub(super) fn rate(&self) -> Rate {
+        self.rate
+    }
+
+    /// Begins to say audio that somebody else makes; `prompt` is its one piece, by name.
+    pub(super) fn begin_given(&mut self, prompt: &Prompt, sound: SpeechStream) -> Pump<'_> {
+        let given = self.maker().given(Moment::now(), prompt.clone(), sound);
+        self.begin_prepared(given)
+    }
+
     /// Says what was prepared.
     pub(super) fn begin_prepared(&mut self, prepared: Prepared) -> Pump<'_> {
         self.last.0 += 1;
-        let Prepared { prompt, sources, head, ready, .. } = prepared;
-        let times = sources.iter().map(|source| match source {
-            Source::Ready(_, times) => times.clone(),
-            Source::Stream(stream) => stream.times.clone(),
-        });
-        let mut track = Track::new(self.rate, prompt.parts.into_iter().zip(times));
-        track.add(0, head.len());
-        Pump {
-            voice: &self.voice,
-            play: self.last,
-            rate: self.rate,
-            sources,
-            piece: 0,
-            track,
-            taken: 0,
-            samples: head.len() as u64,
-            skip: 0,
-            buffer: head.into(),
-            item: None,
-            first_audio: ready,
-        }
-    }
-}
-
-/// Makes prompts ready ahead of their time.
-#[derive(Clone)]
-pub(super) struct Maker {
-    voices: Arc<dyn Voices>,
-    rate: Rate,
-}
-
-impl Maker {
-    /// Begins to make all pieces of a prompt.
-    pub fn prepare(&self, now: Moment, prompt: Prompt) -> Prepared {
-        let sources = prompt.parts.iter().map(|part| match part {
-            Part::Text(text) => self.voices.speak(text, prompt.voice.as_deref(), self.rate),
-            Part::File(file) => self.voices.play(file, self.rate),
-        });
-        let sources: VecDeque<Source> = sources.collect();
-        let ready = matches!(sources.front(), None | Some(Source::Ready(..))).then_some(now);
-        Prepared { prompt, began: now, sources, head: Vec::new(), ready }
-    }
-
-    /// Makes a prompt without saying it: where its pieces and words would be.
-    pub async fn measure(&self, prompt: &Prompt) -> Track {
-        let sources = self.prepare(Moment::ZERO, prompt.clone()).sources;
-        let mut samples = Vec::with_capacity(sources.len());
-        let mut times = Vec::with_capacity(sources.len());
-        for source in sources {
-            let (count, ends) = match source {
-                Source::Ready(samples, ends) => (samples.len(), ends),
-                Source::Stream(mut stream) => {
-                    let mut count = 0;
-                    // What cannot be made is told when it is to be said.
-                    while let Some(Ok(chunk)) = stream.chunks.recv().await {
-                        count += chunk.len();
-                    }
-                    (count, stream.times)
-                }
-            };
-            samples.push(count);
-            times.push(ends);
-        }
-        let mut track = Track::new(self.rate, prompt.parts.iter().cloned().zip(times));
-        for (index, samples) in samples.into_iter().enumerate() {
-            track.add(index, samples);
-            track.finish(index);
-        }
-        track
-    }
-}
-
-/// A prompt that is being made before it is known whether it will be said. Dropping it stops the synthesiser.
-pub(super) struct Prepared {
-    pub prompt: Prompt,
-    /// When that began.
-    pub began: Moment,
-    /// Of its pieces, in order.
-    sources: VecDeque<Source>,
-    /// The first samples, taken out of the first source.
-    head: Vec<i16>,
-    /// When they were there.
-    pub ready: Option<Moment>,
-}
-
-impl Prepared {
-    /// Waits for the first audio, unless it is there. Cancel-safe.
-    pub async fn prime(&mut self) {
-        if self.ready.is_some() {
-            return std::future::pending().await;
-        }
-        let Some(Source::Stream(stream)) = self.sources.front_mut() else {
-            return std::future::pending().await;
-        };
-        match stream.chunks.recv().await {
-            Some(Ok(chunk)) => {
-                self.head = chunk;
-                self.ready = Some(Moment::now());
-            }
-            failed => {
-                // It is told when it is to be said.
-                let error = failed.and_then(Result::err);
-                self.sources[0] =
-                    error.map_or_else(|| Source::Ready(Vec::new().into(), WordTimes::default()), broken);
-                self.ready = Some(Moment::now());
-            }
-        }
-    }
-}
-
-/// One play on its way into the ring. Dropping it stops the synthesiser.
-pub(super) struct Pump<'a> {
-    voice: &'a VoiceWriter,
-    play: PlayId,
-    rate: Rate,
-    sources: VecDeque<Source>,
-    /// Which piece of the prompt the first of them is.
-    piece: usize,
-    track: Track,
-    /// How much of a ready source has been taken.
-    taken: usize,
-    /// Samples that do not yet fill a frame; bounded by the size of one chunk.
-    buffer: VecDeque<i16>,
-    /// What waits for room in the ring.
-    item: Option<VoiceItem>,
-    samples: u64,
-    /// Samples of the beginning that are left out.
-    skip: usize,
-    first_audio: Option<Moment>,
-}
-
-/// A play that is all in the ring.
-pub(super) struct Pumped {
-    pub play: PlayId,
-    /// How long it is.
-    pub total: Duration,
-    /// When its first audio was there.
-    pub first_audio: Option<Moment>,
-    /// Where its pieces are in it.
-    pub track: Track,
-}
-
-impl Pump<'_> {
-    pub fn play(&self) -> PlayId {
-        self.play
-    }
-
-    /// Leaves its beginning out: another process has played it.
-    pub fn skip(&mut self, heard: Duration) {
-        self.skip =
-            usize::try_from(heard.as_micros() * u128::from(self.rate.hz()) / 1_000_000).unwrap_or(usize::MAX);
-        self.track.heard_before(heard);
-    }
-
-    /// How long all of it is; [`None`] while some of it is still to be made.
-    pub fn length(&self) -> Option<Duration> {
-        let ready = self.sources.iter().map(|source| match source {
-            Source::Ready(samples, _) => Some(samples.len() as u64),
-            Source::Stream(_) => None,
-        });
-        let left = ready.sum::<Option<u64>>()?;
-        Some(self.rate.duration(self.samples + left - self.taken as u64))
-    }
-
-    /// Where its pieces stand in what was handed over so far.
-    pub fn track(&self) -> Track {
-        let mut track = self.track.clone();
-        // What is ready is known to its end before it is handed over.
-        for (index, source) in self.sources.iter().enumerate() {
-            if let Source::Ready(samples, _) = source {
-                let taken = if index == 0 { self.taken } else { 0 };
-                track.add(self.piece + index, samples.len() - taken);
-                track.finish(self.piece + index);
-            }
-        }
-        track
-    }
-
-    /// Moves audio until all is in the ring. Cancel-safe: call it again to go on.
-    pub async fn run(&mut self) -> Result<Pumped, CallError> {
-        loop {
-            if let Some(item) = self.item {
-                self.voice.push(item).await.map_err(|_| CallError::MediaEnded)?;
-                self.item = None;
-                if matches!(item, VoiceItem::End(_)) {
-                    let total = self.rate.duration(self.samples);
-                    let (first_audio, track) = (self.first_audio, self.track.clone());
-                    return Ok(Pumped { play: self.play, total, first_audio, track });
-                }
-            }
-            let left_out = self.skip.min(self.buffer.len());
-            self.buffer.drain(..left_out);
-            self.skip -= left_out;
-            self.item = if self.buffer.len() >= FRAME_SAMPLES {
-                Some(VoiceItem::Audio(self.play, self.take_frame()))
-            } else if self.refill().await? {
-                None
-            } else if !self.buffer.is_empty() {
-                Some(VoiceItem::Audio(self.play, self.take_frame()))
-            } else {
-                Some(VoiceItem::End(self.play))
-            };
-        }
-    }
-
-    /// Gets more audio; `false` when there is none left.
-    async fn refill(&mut self) -> Result<bool, CallError> {
-        let mut over = false;
-        let samples = match self.sources.front_mut() {
-            None => return Ok(false),
-            Some(Source::Ready(samples, _)) => {
-                // In pieces, so that a long recording is not copied for each of a hundred calls.
-                let piece = &samples[self.taken..samples.len().min(self.taken + PIECE)];
-                self.buffer.extend(piece);
-                let count = piece.len();
-                self.taken += count;
-                over = self.taken == samples.len();
-                count
-            }
-            Some(Source::Stream(stream)) => match stream.chunks.recv().await {
-                Some(Ok(chunk)) => {
-                    self.buffer.extend(&chunk);
-                    chunk.len()
-                }
-                Some(Err(error)) => {
-                    self.sources.pop_front();
-                    return Err(error.into());
-                }
-                None => {
-                    over = true;
-                    0
-                }
-            },
-        };
-        self.track.add(self.piece, samples);
-        if over {
-            self.track.finish(self.piece);
-            (self.piece, self.taken) = (self.piece + 1, 0);
-            self.sources.pop_front();
-        }
-        self.samples += samples as u64;
-        if samples > 0 {
-            self.first_audio.get_or_insert_with(Moment::now);
-        }
-        Ok(true)
-    }
-
-    /// The next frame; its end is silence when there is too little left.
-    fn take_frame(&mut self) -> Frame {
-        let mut frame = Frame::silence(self.rate);
-        let count = self.buffer.len().min(FRAME_SAMPLES);
-        for (slot, sample) in frame.samples.iter_mut().zip(self.buffer.drain(..count)) {
-            *slot = sample;
-        }
-        frame
+        prepared.begin(&self.voice, self.last)
     }
 }
 
@@ -330,8 +82,12 @@ pub fn broken(error: SpeechError) -> Source {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use super::super::pump::Progress;
+    use super::super::{CallError, Part, clauses};
     use super::*;
-    use crate::audio::ring;
+    use crate::audio::ring::{self, VoiceItem};
 
     struct Fixed;
 
@@ -339,7 +95,7 @@ mod tests {
         fn speak(&self, text: &str, _: Option<&str>, _: Rate) -> Source {
             match text {
                 "broken" => broken(SpeechError::Busy),
-                _ => Source::Ready(vec![7; text.len() * 100].into(), WordTimes::default()),
+                _ => Source::Ready(vec![700; text.len() * 100].into(), WordTimes::default()),
             }
         }
 
@@ -362,7 +118,7 @@ mod tests {
         };
         let mut pump = speaker.begin(&prompt);
         assert_eq!(pump.length(), Some(Duration::from_micros(37_500)), "known before it is played");
-        let pumped = pump.run().await.expect("it can be said");
+        let Progress::Over(pumped) = pump.run().await.expect("it can be said") else { panic!("no stream") };
         assert_eq!(pump.length(), Some(pumped.total));
         assert_eq!(pumped.total, Duration::from_micros(37_500));
         let mut samples = Vec::new();
@@ -371,7 +127,7 @@ mod tests {
             samples.extend(frame.samples);
         }
         assert_eq!(samples.len(), 320);
-        assert!(samples[..300].iter().all(|&s| s == 7) && samples[300..].iter().all(|&s| s == 0));
+        assert!(samples[..300].iter().all(|&s| s == 700) && samples[300..].iter().all(|&s| s == 0));
     }
 
     #[tokio::test]
@@ -381,5 +137,69 @@ mod tests {
         assert_eq!(pump.length(), None);
         let failed = pump.run().await;
         assert!(matches!(failed, Err(CallError::Speech(SpeechError::Busy))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn clauses_are_said_as_they_are_written_and_the_next_one_is_made_meanwhile() {
+        let (mut speaker, reader) = speaker();
+        let (writer, stream) = clauses::clauses();
+        let mut pump = speaker.begin(&stream.into());
+        assert_eq!(pump.length(), None, "nobody knows how long it will be");
+        writer.say("ab,").await.expect("heard");
+        assert!(matches!(pump.run().await, Ok(Progress::Clause(text)) if text == "ab,"));
+        assert!(tokio::time::timeout(Duration::from_secs(1), pump.run()).await.is_err(), "there may be more");
+        let mut frames = 0;
+        while let Some(VoiceItem::Audio(..)) = reader.pop() {
+            frames += 1;
+        }
+        assert_eq!(frames, 2, "all of the clause went out, its end in a frame of its own");
+        writer.say("cd.").await.expect("heard");
+        assert!(matches!(pump.run().await, Ok(Progress::Clause(text)) if text == "cd."));
+        writer.hand_back().await.expect("heard");
+        let Ok(Progress::Over(pumped)) = pump.run().await else { panic!("it is over") };
+        assert!(pumped.hands_back);
+        assert_eq!(pumped.track.words(Duration::MAX), "ab, cd.");
+        assert_eq!(pumped.total, Duration::from_millis(40) + Duration::from_micros(37_500));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn sentences_that_are_there_have_a_pause_between_them_that_belongs_to_none() {
+        let (mut speaker, reader) = speaker();
+        let (writer, stream) = clauses::clauses();
+        for clause in ["abcd.", "ef"] {
+            writer.say(clause).await.expect("heard");
+        }
+        drop(writer);
+        let mut pump = speaker.begin(&stream.into());
+        let pumped = loop {
+            match pump.run().await.expect("it can be said") {
+                Progress::Clause(_) => {}
+                Progress::Over(pumped) => break pumped,
+            }
+        };
+        assert!(!pumped.hands_back);
+        let mut samples = Vec::new();
+        while let Some(VoiceItem::Audio(_, frame)) = reader.pop() {
+            samples.extend(frame.samples);
+        }
+        let quiet = samples.iter().skip(500).take_while(|sample| **sample == 0).count();
+        assert_eq!(quiet, 2_000, "250 ms");
+        assert_eq!(pumped.track.words(Duration::from_millis(300)), "abcd.");
+        assert_eq!(pumped.track.words(Duration::MAX), "abcd. ef");
+    }
+
+    #[tokio::test]
+    async fn who_drops_the_play_stops_the_writer_and_is_told_what_was_not_said() {
+        let (mut speaker, _reader) = speaker();
+        let (writer, stream) = clauses::clauses();
+        for clause in ["One.", "Two.", "Three.", "Four.", "Five."] {
+            writer.say(clause).await.expect("heard");
+        }
+        let mut pump = speaker.begin(&stream.into());
+        assert!(matches!(pump.run().await, Ok(Progress::Clause(_))));
+        let track = pump.cut();
+        assert!(track.is_unfinished(), "the writer had not ended");
+        assert!(writer.is_unheard());
+        assert_eq!(track.words(Duration::MAX), "One.");
     }
 }

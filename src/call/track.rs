@@ -16,6 +16,8 @@ pub(super) struct Track {
     pieces: Vec<Piece>,
     /// Length of its beginning that was played before, elsewhere.
     before: Duration,
+    /// More of it was to be written when it was cut.
+    unfinished: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -25,12 +27,55 @@ struct Piece {
     /// Its samples as far as they were handed over; whether that is all.
     samples: u64,
     whole: bool,
+    /// Samples of silence behind it.
+    gap: u64,
 }
 
 impl Track {
     pub fn new(rate: Rate, parts: impl IntoIterator<Item = (Part, WordTimes)>) -> Self {
-        let piece = |(part, times)| Piece { part, times, samples: 0, whole: false };
-        Self { rate, pieces: parts.into_iter().map(piece).collect(), before: Duration::ZERO }
+        let pieces = parts.into_iter().map(|(part, times)| Piece::new(part, times)).collect();
+        Self { rate, pieces, before: Duration::ZERO, unfinished: false }
+    }
+
+    /// One piece more.
+    pub fn push(&mut self, part: Part, times: WordTimes) {
+        self.pieces.push(Piece::new(part, times));
+    }
+
+    /// Who made its first piece, where there is one; a recording is made by nobody.
+    pub fn maker(&self) -> Option<Option<&'static str>> {
+        self.pieces.first().map(|piece| piece.times.maker())
+    }
+
+    /// A text more, of which nothing will be said.
+    pub fn push_unsaid(&mut self, text: String) {
+        self.push(Part::Text(text), WordTimes::default());
+        self.finish(self.pieces.len() - 1);
+    }
+
+    /// It was cut before all of it was written: what is left is not known.
+    pub fn leave_unfinished(&mut self) {
+        self.unfinished = true;
+    }
+
+    /// Whether it was cut before all of it was written.
+    pub fn is_unfinished(&self) -> bool {
+        self.unfinished
+    }
+
+    /// So many samples of silence behind piece `index`.
+    pub fn gap(&mut self, index: usize, samples: usize) {
+        if let Some(piece) = self.pieces.get_mut(index) {
+            piece.gap += samples as u64;
+        }
+    }
+
+    /// What piece `index` is, where it is a text.
+    pub fn text(&self, index: usize) -> Option<&str> {
+        match &self.pieces.get(index)?.part {
+            Part::Text(text) => Some(text),
+            _ => None,
+        }
     }
 
     /// So much of its beginning was played before, elsewhere.
@@ -57,6 +102,7 @@ impl Track {
         let told = self.heard(heard).filter_map(|(piece, count, heard)| match &piece.part {
             Part::Text(text) => Some(first_words(text, count).to_owned()),
             Part::File(_) => self.is_over(piece, heard).then(|| piece.part.name()),
+            Part::Stream(_) => None,
         });
         told.filter(|words| !words.is_empty()).collect::<Vec<_>>().join(" ")
     }
@@ -66,13 +112,15 @@ impl Track {
         let left = self.heard(heard).filter_map(|(piece, count, heard)| match &piece.part {
             Part::Text(text) => from_cut_sentence(text, count).map(|rest| Part::Text(rest.to_owned())),
             Part::File(file) => (!self.is_over(piece, heard)).then(|| Part::File(file.clone())),
+            Part::Stream(_) => None,
         });
         left.collect()
     }
 
     /// The last sentence of it, or its last recording.
     pub fn last(&self) -> Vec<Part> {
-        let whole: Duration = self.pieces.iter().map(|piece| self.rate.duration(piece.samples)).sum();
+        let whole: Duration =
+            self.pieces.iter().map(|piece| self.rate.duration(piece.samples + piece.gap)).sum();
         // Of the last word nothing.
         (1..=40)
             .map(|back| self.rest(whole.saturating_sub(back * LAST_WORD)))
@@ -86,12 +134,12 @@ impl Track {
         self.pieces.iter().map(move |piece| {
             let length = self.rate.duration(piece.samples);
             let here = if piece.whole { left.min(length) } else { left };
-            left = left.saturating_sub(length);
+            left = left.saturating_sub(length + self.rate.duration(piece.gap));
             let count = match &piece.part {
                 Part::Text(text) => {
                     heard_words(text, &piece.times.known(), here, piece.whole.then_some(length))
                 }
-                Part::File(_) => 0,
+                Part::File(_) | Part::Stream(_) => 0,
             };
             (piece, count, here)
         })
@@ -99,6 +147,12 @@ impl Track {
 
     fn is_over(&self, piece: &Piece, heard: Duration) -> bool {
         piece.whole && heard + Duration::from_millis(60) >= self.rate.duration(piece.samples)
+    }
+}
+
+impl Piece {
+    fn new(part: Part, times: WordTimes) -> Self {
+        Self { part, times, samples: 0, whole: false, gap: 0 }
     }
 }
 

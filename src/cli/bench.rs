@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::turns;
+use super::{answers, bots, turns};
 use crate::audio::codec::Format;
 use crate::bench::compare::Comparison;
 use crate::bench::report::{Report, SCHEMA};
@@ -55,6 +55,12 @@ pub(super) struct Options {
     /// Media threads; 0 is one per core.
     #[arg(long, default_value_t = 0)]
     threads: usize,
+    /// Measure what the calls feel of an attack on the ports of their media: RTP from wrong sources, then AudioSocket connections
+    /// with wrong UUIDs, so many a second each.
+    #[arg(long, value_name = "PER SECOND", num_args = 0..=1, default_missing_value = "10000",
+          conflicts_with_all = ["in_virtual_time", "json", "html", "compare"],
+          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    attack: Option<u32>,
     /// Write the report as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -73,12 +79,22 @@ pub(super) struct Options {
 #[derive(Debug, Subcommand)]
 enum What {
     /// Turn taking: how soon the end of a turn is found, how often callers are cut off, how interruptions are taken.
-    Turns(turns::Options),
+    Turns(Box<turns::Options>),
+    /// Person or machine: how often and how soon it is told who answered a call, and how soon after a beep a message begins.
+    Answers(answers::Options),
+    /// A program as a bot: from a caller's key to the first audio of the answer, for one call and for many at once.
+    Remote(bots::Options),
+    /// An agent with a language model that answers at once: the same.
+    Agent(bots::Options),
 }
 
 pub(super) async fn run(options: Options) -> anyhow::Result<ExitCode> {
-    if let Some(What::Turns(options)) = options.what {
-        return turns::run(options).await;
+    match options.what {
+        Some(What::Turns(options)) => return turns::run(*options).await,
+        Some(What::Answers(options)) => return answers::run(options).await,
+        Some(What::Remote(options)) => return bots::remote(options).await,
+        Some(What::Agent(options)) => return bots::agent(options).await,
+        None => {}
     }
     // Read first: who mistypes the name need not wait for the benchmark.
     let old = options.compare.as_deref().map(read_report).transpose()?;
@@ -104,19 +120,19 @@ pub(super) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         threads,
     };
     let (bar, progress) = progress();
+    if let Some(per_second) = options.attack {
+        let sieges = bench::attack::measure(&plan, per_second, &progress).await;
+        bar.finish_and_clear();
+        sieges?.iter().for_each(|siege| println!("{siege}"));
+        return Ok(ExitCode::SUCCESS);
+    }
     let report = match options.in_virtual_time {
         true => bench::rehearse(&plan, &progress),
         false => bench::measure(&plan, &progress).await,
     };
     bar.finish_and_clear();
     let report = report?;
-    print!("{report}");
-    if let Some(file) = &options.json {
-        write(file, &format!("{}\n", serde_json::to_string_pretty(&report)?))?;
-    }
-    if let Some(file) = &options.html {
-        write(file, &html::page(&report))?;
-    }
+    tell(&report, options.json.as_deref(), options.html.as_deref(), html::page)?;
     let Some(old) = old else { return Ok(ExitCode::SUCCESS) };
     let comparison = Comparison::of(&old, &report, options.threshold);
     print!("{comparison}");
@@ -130,6 +146,12 @@ pub(super) async fn run(options: Options) -> anyhow::Result<ExitCode> {
 /// The callers' process of a benchmark: `offhook bench-peers`.
 pub(super) fn run_peers() -> anyhow::Result<ExitCode> {
     peers::run(&mut std::io::stdin().lock(), &mut std::io::stdout().lock())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The attacker's process of `offhook bench --attack`: `offhook bench-attacker`.
+pub(super) fn run_attacker() -> anyhow::Result<ExitCode> {
+    bench::attack::run(&mut std::io::stdin().lock(), &mut std::io::stdout().lock())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -168,6 +190,20 @@ fn read_report(file: &Path) -> anyhow::Result<Report> {
         );
     }
     Ok(report)
+}
+
+/// Prints what was found, and writes it as JSON and as a page where that is wanted.
+pub(super) fn tell<R: serde::Serialize + std::fmt::Display>(
+    report: &R,
+    json: Option<&Path>,
+    html: Option<&Path>,
+    page: impl FnOnce(&R) -> String,
+) -> anyhow::Result<()> {
+    print!("{report}");
+    if let Some(file) = json {
+        write(file, &format!("{}\n", serde_json::to_string_pretty(report)?))?;
+    }
+    html.map_or(Ok(()), |file| write(file, &page(report)))
 }
 
 pub(super) fn write(file: &Path, text: &str) -> anyhow::Result<()> {

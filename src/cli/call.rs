@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::ConfigArg;
 use super::run::Stop;
-use crate::engine::{Engine, Services};
+use crate::engine::{CallOut, Engine, Services};
 
 /// Options of `offhook call`.
 #[derive(Debug, Args)]
@@ -24,6 +24,9 @@ pub(super) struct Options {
     /// How long it may ring.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     ring: u64,
+    /// The server that makes the call; the least loaded one where none is named.
+    #[arg(long, value_name = "NAME")]
+    server: Option<String>,
     #[command(flatten)]
     config: ConfigArg,
 }
@@ -31,7 +34,7 @@ pub(super) struct Options {
 pub(super) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let mut config = options.config.load()?;
     // An application and a port of its own: an engine that takes calls beside it is not disturbed.
-    config.asterisk.app = format!("{}-call-{}", config.asterisk.app, std::process::id());
+    config.asterisk.rename_apps(&format!("call-{}", std::process::id()));
     config.media.port = 0;
     config.media.threads = 1;
     let mut stop = Stop::listen()?;
@@ -42,8 +45,15 @@ pub(super) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         format!("say with --bot which bot is to talk: the configuration has {names}")
     })?;
     let engine = Engine::start(config, services).await?;
+    let wanted = CallOut {
+        endpoint: &options.endpoint,
+        bot: &bot,
+        caller_id: options.caller_id.as_deref(),
+        patience: Duration::from_secs(options.ring),
+        server: options.server.as_deref(),
+    };
     let called = tokio::select! {
-        called = engine.call_out(&options.endpoint, &bot, options.caller_id.as_deref(), Duration::from_secs(options.ring)) => called,
+        called = engine.call_out(&wanted) => called,
         () = stop.asked() => Err(crate::engine::EngineError::NotAnswered("you stopped it".into())),
     };
     let id = match called {

@@ -13,7 +13,7 @@ use super::ConfigArg;
 use crate::id::CallId;
 use crate::store::{
     BotLatencies, CallRecord, CallSummary, Direction, HISTOGRAM_STEP_MS, Interruption, Latencies,
-    Percentiles, Reply, Stage, Store, Taking, TurnKind, TurnRecord,
+    Percentiles, Reply, ServerRecord, Stage, Store, Taking, TurnKind, TurnRecord,
 };
 use crate::time::WallTime;
 use crate::turn::Witness;
@@ -69,7 +69,7 @@ pub(super) async fn run(args: CallsArgs) -> anyhow::Result<ExitCode> {
 pub async fn one(store: &Store, id: CallId) -> anyhow::Result<String> {
     let call =
         store.find_call(id.as_str()).await?.with_context(|| format!("the call {id} is not in the store"))?;
-    Ok(render_call(&call.call, &store.turns(id).await?))
+    Ok(render_call(&call.call, &store.turns(id).await?, store.server_record(id).await?.as_ref()))
 }
 
 /// What `offhook calls` prints.
@@ -89,10 +89,11 @@ pub async fn output(args: &CallsArgs, store: &Store) -> anyhow::Result<String> {
         bail!("no call has an id that begins with '{prefix}': `offhook calls` lists the latest");
     };
     let turns = store.turns(found.call.id).await?;
+    let asterisk = store.server_record(found.call.id).await?;
     if args.json {
-        json(&OneCall { call: &found.call, turns: &turns })
+        json(&OneCall { call: &found.call, turns: &turns, asterisk: asterisk.as_ref() })
     } else {
-        Ok(render_call(&found.call, &turns))
+        Ok(render_call(&found.call, &turns, asterisk.as_ref()))
     }
 }
 
@@ -102,8 +103,8 @@ pub fn render_list(calls: &[CallSummary]) -> String {
     if calls.is_empty() {
         return "No calls yet.\n".to_owned();
     }
-    let head = ["ID", "WHEN (UTC)", "BOT", "DIR", "CALLER", "DURATION", "TURNS", "DISPOSITION"];
-    let rows = calls.iter().map(|CallSummary { call, turns }| {
+    let head = ["ID", "WHEN (UTC)", "BOT", "DIR", "CALLER", "DURATION", "BILLED", "TURNS", "DISPOSITION"];
+    let rows = calls.iter().map(|CallSummary { call, turns, billed_seconds }| {
         let other_side = match call.direction {
             Direction::In => &call.caller,
             Direction::Out => &call.called,
@@ -115,16 +116,17 @@ pub fn render_list(calls: &[CallSummary]) -> String {
             call.direction.to_string(),
             other_side.as_deref().map_or_else(|| NOTHING.to_owned(), plain),
             duration(call).unwrap_or_else(|| NOTHING.to_owned()),
+            billed_seconds.map_or_else(|| NOTHING.to_owned(), |seconds| clock_of(seconds.into())),
             turns.to_string(),
             disposition(call),
         ]
     });
-    table(&head, rows.collect(), &[5, 6])
+    table(&head, rows.collect(), &[5, 6, 7])
 }
 
-/// One call: its facts, then its turns, each with its [`waterfall`].
+/// One call: its facts, what Asterisk itself says of it, then its turns, each with its [`waterfall`].
 #[must_use]
-pub fn render_call(call: &CallRecord, turns: &[TurnRecord]) -> String {
+pub fn render_call(call: &CallRecord, turns: &[TurnRecord], asterisk: Option<&ServerRecord>) -> String {
     let mut facts = vec![("call", call.id.to_string()), ("started", call.started.to_string())];
     facts.extend(call.answered.map(|at| ("answered", after(call, at))));
     facts.extend(call.ended.map(|at| ("ended", after(call, at))));
@@ -136,6 +138,15 @@ pub fn render_call(call: &CallRecord, turns: &[TurnRecord]) -> String {
     facts.push(("leg", plain(&call.leg)));
     let cause = call.cause.map(|cause| format!(", cause {cause}")).unwrap_or_default();
     facts.push(("outcome", format!("{}{cause}", disposition(call))));
+    if let Some(outcome) = &call.outcome {
+        facts.extend(outcome.answered_by.map(|by| ("answerer", by.to_string())));
+        if outcome.opted_out {
+            facts.push(("opted out", "nobody calls the other side again".to_owned()));
+        }
+        facts.extend(
+            outcome.result.iter().map(|(name, value)| ("result", plain(&format!("{name} = {value}")))),
+        );
+    }
     facts.extend(call.note.as_deref().map(|note| ("note", plain(note))));
     facts.extend(call.recording.as_deref().map(|path| ("recording", plain(path))));
     facts.extend(call.media.as_ref().map(|media| ("media", plain(&media.to_string()))));
@@ -144,12 +155,64 @@ pub fn render_call(call: &CallRecord, turns: &[TurnRecord]) -> String {
     for (name, value) in facts {
         line(&mut text, &format!("{name:<10} {value}"));
     }
+    if let Some(record) = asterisk {
+        text.push('\n');
+        text.push_str(&render_server_record(record));
+    }
     if turns.is_empty() {
         text.push_str("\nNo turns.\n");
     }
     for turn in turns {
         text.push('\n');
         text.push_str(&render_turn(turn));
+    }
+    text
+}
+
+/// What Asterisk itself says of a call: its detail records, and the steps of its channels.
+#[must_use]
+pub fn render_server_record(record: &ServerRecord) -> String {
+    let mut text = String::new();
+    let billed = record.billed_seconds.map(|seconds| format!(", {} billed", clock_of(seconds.into())));
+    let gaps = if record.whole { "" } else { " (AMI was away meanwhile: some of it may be missing)" };
+    line(
+        &mut text,
+        &format!("Asterisk: call {}{}{gaps}", plain(&record.linkedid), billed.unwrap_or_default()),
+    );
+    for detail in &record.details {
+        let number = |number: &Option<String>| number.as_deref().map_or_else(|| NOTHING.to_owned(), plain);
+        let (from, to) = (number(&detail.source), number(&detail.destination));
+        let account = if detail.account.is_empty() {
+            String::new()
+        } else {
+            format!(", account {}", plain(&detail.account))
+        };
+        let peer =
+            if detail.peer.is_empty() { String::new() } else { format!(" with {}", plain(&detail.peer)) };
+        let (all, billed) =
+            (clock_of(detail.duration_seconds.into()), clock_of(detail.billed_seconds.into()));
+        let how = plain(&detail.disposition).to_lowercase();
+        line(&mut text, &format!("  cdr  {from} → {to}, {how}, {all} in all, {billed} billed{account}"));
+        line(
+            &mut text,
+            &format!("       {}{peer}, last {}", plain(&detail.channel), plain(&detail.application)),
+        );
+    }
+    for step in &record.steps {
+        let application = if step.application.is_empty() {
+            String::new()
+        } else {
+            format!(" in {}", plain(&step.application))
+        };
+        line(
+            &mut text,
+            &format!(
+                "  {}  {:<12} {}{application}",
+                plain(&step.at),
+                plain(&step.event),
+                plain(&step.channel)
+            ),
+        );
     }
     text
 }
@@ -201,6 +264,17 @@ fn taking(taking: &Taking) -> String {
         let wasted = (taking.wasted > 0).then(|| format!("{} for nothing", taking.wasted));
         let all = saved.into_iter().chain(wasted).collect::<Vec<_>>().join("; ");
         line(&mut text, &format!("  prepared  {all}"));
+    }
+    let after =
+        |ms: Option<f64>, what: &str| ms.map(|ms| format!(", {what} after {ms:.0} ms")).unwrap_or_default();
+    if let Some(name) = &taking.recognizer {
+        line(&mut text, &format!("  heard by  {}{}", plain(name), after(taking.recognizer_ms, "final")));
+    }
+    if let Some(name) = &taking.synthesizer {
+        line(
+            &mut text,
+            &format!("  spoken by {}{}", plain(name), after(taking.synthesizer_ms, "first audio")),
+        );
     }
     text
 }
@@ -315,6 +389,8 @@ struct OneCall<'a> {
     #[serde(flatten)]
     call: &'a CallRecord,
     turns: &'a [TurnRecord],
+    /// What Asterisk itself says of it, where AMI told.
+    asterisk: Option<&'a ServerRecord>,
 }
 
 fn json<T: Serialize + ?Sized>(value: &T) -> anyhow::Result<String> {
@@ -408,8 +484,13 @@ fn after(call: &CallRecord, at: WallTime) -> String {
 /// From the answer (or the start, when nobody answered) to the end: `1:05`, `1:01:05`.
 fn duration(call: &CallRecord) -> Option<String> {
     let seconds = call.ended?.0.saturating_sub(call.answered.unwrap_or(call.started).0).max(0) / 1_000;
+    Some(clock_of(seconds))
+}
+
+/// `1:05`, `1:01:05`.
+fn clock_of(seconds: i64) -> String {
     let (h, m, s) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
-    Some(if h > 0 { format!("{h}:{m:02}:{s:02}") } else { format!("{m}:{s:02}") })
+    if h > 0 { format!("{h}:{m:02}:{s:02}") } else { format!("{m}:{s:02}") }
 }
 
 fn disposition(call: &CallRecord) -> String {

@@ -1,10 +1,11 @@
-//! `offhook demo`: a scripted caller on a real SIP phone talks to the front desk, and everything is shown.
+//! `offhook demo`: a scripted caller on a real SIP phone talks to the front desk, or to an agent with a language model, and
+//! everything is shown.
 //!
 //! The engine runs in this process, the caller's phone too, Asterisk is the one that the configuration names. The
 //! caller's voice is another than the bot's. The demo succeeds when the conversation took the way of the script.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -14,6 +15,9 @@ use clap::Args;
 
 use super::ConfigArg;
 use crate::audio::Rate;
+use crate::bot::AnyBot;
+use crate::bot::agent::standin::{Pace, StandIn};
+use crate::bot::agent::{AgentBot, OtherModel, Overrides};
 use crate::call::journal::{Input, Interruption};
 use crate::call::{Journal, Note};
 use crate::engine::{Config, Engine, Services};
@@ -21,6 +25,7 @@ use crate::id::CallId;
 use crate::media::PlayEnd;
 use crate::phone::script::{Line, Outcome, Script, ScriptReport, Step};
 use crate::phone::{KeyTiming, Phone, PhoneConfig};
+use crate::secret::Secret;
 use crate::speech::flite::{FliteConfig, FliteSynthesizer};
 use crate::speech::{Synthesizer, Utterance};
 use crate::time::Moment;
@@ -28,6 +33,18 @@ use crate::turn::{By, TurnSignal};
 
 /// The caller's voice; the bot has Flite's default.
 const CALLERS_VOICE: &str = "rms";
+
+/// The agent's file.
+const AGENT: &str = "prompts/reception.toml";
+
+/// Who answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Who {
+    /// The front desk: a flow.
+    Flow,
+    /// The reception: a language model, the stand-in of this process where no other is named.
+    Agent,
+}
 
 /// The steps that the front desk goes through when it understands everything.
 const WAY: [&str; 6] = ["greeting", "account", "confirm_account", "say_balance", "more", "bye"];
@@ -41,6 +58,16 @@ pub(super) struct Options {
     /// The extension of the front desk.
     #[arg(long, default_value = "100")]
     extension: String,
+    /// Who answers: the front desk, which is a flow, or the reception, which is a language model.
+    #[arg(long, value_enum, default_value = "flow")]
+    bot: Who,
+    /// The base URL of a language model for the reception, as http://127.0.0.1:11434/v1; it speaks OpenAI's protocol. Its key is
+    /// taken from OPENAI_API_KEY. Without it and without a key the stand-in of this process answers, by a few rules.
+    #[arg(long, value_name = "URL")]
+    model_url: Option<String>,
+    /// The model's name there.
+    #[arg(long, value_name = "NAME", default_value = "gpt-4o-mini")]
+    model: String,
     /// How many conversations, one after the other; the figures at the end are of all of them.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     conversations: u32,
@@ -54,8 +81,14 @@ pub(super) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let mut config = arg.load()?;
     prepare(&mut config);
     let watcher = Arc::new(Watcher::default());
-    let services = Services::assemble(&config, Some(Arc::clone(&watcher) as _)).await?;
-    let script = script().await?;
+    let mut services = Services::assemble(&config, Some(Arc::clone(&watcher) as _)).await?;
+    let script = match options.bot {
+        Who::Flow => script().await?,
+        Who::Agent => {
+            reception(&options, &config, &mut services).await?;
+            talk().await?
+        }
+    };
     let recordings = config.recording.folder.clone();
     println!("The engine connects to Asterisk at {}.", config.asterisk.url);
     let engine = Engine::start(config, services).await?;
@@ -86,6 +119,9 @@ pub(super) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     figures.print();
     outcome?;
     println!("The conversation took the way of the script.");
+    if options.bot == Who::Flow {
+        println!("With a language model, and without a key: `scripts/demo --bot agent`.");
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -119,7 +155,8 @@ async fn converse(
     figures.add(answered, &report);
     let steps = watcher.steps();
     let mut rest = steps.iter();
-    for step in WAY {
+    // A model finds its own way.
+    for step in WAY.iter().filter(|_| options.bot == Who::Flow) {
         ensure!(
             rest.any(|visited| visited == step),
             "the conversation left the script's way: it went {}, and not through {step} in its turn",
@@ -153,6 +190,66 @@ async fn script() -> anyhow::Result<Script> {
         Step::Say(say("yes").await?),
         Step::BotReplies { within },
         Step::BotSilent { quiet: Duration::from_millis(1_200), within: Duration::from_secs(15) },
+        Step::Say(say("goodbye").await?),
+        Step::BotReplies { within },
+        Step::BotHangsUp { within },
+    ]))
+}
+
+/// Puts the reception in the place of the front desk.
+async fn reception(options: &Options, config: &Config, services: &mut Services) -> anyhow::Result<()> {
+    let key = Secret::from_env("OPENAI_API_KEY").ok();
+    let url =
+        options.model_url.clone().or_else(|| key.as_ref().map(|_| "https://api.openai.com/v1".to_owned()));
+    let stand_in = StandIn::start(Pace::default()).await?;
+    let mut overrides = Overrides { model: None, stand_in: Some(stand_in.base()) };
+    match url {
+        Some(url) => {
+            println!("The model is {} at {url}.", options.model);
+            overrides.model = Some(OtherModel { url, model: options.model.clone(), key });
+        }
+        None => {
+            println!("The model is the stand-in of this process: --model-url and --model name a real one.")
+        }
+    }
+    let agent = services.agent(config, Path::new(AGENT), &overrides).await?;
+    if let (Some(recognizer), Some(grammar)) = (&services.recognizer, agent.grammar()) {
+        recognizer.prepare(grammar)?;
+    }
+    let bot = AgentBot::new(Arc::new(agent), None).beside(stand_in);
+    services.voices.warm(&bot.fixed_parts(), bot.voice(), Rate::Hz8000).await?;
+    for other in services.bots.values_mut() {
+        *other = AnyBot::new(bot.clone());
+    }
+    Ok(())
+}
+
+/// What the caller of the reception does: he asks for the hours, has a story told and interrupts it, asks for his balance, and
+/// takes his leave.
+async fn talk() -> anyhow::Result<Script> {
+    let flite = FliteSynthesizer::new(FliteConfig::default())?;
+    // A real model may take its time.
+    let within = Duration::from_secs(15);
+    let silent = Step::BotSilent { quiet: Duration::from_millis(1_200), within: Duration::from_secs(40) };
+    let say = async |words: &str| line(&flite, words).await;
+    Ok(Script::new(vec![
+        Step::BotSpeaks { within },
+        silent.clone(),
+        Step::Say(say("when are you open").await?),
+        Step::BotReplies { within },
+        silent.clone(),
+        Step::Say(say("tell me about the house").await?),
+        Step::BotReplies { within },
+        Step::BargeIn {
+            after: Duration::from_millis(1_200),
+            line: say("what is my account balance please").await?,
+            within: Duration::from_secs(2),
+        },
+        Step::BotReplies { within },
+        silent.clone(),
+        Step::Say(say("one two three four").await?),
+        Step::BotReplies { within },
+        silent,
         Step::Say(say("goodbye").await?),
         Step::BotReplies { within },
         Step::BotHangsUp { within },

@@ -1,5 +1,5 @@
 //! The command line: `run`, `agi`, `demo`, `doctor`, `call`, `calls`, `bench`,
-//! `replay`, `trunk`.
+//! `replay`, `servers`, `trunk`, `campaign`, `never-call`.
 //!
 //! Each command is a file; what they share is here. What goes wrong ends in one sentence on standard error and exit
 //! code 1 (2 when the command line itself is at fault).
@@ -14,13 +14,18 @@ use tracing_subscriber::EnvFilter;
 use crate::engine::Config;
 
 mod agi;
+mod answers;
 mod bench;
+mod bots;
 mod call;
 pub mod calls;
+mod campaign;
 mod demo;
 pub mod doctor;
+mod never_call;
 mod replay;
 mod run;
+mod servers;
 mod trunk;
 mod turns;
 
@@ -54,17 +59,26 @@ enum Command {
     /// The callers of `bench`, in a process of their own.
     #[command(hide = true)]
     BenchPeers,
+    /// The attacker of `bench --attack`, in a process of his own.
+    #[command(hide = true)]
+    BenchAttacker,
     /// Make, show and remove SIP trunks while Asterisk runs.
     Trunk(trunk::Options),
+    /// Show how the Asterisk servers of the engine that runs are, and drain one of them.
+    Servers(servers::Options),
     /// Show the latest calls, or one call with its turns.
     Calls(calls::CallsArgs),
+    /// Make, feed, start, watch and report on campaigns: lists of numbers to call.
+    Campaign(campaign::Options),
+    /// Keep the lists of numbers that no campaign calls.
+    NeverCall(never_call::Options),
 }
 
 /// Where the configuration is.
 #[derive(Debug, Clone, Default, Args)]
 struct ConfigArg {
     /// The configuration file; every key can be overridden by OFFHOOK_SECTION_KEY.
-    #[arg(long, short, env = "OFFHOOK_CONFIG", value_name = "FILE")]
+    #[arg(long, short, global = true, env = "OFFHOOK_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
@@ -117,9 +131,13 @@ pub fn main() -> ExitCode {
             Command::Bench(options) => bench::run(*options).await,
             Command::Replay(options) => tokio::task::block_in_place(|| replay::run(&options)),
             Command::BenchPeers => tokio::task::block_in_place(bench::run_peers),
+            Command::BenchAttacker => tokio::task::block_in_place(bench::run_attacker),
             Command::Call(options) => call::run(options).await,
             Command::Trunk(options) => trunk::run(options).await,
+            Command::Servers(options) => servers::run(options).await,
             Command::Calls(options) => calls::run(options).await,
+            Command::Campaign(options) => campaign::run(options).await,
+            Command::NeverCall(options) => never_call::run(options).await,
         }
     });
     // Threads that read files for calls that are over need not be waited for.

@@ -13,12 +13,13 @@ use futures_util::future::join_all;
 use tokio::sync::oneshot;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::Shared;
+use super::START_PATIENCE;
 use super::handover::{Takeover, Will};
+use super::server::Server;
 use crate::asterisk::ari::ChannelId;
 use crate::asterisk::ari::model::{Bridge, Channel};
 use crate::call::{Left, Snapshot};
-use crate::id::CallId;
+use crate::id::{CallId, OurId, Part};
 use crate::media::TransportKind;
 use crate::store::{CallRecord, Disposition, Store, StoreError};
 use crate::time::WallTime;
@@ -35,8 +36,8 @@ pub(super) struct Estate {
 }
 
 impl Estate {
-    /// Reads what was left of the calls of `app` on `server`. Calls of which no state was kept are over: nobody knows how they went on.
-    pub async fn read(store: &Store, app: &str, server: &str) -> Result<Self, StoreError> {
+    /// Reads what the engine called `engine` left of the calls of `app` on `server`. Calls of which no state was kept are over: nobody knows how they went on.
+    pub async fn read(store: &Store, engine: &str, app: &str, server: &str) -> Result<Self, StoreError> {
         let mut rows: HashMap<CallId, CallRecord> = HashMap::new();
         let ours = |call: &CallRecord| call.app == app && call.server == server;
         for call in store.unfinished_calls().await?.into_iter().filter(ours) {
@@ -58,7 +59,7 @@ impl Estate {
         for row in rows.into_values() {
             close(store, row, Disposition::Lost, "the engine ended without it");
         }
-        Ok(Self { calls, alive: Heartbeat::last(store.path(), app).unwrap_or(newest).max(newest) })
+        Ok(Self { calls, alive: Heartbeat::last(store.path(), engine).unwrap_or(newest).max(newest) })
     }
 
     /// Whether nothing is left.
@@ -80,7 +81,7 @@ impl Estate {
     }
 
     /// Takes up the calls whose callers are in the application still, and ends the records of the others.
-    pub fn settle(self, shared: &Arc<Shared>, channels: &[Channel], bridges: &[Bridge], ours: &[ChannelId]) {
+    pub fn settle(self, server: &Arc<Server>, channels: &[Channel], bridges: &[Bridge], ours: &[ChannelId]) {
         if self.calls.is_empty() {
             return;
         }
@@ -93,20 +94,31 @@ impl Estate {
                 } else {
                     (Disposition::CallerHungUp, "the caller hung up while no engine was there")
                 };
-                close(&shared.store, row, how, why);
+                close(&server.shared.store, row, how, why);
                 over += 1;
                 continue;
             }
             let bridge = bridges.iter().find(|bridge| bridge.id.as_str() == snapshot.bridge);
             let joined =
                 |id: &str| bridge.is_some_and(|bridge| bridge.channels.iter().any(|c| c.as_str() == id));
-            let whole = joined(&snapshot.channel) && joined(&snapshot.media);
-            let left = if whole { Left::Whole } else { Left::Broken };
-            shared.take_up(snapshot, row, Predecessor { left, alive: self.alive, attached: None });
+            let person =
+                OurId { app: server.app.clone(), call: snapshot.call, part: Part::Person }.to_string();
+            let left = match joined(&snapshot.channel) {
+                true if joined(&person) && !joined(&snapshot.media) => Left::Talking,
+                true if joined(&snapshot.media) => Left::Whole,
+                _ => Left::Broken,
+            };
+            server.take_up(snapshot, row, Predecessor { left, alive: self.alive, attached: None });
             adopted += 1;
         }
         let away_ms = WallTime::now().0 - self.alive.0;
-        tracing::info!(adopted, over, away_ms, "calls of an earlier process are taken up");
+        tracing::info!(
+            server = server.name,
+            adopted,
+            over,
+            away_ms,
+            "calls of an earlier process are taken up"
+        );
     }
 }
 
@@ -122,36 +134,70 @@ pub(super) struct Predecessor {
 /// How long the calls may take to have their audio again before what came meanwhile is read.
 const ATTACHED: Duration = Duration::from_millis(300);
 
-/// Takes the calls of an engine that hands them over; [`None`], or else what it left in the store.
-pub(super) async fn inherit(shared: &Arc<Shared>, takeover: Takeover) -> Option<Estate> {
-    let will = takeover.will().await;
-    let left = match will {
-        Ok(Will { alive, calls }) => {
-            let count = calls.len();
-            let attached = calls.into_iter().map(|(snapshot, row)| {
-                let (attached, told) = oneshot::channel();
-                // Over RTP nothing changes; a connection ends with its process.
-                let rtp = snapshot.transport == TransportKind::Rtp;
-                let left = if rtp { Left::Whole } else { Left::Broken };
-                shared.take_up(snapshot, row, Predecessor { left, alive, attached: Some(attached) });
-                told
-            });
-            let attached: Vec<_> = attached.collect();
-            let _ = tokio::time::timeout(ATTACHED, join_all(attached)).await;
-            tracing::info!(
-                calls = count,
-                away_ms = WallTime::now().0 - alive.0,
-                "took over from another engine"
-            );
-            None
+/// Takes the calls of an engine that hands them over, or else what it left in the store. `awaited` are the servers that have
+/// answered: it hands nothing over before each of them has told it that it is replaced.
+pub(super) async fn inherit(servers: Vec<Arc<Server>>, awaited: Vec<Arc<Server>>, mut takeover: Takeover) {
+    let Some(shared) = servers.first().map(|server| Arc::clone(&server.shared)) else { return };
+    let registered = join_all(awaited.iter().map(|server| async {
+        let mut registered = server.registered.subscribe();
+        // It lives as long as we do.
+        let _ = registered.wait_for(|registered| *registered).await;
+    }));
+    if tokio::time::timeout(START_PATIENCE, registered).await.is_err() {
+        tracing::warn!("not every server has registered our application; asking for the calls none the less");
+    }
+    match takeover.will().await {
+        Ok(will) => {
+            take_all(&servers, will).await;
+            takeover.relieve().await;
         }
         Err(error) => {
             tracing::error!(%error, "the other engine did not hand its calls over; looking into the store");
-            Estate::read(&shared.store, &shared.app, shared.ari.peer()).await.ok()
+            let engine = &shared.config.asterisk.app;
+            for server in &servers {
+                let estate = Estate::read(&shared.store, engine, &server.app, server.ari.peer()).await.ok();
+                *server.estate.lock().expect("nothing panics while it holds the estate") = estate;
+            }
         }
-    };
+    }
     shared.media.listen();
-    left
+    shared.inherited.send_replace(true);
+}
+
+async fn take_all(servers: &[Arc<Server>], will: Will) {
+    let Will { alive: before, calls } = will;
+    let count = calls.len();
+    // It speaks on until it is relieved.
+    let alive = WallTime::now();
+    let mut attached = Vec::new();
+    for (snapshot, row) in calls {
+        let his = |server: &&Arc<Server>| server.ari.peer() == row.server && server.app == snapshot.app;
+        let Some(server) = servers.iter().find(his) else {
+            tracing::error!(call = %snapshot.call, asterisk = row.server, "a call is lost: its server is not in the configuration any more");
+            if let Some(any) = servers.first() {
+                close(
+                    &any.shared.store,
+                    row,
+                    Disposition::Lost,
+                    "its server was taken out of the configuration",
+                );
+            }
+            continue;
+        };
+        // Over RTP nothing changes; a connection ends with its process.
+        let rtp = snapshot.transport == TransportKind::Rtp;
+        let left = match (&snapshot.with, rtp) {
+            (Some(_), _) => Left::Talking,
+            (None, true) => Left::Whole,
+            (None, false) => Left::Broken,
+        };
+        let (told, waits) = oneshot::channel();
+        // The others have to be connected by Asterisk first.
+        attached.extend(rtp.then_some(waits));
+        server.take_up(snapshot, row, Predecessor { left, alive, attached: Some(told) });
+    }
+    let _ = tokio::time::timeout(ATTACHED, join_all(attached)).await;
+    tracing::info!(calls = count, away_ms = WallTime::now().0 - before.0, "took over from another engine");
 }
 
 fn read(state: serde_json::Value) -> Result<Snapshot, String> {

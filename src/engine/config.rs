@@ -5,21 +5,30 @@
 //! that a `…_file` key names.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::doors::sections::{AgiSection, AmiSection};
 use super::route::Rule;
+use crate::asterisk::tls::Identity;
 use crate::audio::codec::Format;
+use crate::bot::remote::RemoteConfig;
+use crate::guard::Allow;
 use crate::media::TransportKind;
+use crate::policy::redact::Redactor;
+use crate::policy::{CallBackSection, DestinationSection, Policy, PolicySection};
+use crate::turn::answer::AnswerSettings;
+use crate::turn::vad::Kind as Vad;
 
 mod asterisk;
+mod engine;
+mod service;
 
 pub use asterisk::{AsteriskSection, EventsBy};
+pub use engine::{EngineSection, HealthSection};
+pub use service::{Kind, Names, ServiceSection, WhenSilent};
 
 /// A configuration that cannot be used. The sentence says where, what, and what is accepted instead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -49,17 +58,47 @@ pub struct Config {
     pub store: StoreSection,
     /// Recording; off unless there is a folder.
     pub recording: RecordingSection,
+    /// Whether the engine is well, over HTTP; off unless it has an address.
+    pub health: HealthSection,
     /// AMI, for what ARI lacks; off unless it has an address.
     pub ami: AmiSection,
     /// AGI, by which the dialplan asks where calls go; off unless it has an address.
     pub agi: AgiSection,
     /// Where calls go that the dialplan asks for; the first rule that fits decides.
     pub route: Vec<Rule>,
+    /// Recognisers, synthesisers and language models that are not in the engine, by name.
+    pub service: BTreeMap<String, ServiceSection>,
+    /// Where calls may be transferred to, by name.
+    pub destination: BTreeMap<String, DestinationSection>,
+    /// How often, and to which numbers.
+    pub policy: PolicySection,
+    /// Which callers may be called back.
+    pub call_back: CallBackSection,
+    /// How it is found out who answered a call of a campaign.
+    pub answering: AnswerSettings,
+    /// Calling for campaigns.
+    pub campaigns: CampaignsSection,
+    /// What is never written down.
+    pub privacy: Redactor,
     /// The bots by name. `Stasis(bot,NAME)` in the dialplan chooses one.
     pub bots: BTreeMap<String, BotSection>,
     /// The file that this was read from, if any.
     #[serde(skip)]
     pub path: Option<PathBuf>,
+}
+
+/// `[campaigns]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CampaignsSection {
+    /// Whether this engine calls for the campaigns of its book.
+    pub dial: bool,
+}
+
+impl Default for CampaignsSection {
+    fn default() -> Self {
+        Self { dial: true }
+    }
 }
 
 /// `[media]`
@@ -80,12 +119,22 @@ pub struct MediaSection {
     pub rtp: RtpPorts,
     /// The UDP ports for `rtp = "ports"`.
     pub ports: PortRange,
+    /// Who may connect to the listeners of AudioSocket and WebSocket.
+    pub allow: Allow,
+    /// Our certificate for the WebSocket listener, where Asterisk connects by `wss`.
+    pub tls_cert: Option<PathBuf>,
+    /// The key of `tls_cert`.
+    pub tls_key: Option<PathBuf>,
     /// TCP port of the AudioSocket listener. 0 takes any.
     pub audiosocket_port: u16,
     /// TCP port of the WebSocket listener. 0 takes any.
     pub websocket_port: u16,
     /// The section of websocket_client.conf by which Asterisk connects to that listener.
     pub websocket_client: String,
+    /// What tells speech from the rest, where a bot says nothing else: `webrtc`, `level` or `neural`.
+    pub vad: Vad,
+    /// Whether the bot's echo is taken out of what is heard, where a bot says nothing else.
+    pub echo_canceller: bool,
     /// Media threads; 0 is one per core.
     pub threads: usize,
     /// Folder for captures of RTP calls. Without it none are made.
@@ -106,9 +155,14 @@ impl Default for MediaSection {
             port: 40_000,
             rtp: RtpPorts::Shared,
             ports: PortRange { first: 41_000, last: 41_999 },
+            allow: Allow::UNSAID,
+            tls_cert: None,
+            tls_key: None,
             audiosocket_port: 9_092,
             websocket_port: 9_093,
             websocket_client: "offhook".into(),
+            vad: Vad::Webrtc,
+            echo_canceller: false,
             threads: 0,
             capture: None,
             capture_call_mb: 20,
@@ -190,20 +244,48 @@ impl<'de> Deserialize<'de> for Choice<Format> {
     }
 }
 
+impl<'de> Deserialize<'de> for Vad {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(from)?;
+        Self::named(&name).ok_or_else(|| {
+            serde::de::Error::custom(format!(
+                "`{name}` is no detector of speech: accepted are webrtc, level and neural"
+            ))
+        })
+    }
+}
+
 /// `[speech]`
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SpeechSection {
-    /// `pocketsphinx`, or `none` for bots that listen to keys alone.
-    pub recognizer: RecognizerKind,
+    /// Who recognises, in this order: `pocketsphinx`, the name of a service, or `none` for bots that listen to keys alone.
+    pub recognizer: Names,
     /// How many utterances can be recognised at the same moment; 0 is two per core.
     pub decoders: usize,
-    /// `flite`, or `none` for bots that play recordings alone.
-    pub synthesizer: SynthesizerKind,
+    /// Who speaks, in this order: `flite`, the name of a service, or `none` for bots that play recordings alone.
+    pub synthesizer: Names,
     /// The voice, where a bot names none.
     pub voice: Option<String>,
+    /// Until when a synthesiser that has others behind it may give its first audio, in milliseconds.
+    pub first_audio_ms: u64,
+    /// Until when a recogniser that has others behind it may give its final, in milliseconds.
+    pub final_ms: u64,
+    /// After how long the next one is asked beside one that is late, in milliseconds; 0 is never.
+    pub hedge_ms: u64,
+    /// A recording that is played when nobody can speak.
+    pub apology: Option<PathBuf>,
+    /// What becomes of the caller then: `bot`, `dialplan`, `hangup` or `transfer:DESTINATION`.
+    pub when_silent: WhenSilent,
     /// Memory for sentences that are said again and again, in megabytes.
     pub prompt_cache_mb: usize,
+    /// Folder for sentences that are said again and again, so that they are not made anew after a restart. Without it none
+    /// are kept.
+    pub prompt_cache: Option<PathBuf>,
+    /// The most that this folder may have, in megabytes.
+    pub prompt_cache_disk_mb: u64,
+    /// Whether everything that is said is kept, and not only what is said in the same words on every call.
+    pub prompt_cache_all: bool,
     /// Folder with `grammars/` and `pronunciations.dict`.
     pub models: Option<PathBuf>,
 }
@@ -211,66 +293,21 @@ pub struct SpeechSection {
 impl Default for SpeechSection {
     fn default() -> Self {
         Self {
-            recognizer: RecognizerKind::Pocketsphinx,
+            recognizer: Names::one("pocketsphinx"),
             decoders: 0,
-            synthesizer: SynthesizerKind::Flite,
+            synthesizer: Names::one("flite"),
             voice: None,
+            first_audio_ms: 700,
+            final_ms: 400,
+            hedge_ms: 0,
+            apology: None,
+            when_silent: WhenSilent::Bot,
             prompt_cache_mb: 64,
+            prompt_cache: None,
+            prompt_cache_disk_mb: 500,
+            prompt_cache_all: false,
             models: None,
         }
-    }
-}
-
-/// Which recogniser.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum RecognizerKind {
-    /// The embedded one.
-    Pocketsphinx,
-    /// None.
-    None,
-}
-
-/// Which synthesiser.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum SynthesizerKind {
-    /// The embedded one.
-    Flite,
-    /// None.
-    None,
-}
-
-/// `[engine]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct EngineSection {
-    /// The bot for a call that names none; needed only where there are several.
-    pub bot: Option<String>,
-    /// Calls at once; one more is left to the dialplan.
-    pub max_calls: usize,
-    /// At the end, calls may go on for this long before the bot says goodbye.
-    pub drain_seconds: u64,
-    /// Said to callers who are still there then, where their bot has no goodbye of its own.
-    pub goodbye: String,
-}
-
-impl Default for EngineSection {
-    fn default() -> Self {
-        Self {
-            bot: None,
-            max_calls: 500,
-            drain_seconds: 30,
-            goodbye: "I am sorry, I have to end this call now. Please call again. Goodbye.".into(),
-        }
-    }
-}
-
-impl EngineSection {
-    /// [`drain_seconds`](Self::drain_seconds) as a span.
-    #[must_use]
-    pub fn drain(&self) -> Duration {
-        Duration::from_secs(self.drain_seconds)
     }
 }
 
@@ -284,11 +321,19 @@ pub struct StoreSection {
     pub numbers: crate::store::Numbers,
     /// Calls older than this are deleted at start; 0 keeps them.
     pub retention_days: u32,
+    /// Where campaigns are kept when several engines share them: `postgres://USER:PASSWORD@HOST/DATABASE`. In the SQLite file
+    /// otherwise.
+    pub url: Option<crate::secret::Secret>,
 }
 
 impl Default for StoreSection {
     fn default() -> Self {
-        Self { path: "offhook.sqlite".into(), numbers: crate::store::Numbers::Full, retention_days: 0 }
+        Self {
+            path: "offhook.sqlite".into(),
+            numbers: crate::store::Numbers::Full,
+            retention_days: 0,
+            url: None,
+        }
     }
 }
 
@@ -298,23 +343,53 @@ impl Default for StoreSection {
 pub struct RecordingSection {
     /// Folder for stereo WAV files and time lines. Without it nothing is recorded.
     pub folder: Option<PathBuf>,
+    /// What every caller is told first, where calls are recorded.
+    pub announce: Option<String>,
 }
 
 /// `[bots.NAME]`
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BotSection {
-    /// The flow that it runs.
-    pub flow: PathBuf,
+    /// The flow that it runs; this, or one of the next three.
+    #[serde(default)]
+    pub flow: Option<PathBuf>,
+    /// The file of the agent that it is.
+    #[serde(default)]
+    pub agent: Option<PathBuf>,
+    /// The program that it is.
+    #[serde(default)]
+    pub remote: Option<RemoteConfig>,
+    /// The file of the speech to speech model that it is.
+    #[serde(default)]
+    pub realtime: Option<PathBuf>,
     /// Its voice.
     #[serde(default)]
     pub voice: Option<String>,
+    /// Who recognises on its calls, where that is not what `[speech]` says.
+    #[serde(default)]
+    pub recognizer: Option<Names>,
+    /// Who speaks on its calls, where that is not what `[speech]` says.
+    #[serde(default)]
+    pub synthesizer: Option<Names>,
+    /// What is played on its calls when nobody can speak, where that is not what `[speech]` says.
+    #[serde(default)]
+    pub apology: Option<PathBuf>,
+    /// What becomes of its callers then, where that is not what `[speech]` says.
+    #[serde(default)]
+    pub when_silent: Option<WhenSilent>,
     /// By what its calls' audio comes, where that is not what `[media]` says.
     #[serde(default)]
     pub transport: Option<Choice<TransportKind>>,
     /// How it is coded, where that is not what `[media]` says.
     #[serde(default)]
     pub format: Option<Choice<Format>>,
+    /// What tells speech from the rest on its calls, where that is not what `[media]` says.
+    #[serde(default)]
+    pub vad: Option<Vad>,
+    /// Whether the echo is taken out of what is heard on its calls, where that is not what `[media]` says.
+    #[serde(default)]
+    pub echo_canceller: Option<bool>,
     /// Whether its calls are captured, where `[media] capture` names a folder.
     #[serde(default)]
     pub capture: Option<bool>,
@@ -368,13 +443,152 @@ impl Config {
                 names.push(name);
             }
         }
+        AsteriskSection::inherit(&mut table);
         let mut config: Self = table.try_into().map_err(|error: toml::de::Error| {
             ConfigError::new(format!("{} (check {})", error.message().trim(), names.join(", ")))
         })?;
         config.path = path.map(Path::to_path_buf);
         config.resolve_paths();
+        config.check_bots(text)?;
         config.check_doors(text)?;
+        let lines = |header: &str, index| line_of(text, header, index);
+        config.asterisk.check(lines).map_err(|(line, what)| config.fault(line, &what))?;
+        config.check_services(text)?;
+        config.engine.check().map_err(|what| config.fault(line_of(text, "[engine]", 0), &what))?;
+        config
+            .answering
+            .check()
+            .map_err(|what| config.fault(line_of(text, "[answering]", 0), &what.to_string()))?;
+        config.policy().map_err(|what| {
+            let header =
+                what.split(':').next().filter(|header| header.starts_with('[')).unwrap_or("[policy]");
+            config.fault(line_of(text, header, 0), &what)
+        })?;
         Ok(config)
+    }
+
+    /// Each bot is one thing, and no two listen for programs at the same place.
+    fn check_bots(&self, text: &str) -> Result<(), ConfigError> {
+        let mut doors = BTreeMap::new();
+        for (name, bot) in &self.bots {
+            let fault = |what: &str| Err(self.fault(line_of(text, &format!("[bots.{name}]"), 0), what));
+            let kinds = [
+                ("flow", bot.flow.is_some()),
+                ("agent", bot.agent.is_some()),
+                ("remote", bot.remote.is_some()),
+                ("realtime", bot.realtime.is_some()),
+            ];
+            let named: Vec<_> = kinds.iter().filter(|(_, is)| *is).map(|(kind, _)| *kind).collect();
+            if named.len() != 1 {
+                let all = kinds.map(|(kind, _)| format!("`{kind}`")).join(", ");
+                let has = if named.is_empty() { "none".to_owned() } else { named.join(" and ") };
+                return fault(&format!("[bots.{name}] takes one of {all}, and has {has}"));
+            }
+            let listen = bot.remote.as_ref().and_then(|remote| remote.0.listen).filter(|at| at.port() != 0);
+            if let Some(other) = listen.and_then(|listen| doors.insert(listen, name)) {
+                return fault(&format!(
+                    "the bots `{other}` and `{name}` listen at the same place: give one another port"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Where calls may be transferred to.
+    ///
+    /// # Errors
+    /// A sentence that says which destination cannot be used, and why.
+    pub fn policy(&self) -> Result<Policy, String> {
+        Policy::new(&self.policy, &self.destination, &self.call_back)
+    }
+
+    /// An error with its place.
+    pub(in crate::engine) fn fault(&self, line: usize, what: &str) -> ConfigError {
+        let file = self.path.as_ref().map_or("configuration".into(), |path| path.display().to_string());
+        ConfigError::new(format!("{file}:{line}: {what}"))
+    }
+
+    /// Whether services are as they should be, and those that are named are there.
+    fn check_services(&self, text: &str) -> Result<(), ConfigError> {
+        for (name, service) in &self.service {
+            let line = line_of(text, &format!("[service.{name}]"), 0);
+            service.check(name).map_err(|what| self.fault(line, &what))?;
+        }
+        let known = |name: &str, built_in: &str, able: fn(Kind) -> bool| {
+            name == built_in || self.service.get(name).is_some_and(|service| able(service.kind))
+        };
+        let check = |header: &str, key: &str, names: &Names| {
+            let (built_in, able): (_, fn(Kind) -> bool) =
+                if key == "recognizer" { ("pocketsphinx", Kind::hears) } else { ("flite", Kind::speaks) };
+            let Some(wrong) = names.iter().find(|name| !known(name, built_in, able)) else { return Ok(()) };
+            let services =
+                self.service.iter().filter(|(_, service)| able(service.kind)).map(|(name, _)| name.as_str());
+            let accepted = [built_in, "none"].into_iter().chain(services).collect::<Vec<_>>().join(", ");
+            let what = match self.service.get(wrong) {
+                Some(service) => format!(
+                    "`{key}`: a service of the kind {} cannot do that; accepted are {accepted}",
+                    service.kind.name()
+                ),
+                None => format!(
+                    "`{key}` = `{wrong}`: accepted are {accepted}, and the names of [service.NAME] sections"
+                ),
+            };
+            Err(self.fault(line_of(text, header, 0), &what))
+        };
+        check("[speech]", "recognizer", &self.speech.recognizer)?;
+        check("[speech]", "synthesizer", &self.speech.synthesizer)?;
+        let to_whom = |header: &str, then: &WhenSilent| match then {
+            WhenSilent::Transfer(to) if !self.destination.contains_key(to) => {
+                let what = format!("`when_silent` = `transfer:{to}`: there is no [destination.{to}]");
+                Err(self.fault(line_of(text, header, 0), &what))
+            }
+            _ => Ok(()),
+        };
+        to_whom("[speech]", &self.speech.when_silent)?;
+        for (name, bot) in &self.bots {
+            let header = format!("[bots.{name}]");
+            bot.when_silent.iter().try_for_each(|then| to_whom(&header, then))?;
+            bot.recognizer.iter().try_for_each(|names| check(&header, "recognizer", names))?;
+            bot.synthesizer.iter().try_for_each(|names| check(&header, "synthesizer", names))?;
+        }
+        Ok(())
+    }
+
+    /// Who recognises on a bot's calls.
+    #[must_use]
+    pub fn recognizers(&self, bot: &str) -> &Names {
+        self.bots.get(bot).and_then(|bot| bot.recognizer.as_ref()).unwrap_or(&self.speech.recognizer)
+    }
+
+    /// Who speaks on a bot's calls.
+    #[must_use]
+    pub fn synthesizers(&self, bot: &str) -> &Names {
+        self.bots.get(bot).and_then(|bot| bot.synthesizer.as_ref()).unwrap_or(&self.speech.synthesizer)
+    }
+
+    /// What is played when nobody can speak, and what becomes of a bot's caller then.
+    #[must_use]
+    pub fn when_silent(&self, bot: &str) -> (Option<&Path>, &WhenSilent) {
+        let bot = self.bots.get(bot);
+        let apology = bot.and_then(|bot| bot.apology.as_deref()).or(self.speech.apology.as_deref());
+        let then = bot.and_then(|bot| bot.when_silent.as_ref()).unwrap_or(&self.speech.when_silent);
+        (apology, then)
+    }
+
+    /// Who the WebSocket listener for media is, where Asterisk connects to it by `wss`.
+    #[must_use]
+    pub fn media_identity(&self) -> Option<Identity> {
+        identity(&self.media.tls_cert, &self.media.tls_key)
+    }
+
+    /// What tells speech from the rest on a bot's calls.
+    pub(super) fn vad(&self, bot: &str) -> Vad {
+        self.bots.get(bot).and_then(|bot| bot.vad).unwrap_or(self.media.vad)
+    }
+
+    /// Whether the echo is taken out of what is heard on a bot's calls.
+    pub(super) fn cancels_echo(&self, bot: &str) -> bool {
+        self.bots.get(bot).and_then(|bot| bot.echo_canceller).unwrap_or(self.media.echo_canceller)
     }
 
     /// The bots that are shown on lamps.
@@ -387,18 +601,38 @@ impl Config {
         let Some(folder) = self.path.as_deref().and_then(Path::parent).map(Path::to_path_buf) else { return };
         let resolve = |path: &mut PathBuf| *path = folder.join(&*path);
         resolve(&mut self.store.path);
-        self.bots.values_mut().for_each(|bot| resolve(&mut bot.flow));
+        for bot in self.bots.values_mut() {
+            [&mut bot.flow, &mut bot.agent, &mut bot.realtime].into_iter().flatten().for_each(resolve);
+            bot.remote.iter_mut().flat_map(|remote| remote.0.files()).for_each(resolve);
+        }
         let optional = [
-            &mut self.asterisk.password_file,
-            &mut self.asterisk.ca_file,
+            &mut self.media.tls_cert,
+            &mut self.media.tls_key,
             &mut self.ami.secret_file,
             &mut self.ami.tls_ca,
             &mut self.speech.models,
+            &mut self.speech.apology,
+            &mut self.speech.prompt_cache,
             &mut self.recording.folder,
             &mut self.media.capture,
         ];
         optional.into_iter().flatten().for_each(resolve);
+        self.bots.values_mut().filter_map(|bot| bot.apology.as_mut()).for_each(resolve);
+        self.service.values_mut().filter_map(|service| service.key_file.as_mut()).for_each(resolve);
+        self.asterisk.files().into_iter().flatten().for_each(resolve);
+        self.asterisk.server.iter_mut().flat_map(AsteriskSection::files).flatten().for_each(resolve);
     }
+}
+
+/// The line of the n-th header of that form; 1 when it is not in the file (it came by the environment).
+pub(in crate::engine) fn line_of(text: &str, header: &str, index: usize) -> usize {
+    let headers = text.lines().enumerate().filter(|(_, line)| line.trim_start().starts_with(header));
+    headers.map(|(line, _)| line + 1).nth(index).unwrap_or(1)
+}
+
+/// The two files of a server's TLS; [`Config::check_doors`](Config) sees to it that both are there or none.
+fn identity(certificate: &Option<PathBuf>, key: &Option<PathBuf>) -> Option<Identity> {
+    Some(Identity { certificate: certificate.clone()?, key: key.clone()? })
 }
 
 /// Sets the key that an environment variable names.
@@ -410,18 +644,57 @@ fn lay_over(table: &mut toml::Table, name: &str, value: &str) -> Result<(), Conf
     };
     let lower = name["OFFHOOK_".len()..].to_lowercase();
     let (section, key) = lower.split_once('_').ok_or_else(unknown)?;
-    let sections = ["asterisk", "ami", "agi", "media", "speech", "engine", "store", "recording", "bots"];
+    let sections = [
+        "asterisk",
+        "ami",
+        "agi",
+        "media",
+        "speech",
+        "service",
+        "engine",
+        "health",
+        "store",
+        "recording",
+        "bots",
+    ];
     if !sections.contains(&section) {
         return Err(unknown());
     }
     let mut target = sub_table(table, section).ok_or_else(unknown)?;
     let mut key = key;
+    if section == "asterisk" && AsteriskSection::named_server(target, key).is_some() {
+        // Asked twice: the borrow of the one that is found lasts as long as the table's.
+        (target, key) = AsteriskSection::named_server(target, key).ok_or_else(unknown)?;
+    }
     if section == "bots" {
-        // The one key with an underscore of its own.
-        let split = key.strip_suffix("_device_state").map(|bot| (bot, "device_state"));
+        // The keys with an underscore of their own.
+        let split = ["device_state", "echo_canceller", "when_silent", "remote_token"]
+            .into_iter()
+            .find_map(|of_bot| Some((key.strip_suffix(of_bot)?.strip_suffix('_')?, of_bot)));
         let (bot, of_bot) = split.or_else(|| key.rsplit_once('_')).ok_or_else(unknown)?;
         target = sub_table(target, bot).ok_or_else(unknown)?;
         key = of_bot;
+        if of_bot == "remote_token" {
+            let remote = target.entry("remote").or_insert_with(|| toml::Value::Table(toml::Table::new()));
+            if let Some(url) = remote.as_str().map(str::to_owned) {
+                *remote = toml::Value::Table(toml::Table::from_iter([("url".to_owned(), url.into())]));
+            }
+            (target, key) = (remote.as_table_mut().ok_or_else(unknown)?, "token");
+        }
+    }
+    if section == "service" {
+        let split = ["key_file", "sample_rate", "at_once", "connect_ms", "first_ms", "stall_ms"]
+            .into_iter()
+            .find_map(|of_service| Some((key.strip_suffix(of_service)?.strip_suffix('_')?, of_service)));
+        let (service, of_service) = split.or_else(|| key.rsplit_once('_')).ok_or_else(unknown)?;
+        // A name may have dashes, which no variable of the environment may.
+        let known: Vec<String> = target.keys().cloned().collect();
+        let service = known
+            .iter()
+            .find(|name| name.to_lowercase().replace('-', "_") == service)
+            .map_or(service, String::as_str);
+        target = sub_table(target, service).ok_or_else(unknown)?;
+        key = of_service;
     }
     target.insert(key.to_owned(), as_toml(key, value));
     Ok(())
@@ -435,6 +708,7 @@ fn sub_table<'a>(table: &'a mut toml::Table, name: &str) -> Option<&'a mut toml:
 fn as_toml(key: &str, value: &str) -> toml::Value {
     let is_text = [
         "password",
+        "token",
         "user",
         "app",
         "bot",
@@ -444,22 +718,22 @@ fn as_toml(key: &str, value: &str) -> toml::Value {
         "websocket_client",
         "listen",
         "secret",
+        "name",
+        "allow",
+        "key",
+        "model",
+        "url",
+        "language",
     ]
     .contains(&key);
-    match (is_text, value.parse::<i64>(), value.parse::<bool>()) {
-        (false, Ok(number), _) => toml::Value::Integer(number),
-        (false, _, Ok(truth)) => toml::Value::Boolean(truth),
-        _ => toml::Value::String(value.to_owned()),
+    if is_text {
+        return toml::Value::String(value.to_owned());
     }
-}
-
-impl fmt::Display for RecognizerKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Pocketsphinx => "pocketsphinx",
-            Self::None => "none",
-        })
-    }
+    let whole = value.parse().map(toml::Value::Integer).ok();
+    let truth = || value.parse().map(toml::Value::Boolean).ok();
+    // A share, as 2.5; neither `inf` nor `nan` is one.
+    let share = || value.parse().ok().filter(|number: &f64| number.is_finite()).map(toml::Value::Float);
+    whole.or_else(truth).or_else(share).unwrap_or_else(|| toml::Value::String(value.to_owned()))
 }
 
 #[cfg(test)]
@@ -495,7 +769,7 @@ mod tests {
         assert_eq!(config.asterisk.password().expect("set").reveal(), "12345");
         assert_eq!((config.media.port, config.engine.drain_seconds), (0, 3));
         assert_eq!(config.bots["desk"].voice.as_deref(), Some("rms"));
-        assert_eq!(config.bots["desk"].flow, Path::new("/etc/offhook/desk.toml"));
+        assert_eq!(config.bots["desk"].flow.as_deref(), Some(Path::new("/etc/offhook/desk.toml")));
     }
 
     #[test]
@@ -520,15 +794,85 @@ mod tests {
         assert_eq!(config.media.ports, PortRange { first: 5_000, last: 5_009 });
         assert_eq!(config.bots["desk"].transport, Some(Choice::Auto));
         assert_eq!(config.bots["desk"].format, Some(Choice::Named(Format::G722)));
+        let text = "[media]\nvad = 'neural'\necho_canceller = true\n[bots.front_desk]\nflow = 'desk.toml'\nvad = 'level'\n";
+        let env = [("OFFHOOK_BOTS_FRONT_DESK_ECHO_CANCELLER", "false")];
+        let config = parse(text, &env).expect("valid");
+        assert_eq!((config.media.vad, config.media.echo_canceller), (Vad::Neural, true));
+        assert_eq!(config.bots["front_desk"].vad, Some(Vad::Level));
+        assert_eq!(config.bots["front_desk"].echo_canceller, Some(false));
         for (wrong, accepted) in [
             ("transport = 'tcp'", "audiosocket, websocket and websocket-server"),
             ("format = 'mp3'", "slin16, g722 and opus"),
+            ("vad = 'silero'", "webrtc, level and neural"),
+            ("echo_canceller = 'yes'", "boolean"),
             ("ports = '5000'", "41000-41999"),
             ("ports = '6000-5000'", "41000-41999"),
             ("rtp = 'many'", "`shared`"),
         ] {
             let error = parse(&format!("[media]\n{wrong}\n"), &[]).expect_err(wrong).to_string();
             assert!(error.contains(":2: ") && error.contains(accepted), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_bot_is_one_thing() {
+        let text = "[bots.desk]\nremote = 'ws://127.0.0.1:9000'\n[bots.other]\nremote = { listen = '127.0.0.1:8092', fallback = { flow = 'x.toml' } }\n";
+        let config = parse(text, &[("OFFHOOK_BOTS_DESK_REMOTE_TOKEN", "12345")]).expect("valid");
+        let remote = |name: &str| config.bots[name].remote.clone().expect("a program").0;
+        assert_eq!(remote("desk").token.map(|token| token.reveal().to_owned()), Some("12345".into()));
+        assert_eq!(remote("desk").url.as_deref(), Some("ws://127.0.0.1:9000"));
+        assert_eq!(remote("other").fallback.flow.as_deref(), Some(Path::new("/etc/offhook/x.toml")));
+        assert!(!format!("{config:?}").contains("12345"));
+        for (wrong, told) in [
+            ("[bots.desk]\nvoice = 'slt'\n", "has none"),
+            ("\n[bots.desk]\nflow = 'a'\nremote = 'ws://x'\n", ":2: "),
+            ("[bots.a]\nremote = 'x'\n", ":2: "),
+            (
+                "[bots.a]\nremote = { listen = '127.0.0.1:1' }\n[bots.b]\nremote = { listen = '127.0.0.1:1' }\n",
+                "same place",
+            ),
+        ] {
+            let error = parse(wrong, &[]).expect_err(wrong).to_string();
+            assert!(error.contains(told), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_bot_is_a_flow_or_an_agent() {
+        let config = parse("[bots.a]\nagent = 'a.toml'\n", &[]).expect("valid");
+        assert_eq!(config.bots["a"].agent.as_deref(), Some(Path::new("/etc/offhook/a.toml")));
+        for wrong in ["[media]\n[bots.a]\nflow = 'x'\nagent = 'y'\n", "[media]\n[bots.a]\nvoice = 'slt'\n"] {
+            let error = parse(wrong, &[]).expect_err("not one thing").to_string();
+            assert!(error.starts_with("/etc/offhook/desk.toml:2: [bots.a]"), "{error}");
+        }
+    }
+
+    #[test]
+    fn services_are_named_in_their_order_for_all_bots_or_for_one() {
+        let text = "[speech]\nsynthesizer = ['cloud', 'flite']\napology = 'sorry.wav'\n\
+                    [service.cloud]\nkind = 'openai'\nkey_file = 'key'\n[service.my-ears]\nkind = 'vosk'\nurl = 'ws://a:1'\n\
+                    [bots.desk]\nflow = 'desk.toml'\nrecognizer = 'my-ears'\nwhen_silent = 'hangup'\n";
+        let env = [("OFFHOOK_SERVICE_CLOUD_MODEL", "tts-1"), ("OFFHOOK_SERVICE_MY_EARS_FIRST_MS", "900")];
+        let config = parse(text, &env).expect("valid");
+        assert_eq!(config.synthesizers("desk").iter().collect::<Vec<_>>(), ["cloud", "flite"]);
+        assert_eq!(config.recognizers("desk").iter().collect::<Vec<_>>(), ["my-ears"]);
+        assert_eq!(config.recognizers("other").iter().collect::<Vec<_>>(), ["pocketsphinx"]);
+        assert_eq!(config.service["cloud"].model.as_deref(), Some("tts-1"));
+        assert_eq!(config.service["cloud"].key_file.as_deref(), Some(Path::new("/etc/offhook/key")));
+        assert_eq!(config.service["my-ears"].first_ms, Some(900));
+        let (apology, then) = config.when_silent("desk");
+        assert_eq!((apology, then), (Some(Path::new("/etc/offhook/sorry.wav")), &WhenSilent::HangUp));
+        for (wrong, line, told) in [
+            ("[media]\n[speech]\nsynthesizer = 'cloud'\n", 2, "accepted are flite, none, and"),
+            (
+                "[service.a]\nkind = 'vosk'\nurl = 'ws://a'\n[bots.b]\nflow = 'b'\nsynthesizer = 'a'\n",
+                4,
+                "of the kind vosk cannot do that",
+            ),
+            ("\n[service.flite]\nkind = 'openai'\n", 2, "built in"),
+        ] {
+            let error = parse(wrong, &[]).expect_err(wrong).to_string();
+            assert!(error.contains(&format!("toml:{line}: ")) && error.contains(told), "{error}");
         }
     }
 

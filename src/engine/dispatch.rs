@@ -3,77 +3,106 @@
 //! One task reads them. It looks the call up and puts the event into its mailbox; whatever takes longer is a task of
 //! its own. After a gap in the events (a reconnect, or an overflow) it compares what Asterisk has with what it knows.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Phase, Shared, adopt};
+use super::admission::Refused;
+use super::outages::Outages;
+use super::server::{Server, ServerState};
+use super::{Phase, claims};
 use crate::asterisk::PROBE;
-use crate::asterisk::ari::model::{Bridge, Channel, Event, EventKind, Timestamp};
+use crate::asterisk::ari::model::{Bridge, Channel, ChannelState, Event, EventKind, Timestamp};
 use crate::asterisk::ari::ops::{Continue, HangupReason};
 use crate::asterisk::ari::{AriError, ChannelId, EventStream, Signal, Why};
+use crate::call::beside::Beside;
 use crate::call::{Facts, Gone, LegEvent};
 use crate::id::{CallId, OurId, Part};
-use crate::time::WallTime;
+use crate::time::{Moment, WallTime};
 
 /// After this long what was under way when the events came back has happened.
 const SETTLED: Duration = Duration::from_millis(500);
 
-/// Reads events until the engine ends.
-pub(super) async fn run(shared: Arc<Shared>, mut events: EventStream) {
+/// Reads the events of a server until the engine ends.
+pub(super) async fn run(server: Arc<Server>, mut events: EventStream) {
+    let mut outages = Outages::default();
     loop {
         let signal = tokio::select! {
             signal = events.next() => signal,
-            () = shared.reclaim.notified() => {
+            () = server.reclaim.notified() => {
                 events.reclaim();
                 continue;
             }
         };
         match signal {
-            Signal::Event(event) => take(&shared, *event),
+            Signal::Event(event) => take(&server, *event),
             Signal::Connected { first } => {
-                tracing::info!(asterisk = shared.ari.peer(), app = shared.app, first, "events connected");
-                shared.replaced.send_replace(false);
-                let takeover = shared.takeover.lock().expect("nothing panics while it holds it").take();
-                if let Some(takeover) = takeover {
-                    let estate = adopt::inherit(&shared, takeover).await;
-                    *shared.estate.lock().expect("nothing panics while it holds the estate") = estate;
-                }
-                reconcile(&shared).await;
-                shared.connected.send_replace(true);
+                tracing::info!(asterisk = server.ari.peer(), app = server.app, first, "events connected");
+                server.replaced.send_replace(false);
+                server.registered.send_replace(true);
+                // Until the calls of the engine before us are here, all that is in Asterisk would be nobody's.
+                let mut inherited = server.shared.inherited.subscribe();
+                // It lives as long as we do.
+                let _ = inherited.wait_for(|inherited| *inherited).await;
+                reconcile(&server).await;
+                // First this one: who waits for the connection makes calls at once.
+                server.is_now(ServerState::Up);
+                server.connected.send_replace(true);
+                outages.over(&server, WallTime::now());
             }
             Signal::Disconnected { why } => {
-                tracing::warn!(asterisk = shared.ari.peer(), %why, "events lost their connection; reconnecting");
-                shared.connected.send_replace(false);
-                shared.replaced.send_replace(why == Why::Replaced);
+                tracing::warn!(asterisk = server.ari.peer(), %why, "events lost their connection; reconnecting");
+                server.connected.send_replace(false);
+                server.registered.send_replace(false);
+                server.is_now(ServerState::Down { why: why.to_string() });
+                outages.lost(WallTime::now(), &why);
+                server.replaced.send_replace(why == Why::Replaced);
             }
             Signal::Lost { count } => {
                 tracing::warn!(count, "events were lost; comparing with Asterisk");
-                reconcile(&shared).await;
+                reconcile(&server).await;
             }
         }
     }
 }
 
-fn take(shared: &Arc<Shared>, event: Event) {
+fn take(server: &Arc<Server>, event: Event) {
     let at = event.at;
     match event.kind {
-        EventKind::StasisStart { channel, args, .. } => arrived(shared, channel, args),
+        EventKind::StasisStart { channel, args, .. } => arrived(server, channel, args),
         EventKind::ChannelDtmfReceived { channel, digit, .. } => {
-            if let (Some(id), Some(key)) = (shared.switchboard.call_on(&channel.id), digit.chars().next()) {
-                shared.switchboard.tell(id, LegEvent::Key { key, at });
+            let Some(key) = digit.chars().next() else { return };
+            if let Some(id) = server.switchboard.call_on(&channel.id) {
+                server.switchboard.tell(id, LegEvent::Key { key, at });
+            } else if let Some(OurId { call, part: Part::Person, .. }) = OurId::parse(channel.id.as_str()) {
+                server.switchboard.tell(call, LegEvent::PersonKey { key, at });
             }
         }
         EventKind::ChannelHangupRequest { channel, cause, .. } => {
-            gone(shared, &channel.id, Gone::HungUp { cause: cause.map_or(0, cause_code) });
+            gone(server, &channel.id, Gone::HungUp { cause: cause.map_or(0, cause_code) });
+        }
+        EventKind::ChannelStateChange { channel } if channel.state == ChannelState::Ringing => {
+            if let Some(id) = server.switchboard.call_on(&channel.id) {
+                server.switchboard.tell(id, LegEvent::Ringing);
+            }
         }
         EventKind::ChannelDestroyed { channel, cause, .. } => {
-            gone(shared, &channel.id, Gone::HungUp { cause: cause_code(cause) });
+            gone(server, &channel.id, Gone::HungUp { cause: cause_code(cause) });
         }
-        EventKind::StasisEnd { channel, .. } => gone(shared, &channel.id, Gone::Left),
+        EventKind::PlaybackFinished { playback } => {
+            let event = match OurId::parse(playback.id.as_str()) {
+                Some(OurId { call, part: Part::Sound, .. }) => (call, Beside::Played),
+                Some(OurId { call, part: Part::Hold, .. }) => (call, Beside::HoldEnded),
+                _ => return,
+            };
+            server.switchboard.tell_beside(event.0, event.1);
+        }
+        EventKind::CallBroadcast { channel, .. } => server.claims.offered(&channel, at, event.timestamp),
+        EventKind::CallClaimed { channel, .. } => server.claims.taken(channel.id),
+        EventKind::StasisEnd { channel, .. } => gone(server, &channel.id, Gone::Left),
         EventKind::ApplicationReplaced { .. } => {
             tracing::warn!(
-                app = shared.app,
+                app = server.app,
                 "another program has our Stasis application now; unless it is `offhook run --takeover`, give each an `app` of its own under [asterisk]"
             );
         }
@@ -86,55 +115,57 @@ fn cause_code(cause: i64) -> u16 {
 }
 
 /// A channel entered our application.
-fn arrived(shared: &Arc<Shared>, channel: Channel, args: Vec<String>) {
+fn arrived(server: &Arc<Server>, channel: Channel, args: Vec<String>) {
     if channel.id.as_str().starts_with(PROBE) {
         // The doctor's; he hangs up himself.
         return;
     }
     match OurId::parse(channel.id.as_str()) {
         Some(OurId { call, part: Part::Media, .. }) => {
-            if shared.switchboard.has(call) {
-                shared.switchboard.tell(call, LegEvent::MediaReady);
+            if server.switchboard.has(call) {
+                server.switchboard.tell(call, LegEvent::MediaReady);
             } else {
-                hang_up(shared, channel.id);
+                hang_up(server, channel.id);
+            }
+        }
+        Some(OurId { call, part: Part::Person, .. }) => {
+            if server.switchboard.has(call) {
+                server.switchboard.tell_beside(call, Beside::PersonUp);
+            } else {
+                hang_up(server, channel.id);
             }
         }
         Some(OurId { call, .. }) => {
-            if shared.switchboard.has(call) {
-                shared.switchboard.answered(call, Ok(()));
-                shared.switchboard.tell(call, LegEvent::Up);
+            if server.switchboard.has(call) {
+                server.switchboard.answered(call, Ok(()));
+                server.switchboard.tell(call, LegEvent::Up);
             } else {
-                hang_up(shared, channel.id);
+                hang_up(server, channel.id);
             }
         }
-        None => admit(shared, channel, &args),
+        None => admit(server, channel, &args),
     }
 }
 
-/// A new caller: served, or left to the dialplan at once.
-fn admit(shared: &Arc<Shared>, channel: Channel, args: &[String]) {
-    if shared.switchboard.call_on(&channel.id).is_some() {
+/// A new caller: served, or left to the dialplan at once, before anything is made for him.
+fn admit(server: &Arc<Server>, channel: Channel, args: &[String]) {
+    let shared = &server.shared;
+    if server.switchboard.call_on(&channel.id).is_some() {
         return;
     }
-    let refuse = |why: &str| {
-        tracing::warn!(channel = channel.id.as_str(), "a call is left to the dialplan: {why}");
-        tokio::spawn(leave(Arc::clone(shared), channel.id.clone(), "REFUSED"));
-    };
     if *shared.phase.borrow() == Phase::HandingOver {
         // The other engine finds him.
         return;
     }
-    if *shared.phase.borrow() != Phase::Running {
-        return refuse("the engine is ending");
-    }
-    if shared.switchboard.len() >= shared.config.engine.max_calls {
-        return refuse("as many calls are up as `max_calls` under [engine] allows");
-    }
     let wanted = args.first().map(String::as_str);
-    let Some(bot) = shared.services.bot_for(wanted, shared.config.engine.bot.as_deref()) else {
-        return refuse(
-            "its Stasis() names no bot of the configuration, and there is no default under [engine]",
-        );
+    let bot = shared.services.bot_for(wanted, shared.config.engine.bot.as_deref());
+    let bot = match (ask(server, &channel.id), bot) {
+        (Ok(()), Some(bot)) => bot,
+        (Ok(()), None) => {
+            shared.admission().leave();
+            return refuse(server, channel.id, Refused::Bot);
+        }
+        (Err(why), _) => return refuse(server, channel.id, why),
     };
     let facts = Facts {
         id: CallId::new(WallTime::now()),
@@ -143,34 +174,66 @@ fn admit(shared: &Arc<Shared>, channel: Channel, args: &[String]) {
         called: channel.dialplan.exten.clone(),
         args: args.iter().skip(1).cloned().collect(),
         bot: bot.to_owned(),
+        variables: BTreeMap::new(),
     };
-    tracing::info!(call = %facts.id, bot = facts.bot, channel = channel.id.as_str(), "a call");
-    shared.expect(facts, channel.id, None);
+    tracing::info!(call = %facts.id, bot = facts.bot, channel = channel.id.as_str(), server = server.name, "a call");
+    server.expect(facts, channel.id, None);
 }
 
-fn gone(shared: &Arc<Shared>, channel: &ChannelId, how: Gone) {
-    if let Some(id) = shared.switchboard.call_on(channel) {
-        shared.switchboard.tell(id, LegEvent::Gone(how));
-    } else if let Some(OurId { call, part: Part::Media, .. }) = OurId::parse(channel.as_str()) {
-        shared.switchboard.tell(call, LegEvent::MediaLost);
+/// Asks whether one more call may come, and counts it. One that was claimed was asked for.
+fn ask(server: &Server, channel: &ChannelId) -> Result<(), Refused> {
+    if server.claims.comes(channel) {
+        server.shared.admission().enter();
+        return Ok(());
+    }
+    server.open()?;
+    let now = Moment::now();
+    let room = server.room(now);
+    server.shared.admission().ask(now, room)
+}
+
+fn refuse(server: &Arc<Server>, channel: ChannelId, why: Refused) {
+    // Admission has counted its own reasons.
+    if !matches!(why, Refused::Capacity | Refused::Rate | Refused::Load) {
+        server.shared.admission().refuse(why);
+    }
+    tracing::warn!(channel = channel.as_str(), server = server.name, "a call is left to the dialplan: {why}");
+    let server = Arc::clone(server);
+    tokio::spawn(async move { leave(&server, &channel, "REFUSED", Some(why)).await });
+}
+
+fn gone(server: &Arc<Server>, channel: &ChannelId, how: Gone) {
+    if let Some(id) = server.switchboard.call_on(channel) {
+        server.switchboard.tell(id, LegEvent::Gone(how));
+        return;
+    }
+    match OurId::parse(channel.as_str()) {
+        Some(OurId { call, part: Part::Media, .. }) => server.switchboard.tell(call, LegEvent::MediaLost),
+        Some(OurId { call, part: Part::Person, .. }) => {
+            let cause = if let Gone::HungUp { cause } = how { cause } else { 0 };
+            server.switchboard.tell_beside(call, Beside::PersonGone { cause });
+        }
+        _ => {}
     }
 }
 
-/// Gives a caller back to the dialplan, which sees `OFFHOOK_STATUS`.
-pub(super) async fn leave(shared: Arc<Shared>, channel: ChannelId, status: &str) {
-    let channels = shared.ari.channels();
-    let set = channels.set_var(&channel, "OFFHOOK_STATUS", status).await;
-    let left = match set {
-        Ok(()) => channels.continue_in_dialplan(&channel, &Continue::default()).await,
-        Err(error) => Err(error),
+/// Gives a caller back to the dialplan, which sees `OFFHOOK_STATUS`, and `OFFHOOK_REFUSED` where he was not let in.
+pub(super) async fn leave(server: &Server, channel: &ChannelId, status: &str, why: Option<Refused>) {
+    let channels = server.ari.channels();
+    let left = async {
+        channels.set_var(channel, "OFFHOOK_STATUS", status).await?;
+        if let Some(why) = why {
+            channels.set_var(channel, "OFFHOOK_REFUSED", why.word()).await?;
+        }
+        channels.continue_in_dialplan(channel, &Continue::default()).await
     };
-    report("leaving a caller to the dialplan", left);
+    report("leaving a caller to the dialplan", left.await);
 }
 
-fn hang_up(shared: &Arc<Shared>, channel: ChannelId) {
-    let shared = Arc::clone(shared);
+fn hang_up(server: &Arc<Server>, channel: ChannelId) {
+    let server = Arc::clone(server);
     tokio::spawn(async move {
-        report("clearing a channel", shared.ari.channels().hangup(&channel, HangupReason::Normal).await);
+        report("clearing a channel", server.ari.channels().hangup(&channel, HangupReason::Normal).await);
     });
 }
 
@@ -183,19 +246,21 @@ fn report(what: &str, result: Result<(), AriError>) {
 
 /// Compares what Asterisk has with what we know: calls of an earlier process are taken up, calls whose caller is gone end,
 /// channels and bridges of ours that belong to no call are removed, and callers whom nobody serves are served.
-async fn reconcile(shared: &Arc<Shared>) {
-    let known = shared.switchboard.all();
-    let There { channels, bridges, callers, started } = match there(shared).await {
+async fn reconcile(server: &Arc<Server>) {
+    let known = server.switchboard.all();
+    let There { channels, bridges, callers, started, version } = match there(server).await {
         Ok(there) => there,
         Err(error) => return tracing::warn!(%error, "cannot compare with Asterisk; the next reconnect will"),
     };
-    let estate = shared.estate.lock().expect("nothing panics while it holds the estate").take();
+    if let Err(error) = server.examine(started, &version).await {
+        tracing::error!(server = server.name, %error, "a server cannot be served: its calls are left to the dialplan");
+    }
+    let estate = server.estate.lock().expect("nothing panics while it holds the estate").take();
     if let Some(estate) = estate {
-        estate.settle(shared, &channels, &bridges, &callers);
+        estate.settle(server, &channels, &bridges, &callers);
     }
     let there: HashSet<&str> = channels.iter().map(|channel| channel.id.as_str()).collect();
-    let before =
-        shared.asterisk_started.lock().expect("nothing panics while it holds the time").replace(started);
+    let before = server.started_before(started);
     // What an Asterisk that has restarted had is lost; from one that has not, who is missing has hung up.
     let how = match before == Some(started) {
         true => Gone::HungUp { cause: 0 },
@@ -203,40 +268,43 @@ async fn reconcile(shared: &Arc<Shared>) {
     };
     for (id, channel) in known {
         if !there.contains(channel.as_str()) {
-            shared.switchboard.tell(id, LegEvent::Gone(how));
+            server.switchboard.tell(id, LegEvent::Gone(how));
+        } else if server.switchboard.is_with_person(id) {
+            let person = OurId { app: server.app.clone(), call: id, part: Part::Person }.to_string();
+            if !there.contains(person.as_str()) {
+                server.switchboard.tell_beside(id, Beside::PersonGone { cause: 0 });
+            }
         }
     }
     let orphan = |id: &str| match OurId::parse(id) {
-        Some(ours) => ours.app == shared.app && !shared.switchboard.has(ours.call),
+        Some(ours) => ours.app == server.app && !server.switchboard.has(ours.call),
         None => false,
     };
     for bridge in bridges.iter().filter(|bridge| orphan(bridge.id.as_str())) {
-        report("clearing a bridge", shared.ari.bridges().destroy(&bridge.id).await);
+        report("clearing a bridge", server.ari.bridges().destroy(&bridge.id).await);
     }
     for channel in channels.iter().filter(|channel| orphan(channel.id.as_str())) {
-        report("clearing a channel", shared.ari.channels().hangup(&channel.id, HangupReason::Normal).await);
+        report("clearing a channel", server.ari.channels().hangup(&channel.id, HangupReason::Normal).await);
     }
     let nobodys = |id: &ChannelId| {
         OurId::parse(id.as_str()).is_none()
-            && shared.switchboard.call_on(id).is_none()
+            && server.switchboard.call_on(id).is_none()
             && there.contains(id.as_str())
     };
     for caller in callers.into_iter().filter(nobodys) {
-        tokio::spawn(serve_late(Arc::clone(shared), caller));
+        tokio::spawn(serve_late(Arc::clone(server), caller));
     }
 }
 
 /// Serves a caller whose arrival was not told: he came while nobody listened, or just before.
-async fn serve_late(shared: Arc<Shared>, caller: ChannelId) {
+async fn serve_late(server: Arc<Server>, caller: ChannelId) {
     // He may be on his way out, or his arrival on its way here.
     tokio::time::sleep(SETTLED).await;
-    let Ok(application) = shared.ari.applications().get(&shared.app).await else { return };
-    let Ok(channel) = shared.ari.channels().get(&caller).await else { return };
-    if application.channel_ids.contains(&caller) && shared.switchboard.call_on(&caller).is_none() {
-        let mut args = channel.dialplan.app_data.split(',').map(str::to_owned);
-        // The first one is the application.
-        let args: Vec<String> = args.by_ref().skip(1).collect();
-        admit(&shared, channel, &args);
+    let Ok(application) = server.ari.applications().get(&server.app).await else { return };
+    let Ok(channel) = server.ari.channels().get(&caller).await else { return };
+    if application.channel_ids.contains(&caller) && server.switchboard.call_on(&caller).is_none() {
+        let args = claims::arguments(&channel);
+        admit(&server, channel, &args);
     }
 }
 
@@ -248,13 +316,16 @@ struct There {
     callers: Vec<ChannelId>,
     /// When it was started.
     started: Timestamp,
+    /// What it says that it is.
+    version: String,
 }
 
-async fn there(shared: &Shared) -> Result<There, AriError> {
+async fn there(server: &Server) -> Result<There, AriError> {
     let (channels, bridges, applications) =
-        (shared.ari.channels(), shared.ari.bridges(), shared.ari.applications());
+        (server.ari.channels(), server.ari.bridges(), server.ari.applications());
     // The application first: who enters it meanwhile is told by an event.
-    let callers = applications.get(&shared.app).await?.channel_ids;
-    let started = shared.ari.asterisk().info(&["status"]).await?.status.startup_time;
-    Ok(There { channels: channels.list().await?, bridges: bridges.list().await?, callers, started })
+    let callers = applications.get(&server.app).await?.channel_ids;
+    let info = server.ari.asterisk().info(&["status", "system"]).await?;
+    let (started, version) = (info.status.startup_time, info.system.version);
+    Ok(There { channels: channels.list().await?, bridges: bridges.list().await?, callers, started, version })
 }

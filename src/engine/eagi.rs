@@ -13,7 +13,7 @@ use crate::audio::ring::{EarItem, EarWriter, ear};
 use crate::audio::{FRAME_SAMPLES, Frame, PTIME, Rate};
 use crate::id::CallId;
 use crate::speech::grammar::Grammar;
-use crate::speech::{Answer, Ask, AskId, Hypothesis, Recognizer, SpeechError};
+use crate::speech::{Answer, Ask, AskId, Expected, Hypothesis, Recognizer, SpeechError};
 use crate::time::{Moment, WallTime};
 use crate::turn::vad::WebRtcVad;
 use crate::turn::{Listening, TurnSignal, TurnTaker};
@@ -76,7 +76,11 @@ pub async fn listen<R: AsyncRead + Unpin>(
     let (writer, reader) = ear(capacity);
     let mut session = recognizer.open(CallId::new(WallTime::now()), reader, Rate::Hz8000)?;
     let gone = || SpeechError::Failed { backend: "recogniser", what: "it ended".into() };
-    session.asks.send(Some(Ask { id: AskId(1), grammar })).await.map_err(|_| gone())?;
+    session
+        .asks
+        .send(Some(Ask { id: AskId(1), expected: Expected::Grammar(grammar) }))
+        .await
+        .map_err(|_| gone())?;
     // The question goes its own way to the recogniser: an utterance that is there before it would be thrown away.
     tokio::time::sleep(Duration::from_millis(20)).await;
     let mut feeder = Feeder::new(writer, how);

@@ -1,73 +1,91 @@
 //! The engine: starts and stops everything, takes calls in, and lets none go silently.
 //!
 //! - [`config`]: what it is told;
+//! - `start`: which servers answer, before the first call;
+//! - `server`: one Asterisk: its calls and its state; what one does changes nothing for the others;
+//! - [`admission`]: who is let in; `claims`: calls that several engines are offered; [`share`]: the same where Asterisk is too
+//!   old to offer them;
 //! - `adopt`: calls of an earlier process that are still up;
-//! - `handover`: calls to another process that takes over;
+//! - `handover`: calls to another process that takes over; [`control`]: what else can be asked of an engine that runs;
 //! - `dispatch`: events of Asterisk to the calls that they are for (`switchboard`); what is left over is cleared;
 //! - [`transports`]: by what each bot's calls get their audio;
 //! - [`route`]: where a call goes before any bot has it; `doors`: who asks that, over AGI;
-//! - `serve`: one call from the first event to the last record;
-//! - `device_states`: bots on telephones' lamps;
+//! - `serve`: one call from the first event to the last record; [`outbound`]: calls that we make, `machines`: and what became of
+//!   those that machines answered; `campaigns`: whom to call and when;
+//! - `outages`: when Asterisk was away;
+//! - `device_states`: bots on telephones' lamps; [`health`]: how the engine is, over HTTP;
 //! - `records`: what is kept of it; `voices`: what can be said.
 //!
-//! One task reads events and never waits for a call; each call is a task of its own; audio is on the media threads.
-//! The engine ends in three steps: it takes no more calls, lets those that are up end by themselves, and says goodbye to
-//! who is still there.
+//! For each server one task reads events and never waits for a call; each call is a task of its own; audio is on the media
+//! threads. The engine ends in three steps: it takes no more calls, lets those that are up end by themselves, and says
+//! goodbye to who is still there.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
+use futures_util::future::join_all;
+use tokio::sync::watch;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
-use crate::asterisk::Advice;
-use crate::asterisk::ari::model::Timestamp;
-use crate::asterisk::ari::ops::Originate;
-use crate::asterisk::ari::{Ari, AriError, ChannelId};
-use crate::bot::AnyBot;
-use crate::call::{Facts, Gone, Journal, LegEvent, Snapshot};
-use crate::id::{CallId, OurId, Part};
-use crate::media::{Inherited, Media, MediaConfig, MediaError, TransportKind};
-use crate::pcap::recorder::{Recorder, RecorderConfig, RecorderError};
-use crate::speech::{Recognizer, SpeechError};
+use crate::asterisk::ari::AriError;
+use crate::guard::Exposure;
+use crate::media::{Inherited, Media};
+use crate::pcap::recorder::Recorder;
 use crate::store::recording::Recordings;
-use crate::store::{CallRecord, Store, StoreError};
-use crate::time::{Moment, WallTime};
+use crate::store::{Store, StoreError};
+use crate::time::WallTime;
 
+pub mod admission;
 mod adopt;
 mod assemble;
+mod backends;
+mod call_backs;
+mod campaigns;
+mod claims;
 pub mod config;
+pub mod control;
 mod device_states;
 mod dispatch;
 mod doors;
 pub mod eagi;
+mod error;
 mod handover;
+pub mod health;
+mod machines;
+pub mod outages;
+pub mod outbound;
+mod privacy;
+mod pulse;
 mod records;
 pub mod route;
 mod serve;
+mod server;
+pub mod share;
+mod start;
 mod switchboard;
 pub mod transports;
 mod voices;
 
-pub use assemble::{models_folders, recognizer};
+pub use assemble::{OwnSpeech, Services, models_folders, recognizer};
 pub use config::{Config, ConfigError};
 pub use doors::Doors;
-pub use voices::EngineVoices;
+pub use error::EngineError;
+pub use outbound::CallOut;
+pub use server::{ServerState, ServerStatus};
+pub use voices::{EngineVoices, KeptSounds};
 
-use adopt::{Estate, Heartbeat, Predecessor};
-use config::RtpPorts;
+use admission::Admission;
+use adopt::Heartbeat;
+use campaigns::{Dialler, OptOuts};
+use claims::Claims;
 use device_states::DeviceStates;
 use handover::{Handed, Takeover};
-use switchboard::{Line, Switchboard};
-use transports::{Abilities, Transports};
+use pulse::Pulse;
+use server::Server;
 
 /// How long Asterisk may take to be there at the start.
 const START_PATIENCE: Duration = Duration::from_secs(10);
-
-/// How soon an Asterisk that does not answer at the start is asked again.
-const PING_AGAIN: Duration = Duration::from_millis(100);
 
 /// How long captures may take to be written after a takeover.
 const CAPTURES_PATIENCE: Duration = Duration::from_secs(2);
@@ -75,63 +93,9 @@ const CAPTURES_PATIENCE: Duration = Duration::from_secs(2);
 /// How long callers may take to hear the goodbye.
 const GOODBYE_PATIENCE: Duration = Duration::from_secs(20);
 
-/// Why the engine could not start or do something.
-#[derive(Debug, thiserror::Error)]
-pub enum EngineError {
-    /// The configuration cannot be used.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// Asterisk refused or did not answer.
-    #[error(transparent)]
-    Asterisk(#[from] AriError),
-    /// The media sockets or threads could not be had.
-    #[error(transparent)]
-    Media(#[from] MediaError),
-    /// Packets cannot be kept.
-    #[error(transparent)]
-    Capture(#[from] RecorderError),
-    /// The recogniser or synthesiser could not be had.
-    #[error(transparent)]
-    Speech(#[from] SpeechError),
-    /// The store could not be opened.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A flow cannot be used. The text has a line for each fault, with file and line.
-    #[error("{0}")]
-    Flow(String),
-    /// Another engine has the store and the application.
-    #[error(
-        "an engine with the application '{app}' and this store is running: take its calls over with `offhook run --takeover`, or give this one an `app` under [asterisk] and a store of its own"
-    )]
-    Running {
-        /// The application.
-        app: String,
-    },
-    /// The engine that was to be replaced did not give its sockets.
-    #[error(
-        "the running engine does not hand its sockets over ({0}): look into its log, or end it and start this one"
-    )]
-    Takeover(std::io::Error),
-    /// There is no such bot.
-    #[error("there is no bot '{wanted}': the configuration has {known}")]
-    NoBot {
-        /// Its name.
-        wanted: String,
-        /// The names there are.
-        known: String,
-    },
-    /// Asterisk has no way to whom we want to call.
-    #[error(
-        "Asterisk cannot call that ({0}): endpoints are written PJSIP/NAME, or PJSIP/NUMBER@TRUNK, and `pjsip show endpoints` on its console lists their names"
-    )]
-    CannotCall(AriError),
-    /// A call that we made was not answered.
-    #[error("nobody answered ({0})")]
-    NotAnswered(String),
-}
-
 /// What the engine is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Phase {
     /// Takes calls.
     Running,
@@ -143,77 +107,45 @@ pub enum Phase {
     HandingOver,
 }
 
-/// What a call is made of besides its channels; see [`Engine::start`].
-pub struct Services {
-    /// The bots by name.
-    pub bots: BTreeMap<String, AnyBot>,
-    /// The recogniser, if there is one.
-    pub recognizer: Option<Arc<dyn Recognizer>>,
-    /// What can be said.
-    pub voices: Arc<EngineVoices>,
-    /// Somebody who wants every note of every call.
-    pub watcher: Option<Arc<dyn Journal>>,
-}
-
-impl Services {
-    /// The bot for a call that asks for `wanted`, where `default` is the configured one: the only bot needs no name.
-    #[must_use]
-    pub fn bot_for(&self, wanted: Option<&str>, default: Option<&str>) -> Option<&str> {
-        let named = wanted.filter(|name| !name.is_empty()).or(default);
-        let only = || self.bots.keys().next().filter(|_| self.bots.len() == 1);
-        named
-            .map_or_else(only, |name| self.bots.get_key_value(name).map(|(name, _)| name))
-            .map(String::as_str)
-    }
-}
-
 /// A running engine.
 pub struct Engine {
     shared: Arc<Shared>,
-    dispatcher: JoinHandle<()>,
+    servers: Vec<Arc<Server>>,
     heartbeat: Heartbeat,
-    /// Keeps the lamps.
-    lamps: Option<AbortOnDropHandle<()>>,
+    /// What runs for each server as long as we do: its events, its lamps, its claims.
+    tasks: Vec<AbortOnDropHandle<()>>,
+    _pulse: AbortOnDropHandle<()>,
+    _call_backs: AbortOnDropHandle<()>,
+    _dialler: Dialler,
 }
 
-/// What all tasks of an engine share.
+/// What the process has, for all servers.
 struct Shared {
     config: Config,
-    ari: Ari,
-    app: String,
     media: Media,
-    transports: Transports,
+    /// The address by which servers know our sockets that have none of their own for it.
+    advertised: IpAddr,
     services: Services,
     store: Store,
     recordings: Option<Recordings>,
     captures: Option<Arc<Recorder>>,
-    switchboard: Switchboard,
+    admission: Mutex<Admission>,
+    pulse: Pulse,
     lamps: DeviceStates,
+    opt_outs: OptOuts,
     phase: watch::Sender<Phase>,
     tasks: TaskTracker,
-    connected: watch::Sender<bool>,
-    /// The calls of an earlier process, until Asterisk has said which are up.
-    estate: Mutex<Option<Estate>>,
-    /// The engine that hands its calls over to us, until it has.
-    takeover: Mutex<Option<Takeover>>,
-    /// Another process has our application.
-    replaced: watch::Sender<bool>,
-    /// Asks for the application back.
-    reclaim: Notify,
+    /// Whether the calls of an engine that hands them over are ours, or there was none.
+    inherited: watch::Sender<bool>,
     /// The calls that are handed over.
     handed: Mutex<Vec<Handed>>,
     /// Another process has all of them.
     handed_over: watch::Sender<bool>,
-    /// When the Asterisk that we last compared with was started.
-    asterisk_started: Mutex<Option<Timestamp>>,
 }
 
-/// Events that may wait for one call; keys are pressed by people.
-const LEG_EVENTS: usize = 64;
-
 impl Engine {
-    /// Starts: opens the store, the media sockets and Asterisk's events, clears what an earlier process left behind, and
-    /// takes calls from then on.
+    /// Starts: opens the store, the media sockets and the events of every server, clears what an earlier process left behind,
+    /// and takes calls from then on. One server that answers is enough; those that do not are tried on and on.
     ///
     /// # Errors
     /// Whatever is missing, in a sentence that says what to do.
@@ -231,13 +163,8 @@ impl Engine {
         services: Services,
         takeover: bool,
     ) -> Result<Self, EngineError> {
-        let ari = Ari::new(config.asterisk.ari(config.engine.max_calls)?)?;
         // Asked before anything is opened: most of what can be wrong shows here, with a reason.
-        if let Err(error) = ari.asterisk().ping().await
-            && (error.advice() != Advice::Retry || !config.store.path.exists())
-        {
-            return Err(error.into());
-        }
+        let servers = start::ask(&config).await?;
         let store = Store::open(&config.store.path, config.store.numbers).await?;
         let app = config.asterisk.app.clone();
         let control = handover::socket(store.path(), &app);
@@ -245,61 +172,85 @@ impl Engine {
         if other.is_some() && !takeover {
             return Err(EngineError::Running { app });
         }
-        let estate = match other {
-            Some(_) => Estate::default(),
-            None => Estate::read(&store, &app, ari.peer()).await?,
-        };
-        patient_ping(&ari, &estate).await?;
-        let transports = Transports::choose(&config, &Abilities::of(&ari).await?)?;
+        let candidates = start::candidates(&config, &store, servers, other.is_some()).await?;
         let inherited = match &mut other {
             Some(other) => other.sockets().await.map_err(EngineError::Takeover)?,
             None => Inherited::default(),
         };
-        let media = Media::start_on(&media_config(&config, &transports, estate.ports()), inherited)?;
-        let recordings = config.recording.folder.as_ref().map(Recordings::open).transpose()?;
-        let captures = captures(&config)?;
-        let events = ari.events(&app);
+        let media = Media::start_on(&start::media(&config, &candidates)?, inherited)?;
+        let (opt_outs, told) = OptOuts::new();
+        let answered: Vec<bool> = candidates.iter().map(|server| server.transports.is_some()).collect();
         let shared = Arc::new(Shared {
-            ari,
-            app,
             media,
-            transports,
+            advertised: start::advertised(&config),
             services,
             store,
-            recordings,
-            captures,
-            switchboard: Switchboard::default(),
+            recordings: config.recording.folder.as_ref().map(Recordings::open).transpose()?,
+            captures: start::captures(&config)?,
+            admission: Mutex::new(Admission::new(&config.engine)),
+            pulse: Pulse::default(),
             lamps: DeviceStates::new(config.lamps()),
+            opt_outs,
             phase: watch::Sender::new(Phase::Running),
             tasks: TaskTracker::new(),
-            connected: watch::Sender::new(false),
-            estate: Mutex::new(Some(estate)),
-            asterisk_started: Mutex::new(None),
-            takeover: Mutex::new(other),
-            replaced: watch::Sender::new(false),
-            reclaim: Notify::new(),
+            inherited: watch::Sender::new(other.is_none()),
             handed: Mutex::default(),
             handed_over: watch::Sender::new(false),
             config,
         });
-        let heartbeat = Heartbeat::start(shared.store.path(), &shared.app);
-        shared.purge_old_calls().await;
-        let dispatcher = tokio::spawn(dispatch::run(Arc::clone(&shared), events));
-        let lamps =
-            shared.lamps.show(shared.ari.clone(), shared.connected.subscribe(), shared.phase.subscribe());
-        let engine = Self { shared, dispatcher, heartbeat, lamps };
-        let mut connected = engine.shared.connected.subscribe();
-        if tokio::time::timeout(START_PATIENCE, connected.wait_for(|up| *up)).await.is_err() {
-            engine.dispatcher.abort();
-            return Err(EngineError::Asterisk(AriError::Timeout {
-                peer: engine.shared.ari.peer().to_owned(),
-                operation: "the events socket".into(),
-                subject: engine.shared.app.clone(),
-                after: START_PATIENCE,
-            }));
+        let servers: Vec<_> = candidates.into_iter().map(|server| Server::new(&shared, server)).collect();
+        let mut engine = Self {
+            heartbeat: Heartbeat::start(shared.store.path(), &app),
+            tasks: Vec::new(),
+            _pulse: Pulse::start(&shared, &servers),
+            _call_backs: call_backs::start(&shared, &servers),
+            _dialler: campaigns::start(&shared, &servers, told),
+            servers,
+            shared,
+        };
+        engine.purge_old_calls().await;
+        engine.listen();
+        let awaited = || engine.servers.iter().zip(&answered).filter(|(_, answered)| **answered);
+        let awaited: Vec<_> = awaited().map(|(server, _)| Arc::clone(server)).collect();
+        if let Some(other) = other {
+            tokio::spawn(adopt::inherit(engine.servers.clone(), awaited.clone(), other));
         }
-        handover::offer(&engine.shared, &control);
+        engine.connected(&awaited).await?;
+        handover::offer(&engine.shared, &engine.servers, &control);
         Ok(engine)
+    }
+
+    /// Begins to read every server's events.
+    fn listen(&mut self) {
+        for server in &self.servers {
+            let events = server.ari.events(&server.app);
+            let lamps = self.shared.lamps.show(
+                server.ari.clone(),
+                server.connected.subscribe(),
+                self.shared.phase.subscribe(),
+            );
+            let claims = Claims::start(server);
+            let dispatcher = AbortOnDropHandle::new(tokio::spawn(dispatch::run(Arc::clone(server), events)));
+            self.tasks.extend([Some(dispatcher), lamps, claims].into_iter().flatten());
+        }
+    }
+
+    /// Waits until the servers that have answered send events; for one of them it is patient, for the others no longer.
+    async fn connected(&self, awaited: &[Arc<Server>]) -> Result<(), EngineError> {
+        let each = awaited.iter().map(|server| async {
+            let mut connected = server.connected.subscribe();
+            tokio::time::timeout(START_PATIENCE, connected.wait_for(|up| *up)).await.is_ok()
+        });
+        if join_all(each).await.into_iter().any(|connected| connected) {
+            return Ok(());
+        }
+        let first = awaited.first().expect("a server has answered, or we were not here");
+        Err(EngineError::Asterisk(AriError::Timeout {
+            peer: first.ari.peer().to_owned(),
+            operation: "the events socket".into(),
+            subject: first.app.clone(),
+            after: START_PATIENCE,
+        }))
     }
 
     /// Waits until another process has all calls. What is left is to [`leave`](Self::leave).
@@ -311,7 +262,7 @@ impl Engine {
 
     /// Ends after a takeover: Asterisk and the calls are the other process's.
     pub async fn leave(self) {
-        self.dispatcher.abort();
+        drop(self.tasks);
         if let Some(captures) = &self.shared.captures {
             let written = async {
                 while !captures.is_idle() {
@@ -322,19 +273,14 @@ impl Engine {
                 tracing::warn!("the captures of the calls that were handed over are not whole");
             }
         }
-        if let Some(recordings) = &self.shared.recordings {
-            recordings.close().await;
-        }
-        if let Err(error) = self.shared.store.close().await {
-            tracing::error!(%error, "the last records could not be written");
-        }
+        self.shared.close().await;
     }
 
     /// Tells how many calls are up, also after the engine was given away; when it takes no more, the largest number.
     pub fn load(&self) -> impl Fn() -> usize + Send + Sync + 'static {
         let shared = Arc::downgrade(&self.shared);
         move || match shared.upgrade() {
-            Some(shared) if *shared.phase.borrow() == Phase::Running => shared.switchboard.len(),
+            Some(shared) if *shared.phase.borrow() == Phase::Running => shared.admission().calls(),
             _ => usize::MAX,
         }
     }
@@ -342,70 +288,43 @@ impl Engine {
     /// How many calls are up.
     #[must_use]
     pub fn calls(&self) -> usize {
-        self.shared.switchboard.len()
+        self.servers.iter().map(|server| server.switchboard.len()).sum()
     }
 
-    /// Whether the events socket is connected and calls are taken.
+    /// Whether calls are taken, from one server at least.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        *self.shared.connected.borrow() && *self.shared.phase.borrow() == Phase::Running
+        self.watch().now().is_ready()
+    }
+
+    /// Every server, in the order of the configuration.
+    #[must_use]
+    pub fn servers(&self) -> Vec<ServerStatus> {
+        self.servers.iter().map(|server| server.status()).collect()
+    }
+
+    /// Lets one server have no more calls, while those that are up go on and other servers are served as before; or lets it have
+    /// calls again.
+    ///
+    /// # Errors
+    /// [`EngineError::NoServer`].
+    pub fn drain_server(&self, name: &str, draining: bool) -> Result<(), EngineError> {
+        self.named(name)?.drain(draining);
+        Ok(())
+    }
+
+    /// What protects each port that it listens on, but for those of media over RTP.
+    #[must_use]
+    pub fn exposures(&self) -> Vec<Exposure> {
+        let mut doors = self.shared.config.exposures();
+        doors.extend(self.shared.media.exposures());
+        doors
     }
 
     /// The store, to look calls up.
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.shared.store
-    }
-
-    /// Calls `endpoint` (as `PJSIP/alice`) and lets `bot` talk to who answers. Comes back with the id when it is
-    /// answered.
-    ///
-    /// # Errors
-    /// When there is no such bot, Asterisk refuses, or nobody answers within `patience`.
-    pub async fn call_out(
-        &self,
-        endpoint: &str,
-        bot: &str,
-        caller_id: Option<&str>,
-        patience: Duration,
-    ) -> Result<CallId, EngineError> {
-        let shared = &self.shared;
-        shared.bot(bot)?;
-        let id = CallId::new(WallTime::now());
-        let channel = ChannelId::from(&OurId { app: shared.app.clone(), call: id, part: Part::Leg });
-        let facts = Facts {
-            id,
-            outbound: true,
-            caller: endpoint.to_owned(),
-            called: endpoint.to_owned(),
-            args: Vec::new(),
-            bot: bot.to_owned(),
-        };
-        let (answered, told) = oneshot::channel();
-        shared.expect(facts, channel.clone(), Some(answered));
-        let wanted = Originate {
-            endpoint: endpoint.to_owned(),
-            app: Some(shared.app.clone()),
-            channel_id: Some(channel),
-            timeout: i32::try_from(patience.as_secs()).ok(),
-            caller_id: caller_id.map(str::to_owned),
-            ..Originate::default()
-        };
-        let refused = |why: String| {
-            shared.switchboard.remove(id);
-            EngineError::NotAnswered(why)
-        };
-        if let Err(error) = shared.ari.channels().originate(&wanted).await {
-            shared.switchboard.tell(id, LegEvent::Gone(Gone::HungUp { cause: 0 }));
-            shared.switchboard.remove(id);
-            return Err(EngineError::CannotCall(error));
-        }
-        match tokio::time::timeout(patience + Duration::from_secs(5), told).await {
-            Ok(Ok(Ok(()))) => Ok(id),
-            Ok(Ok(Err(why))) => Err(refused(why)),
-            Ok(Err(_)) => Err(refused("the engine is ending".into())),
-            Err(_) => Err(refused(format!("not within {} seconds", patience.as_secs()))),
-        }
     }
 
     /// Waits until no call is up.
@@ -439,83 +358,26 @@ impl Engine {
         if tokio::time::timeout(GOODBYE_PATIENCE, shared.tasks.wait()).await.is_err() {
             tracing::warn!(calls = self.calls(), "some calls did not end; the next start clears them");
         }
-        drop(self.lamps);
-        shared.lamps.leave(&shared.ari).await;
-        self.dispatcher.abort();
+        let up = self.servers.iter().filter(|server| *server.connected.borrow());
+        join_all(up.map(|server| shared.lamps.leave(&server.ari))).await;
+        // Not before: requests may go over the socket that the events come by.
+        drop(self.tasks);
         self.heartbeat.end();
-        let _ = std::fs::remove_file(handover::socket(shared.store.path(), &shared.app));
-        if let Some(recordings) = &shared.recordings {
-            recordings.close().await;
-        }
-        if let Err(error) = shared.store.close().await {
-            tracing::error!(%error, "the last records could not be written");
-        }
-    }
-}
-
-/// Asks Asterisk whether it is there. Where callers of an earlier process wait, an Asterisk that does not answer is asked again.
-async fn patient_ping(ari: &Ari, estate: &Estate) -> Result<(), AriError> {
-    let patience = Moment::now() + if estate.is_empty() { Duration::ZERO } else { START_PATIENCE };
-    loop {
-        match ari.asterisk().ping().await {
-            Err(error) if error.advice() == Advice::Retry && Moment::now() < patience => {
-                tracing::warn!(%error, "callers of an earlier process wait; asking Asterisk again");
-                tokio::time::sleep(PING_AGAIN).await;
-            }
-            other => return other.map(drop),
-        }
-    }
-}
-
-/// The sockets and threads that the transports take.
-fn media_config(config: &Config, transports: &Transports, again: Vec<u16>) -> MediaConfig {
-    let media = &config.media;
-    let listener = |kind, port| transports.uses(kind).then_some(port);
-    MediaConfig {
-        threads: match media.threads {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            some => some,
-        },
-        bind: media.bind,
-        port: media.port,
-        again,
-        advertise: media.advertise,
-        rtp_ports: (media.rtp == RtpPorts::Ports).then_some(media.ports.first..=media.ports.last),
-        audiosocket: listener(TransportKind::Audiosocket, media.audiosocket_port),
-        websocket: listener(TransportKind::WebsocketServer, media.websocket_port),
-        probe: false,
-    }
-}
-
-/// The recorder of packets, where a folder is named for it.
-fn captures(config: &Config) -> Result<Option<Arc<Recorder>>, RecorderError> {
-    const MB: u64 = 1_000_000;
-    let media = &config.media;
-    let Some(folder) = media.capture.clone() else { return Ok(None) };
-    let recorder = Recorder::start(RecorderConfig {
-        folder,
-        call_limit_bytes: media.capture_call_mb.saturating_mul(MB),
-        folder_limit_bytes: media.capture_folder_mb.saturating_mul(MB),
-    });
-    recorder.map(|recorder| Some(Arc::new(recorder)))
-}
-
-impl Shared {
-    fn bot(&self, name: &str) -> Result<&AnyBot, EngineError> {
-        self.services.bots.get(name).ok_or_else(|| EngineError::NoBot {
-            wanted: name.to_owned(),
-            known: self.services.bots.keys().cloned().collect::<Vec<_>>().join(", "),
-        })
+        let _ = std::fs::remove_file(handover::socket(shared.store.path(), &shared.config.asterisk.app));
+        shared.close().await;
     }
 
     /// Calls that are too old to be kept go, with their recordings.
     async fn purge_old_calls(&self) {
         let purged = async {
-            let days = i64::from(self.config.store.retention_days);
+            let days = i64::from(self.shared.config.store.retention_days);
             if days > 0 {
-                let purged = self.store.purge(WallTime(WallTime::now().0 - days * 86_400_000)).await?;
-                let recordings =
-                    self.recordings.iter().flat_map(|folder| purged.calls.iter().map(move |id| (folder, id)));
+                let purged = self.shared.store.purge(WallTime(WallTime::now().0 - days * 86_400_000)).await?;
+                let recordings = self
+                    .shared
+                    .recordings
+                    .iter()
+                    .flat_map(|folder| purged.calls.iter().map(move |id| (folder, id)));
                 for (folder, id) in recordings {
                     if let Err(error) = folder.remove(*id) {
                         tracing::warn!(call = %id, %error, "an old recording could not be deleted");
@@ -528,83 +390,20 @@ impl Shared {
             tracing::error!(%error, "calls that are too old could not be deleted");
         }
     }
-
-    /// Makes room on the switchboard for a call and starts its task.
-    fn expect(
-        self: &Arc<Self>,
-        facts: Facts,
-        channel: ChannelId,
-        answered: Option<oneshot::Sender<Result<(), String>>>,
-    ) {
-        let (events, leg_events) = mpsc::channel(LEG_EVENTS);
-        let id = facts.id;
-        self.switchboard.add(id, Line { channel: channel.clone(), events, answered });
-        let shared = Arc::clone(self);
-        self.tasks.spawn(async move {
-            let place = OnSwitchboard { shared: &shared, id };
-            serve::serve(&shared, facts, channel, leg_events).await;
-            drop(place);
-        });
-    }
-
-    /// The same for a call that another process has served.
-    fn take_up(self: &Arc<Self>, snapshot: Snapshot, row: CallRecord, from: Predecessor) {
-        let (events, leg_events) = mpsc::channel(LEG_EVENTS);
-        let id = snapshot.call;
-        let channel = ChannelId::from(snapshot.channel.as_str());
-        self.switchboard.add(id, Line { channel, events, answered: None });
-        let shared = Arc::clone(self);
-        self.tasks.spawn(async move {
-            let place = OnSwitchboard { shared: &shared, id };
-            serve::take_up(&shared, snapshot, row, from, leg_events).await;
-            drop(place);
-        });
-    }
 }
 
-/// A call's place on the switchboard; given up when the call's task ends, however it ends.
-struct OnSwitchboard<'a> {
-    shared: &'a Shared,
-    id: CallId,
-}
-
-impl Drop for OnSwitchboard<'_> {
-    fn drop(&mut self) {
-        self.shared.switchboard.remove(self.id);
+impl Shared {
+    fn admission(&self) -> MutexGuard<'_, Admission> {
+        self.admission.lock().expect("nothing panics while it holds the admission")
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::bot::{Bot, Outcome};
-    use crate::call::{Call, CallError};
-
-    struct Mute;
-
-    impl Bot for Mute {
-        async fn run(&self, _: &mut Call) -> Result<Outcome, CallError> {
-            Ok(Outcome::HangUp)
+    /// Ends the records and the store.
+    async fn close(&self) {
+        if let Some(recordings) = &self.recordings {
+            recordings.close().await;
         }
-    }
-
-    fn services(names: &[&str]) -> Services {
-        let bots = names.iter().map(|name| ((*name).to_owned(), AnyBot::new(Mute))).collect();
-        Services { bots, recognizer: None, voices: Arc::new(EngineVoices::new(None, None, 0)), watcher: None }
-    }
-
-    #[test]
-    fn the_only_bot_needs_no_name_and_one_of_several_does() {
-        let one = services(&["desk"]);
-        assert_eq!(one.bot_for(None, None), Some("desk"));
-        assert_eq!(one.bot_for(Some("desk"), None), Some("desk"));
-        assert_eq!(
-            one.bot_for(Some("other"), None),
-            None,
-            "a name that is wrong is not served by another bot"
-        );
-        let two = services(&["a", "b"]);
-        assert_eq!(two.bot_for(None, None), None);
-        assert_eq!(two.bot_for(Some(""), Some("b")), Some("b"));
+        if let Err(error) = self.store.close().await {
+            tracing::error!(%error, "the last records could not be written");
+        }
     }
 }

@@ -4,18 +4,26 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
+use super::campaigns::OptOuts;
+use super::{Shared, privacy};
 use crate::audio::ring::PlayId;
 use crate::call::journal::{Input, Spoken, Turn};
 use crate::call::{Facts, Journal, Note};
 use crate::id::CallId;
 use crate::media::PlayEnd;
+use crate::policy::redact::Redactor;
 use crate::store::recording::{Event, Timeline};
 use crate::store::{
-    CallRecord, Direction, Disposition, Heard, Interruption, Latencies, Reply, Snapshot, Store, Taking,
-    TurnKind, TurnRecord,
+    AnsweredBy, CallBack, CallOutcome, CallRecord, Direction, Disposition, Heard, Interruption, Latencies,
+    Reply, Snapshot, Store, Taking, TurnKind, TurnRecord,
 };
 use crate::time::{Moment, WallTime};
+use crate::turn::answer::{AnswerSignal, Information, Party};
 use crate::turn::{By, Reasons, TurnSignal};
+
+/// The most variables of a call that are kept, and of each value the first characters.
+const MOST_RESULTS: usize = 100;
+const MOST_VALUE: usize = 1_000;
 
 /// Keeps the records of one call.
 pub(super) struct Records {
@@ -27,20 +35,38 @@ pub(super) struct Records {
     timeline: OnceLock<Timeline>,
     /// What is being played: play, text and when its first frame went out.
     playing: Mutex<Option<(PlayId, String, Option<Moment>)>>,
+    /// What is never written down.
+    redactor: Redactor,
     /// What the caller last interrupted with.
     interruption: Mutex<Option<Interruption>>,
+    /// Who recognises, where nobody else says that he did.
+    recognizer: OnceLock<&'static str>,
+    /// Who writes down whom nobody is to call again.
+    opt_outs: OptOuts,
+}
+
+/// What every call's records need of the engine.
+pub(super) struct Office<'a> {
+    pub store: &'a Store,
+    pub watcher: Option<Arc<dyn Journal>>,
+    pub redactor: Redactor,
+    pub opt_outs: &'a OptOuts,
+}
+
+impl<'a> From<&'a Shared> for Office<'a> {
+    fn from(shared: &'a Shared) -> Self {
+        Self {
+            store: &shared.store,
+            watcher: shared.services.watcher.clone(),
+            redactor: shared.config.privacy,
+            opt_outs: &shared.opt_outs,
+        }
+    }
 }
 
 impl Records {
     /// Begins the row of a call.
-    pub fn begin(
-        store: &Store,
-        facts: &Facts,
-        app: &str,
-        server: &str,
-        channel: &str,
-        watcher: Option<Arc<dyn Journal>>,
-    ) -> Arc<Self> {
+    pub fn begin(office: Office<'_>, facts: &Facts, app: &str, server: &str, channel: &str) -> Arc<Self> {
         let began = (Moment::now(), WallTime::now());
         let direction = if facts.outbound { Direction::Out } else { Direction::In };
         let row = CallRecord {
@@ -52,41 +78,39 @@ impl Records {
             leg: channel.to_owned(),
             ..CallRecord::begun(facts.id, began.1, direction)
         };
-        store.put_call(row.clone());
-        Self::of(store, row, began, None, watcher)
+        office.store.put_call(row.clone());
+        Self::of(office, row, began, None)
     }
 
     /// Goes on with the row of a call that another process began.
-    pub fn go_on(
-        store: &Store,
-        facts: &Facts,
-        row: CallRecord,
-        watcher: Option<Arc<dyn Journal>>,
-    ) -> Arc<Self> {
+    pub fn go_on(office: Office<'_>, facts: &Facts, row: CallRecord) -> Arc<Self> {
         let now = (Moment::now(), WallTime::now());
         // The store may have kept less of the numbers than the call's state has.
         let known = |number: &String| Some(number.clone()).filter(|number| !number.is_empty());
         let row = CallRecord { caller: known(&facts.caller), called: known(&facts.called), ..row };
         let answered = row.answered.map(|_| now.0);
-        Self::of(store, row, now, answered, watcher)
+        Self::of(office, row, now, answered)
     }
 
     fn of(
-        store: &Store,
+        office: Office<'_>,
         row: CallRecord,
         began: (Moment, WallTime),
         answered: Option<Moment>,
-        watcher: Option<Arc<dyn Journal>>,
     ) -> Arc<Self> {
+        let Office { store, watcher, redactor, opt_outs } = office;
         Arc::new(Self {
             store: store.clone(),
+            opt_outs: opt_outs.clone(),
             watcher,
             row: Mutex::new(row),
             began,
             answered: Mutex::new(answered),
             timeline: OnceLock::new(),
             playing: Mutex::new(None),
+            redactor,
             interruption: Mutex::new(None),
+            recognizer: OnceLock::new(),
         })
     }
 
@@ -97,11 +121,26 @@ impl Records {
         let _ = self.timeline.set(timeline);
     }
 
+    /// Who recognises on the call, where nobody else says that he did.
+    pub fn heard_by(&self, name: &'static str) {
+        // Opened once per call.
+        let _ = self.recognizer.set(name);
+    }
+
     /// Notes the row's changes and stores it.
     pub fn change(&self, change: impl FnOnce(&mut CallRecord)) {
         let mut row = lock(&self.row);
         change(&mut row);
         self.store.put_call(row.clone());
+    }
+
+    fn outcome(&self, change: impl FnOnce(&mut CallOutcome)) {
+        self.change(|row| change(row.outcome.get_or_insert_default()));
+    }
+
+    /// It rings where we call.
+    pub fn rings(&self) {
+        self.outcome(|outcome| outcome.rang = true);
     }
 
     /// The row as it is.
@@ -121,7 +160,7 @@ impl Records {
             row.ended = Some(self.wall(Moment::now()));
             row.disposition = Some(disposition);
             row.cause = cause;
-            row.note = note;
+            row.note = note.or(row.note.take());
             row.media = Some(media);
         });
         let call = lock(&self.row).id;
@@ -141,6 +180,7 @@ impl Records {
         match note {
             Note::Answered { at } => mark(*at, "answered", None),
             Note::Step { name, at } => mark(*at, "step", Some(name.clone())),
+            Note::Transfer { to, how, at } => mark(*at, "transfer", Some(format!("{to}: {how}"))),
             Note::Key { key, at } => timeline.push(*at, Event::Key { key: *key }),
             Note::Signal(TurnSignal::Onset { at }) => mark(*at, "speech begins", None),
             Note::Signal(TurnSignal::Endpoint { speech_end, .. }) => mark(*speech_end, "speech ends", None),
@@ -158,7 +198,14 @@ impl Records {
                 let kind = kind(Some(input));
                 timeline.push(*at, Event::Turn { index: 0, step: None, kind, text, meaning, confidence });
             }
-            Note::Saying { text, play, .. } => *lock(&self.playing) = Some((*play, text.clone(), None)),
+            Note::Saying { text, play, .. } => {
+                let mut playing = lock(&self.playing);
+                match playing.as_mut().filter(|(playing, ..)| playing == play) {
+                    // A clause more of the same.
+                    Some((_, so_far, _)) => *so_far = format!("{so_far} {text}"),
+                    None => *playing = Some((*play, text.clone(), None)),
+                }
+            }
             Note::Started { play, at } => {
                 if let Some((_, _, began)) =
                     lock(&self.playing).as_mut().filter(|(playing, ..)| playing == play)
@@ -197,13 +244,14 @@ impl Records {
                 audio_ms: ledger.millis(ledger.first_audio),
                 sent_ms: ledger.millis(ledger.first_frame),
             },
-            taking: taking(turn),
+            taking: taking(turn, self.recognizer.get().copied()),
         }
     }
 }
 
 impl Journal for Records {
     fn note(&self, call: CallId, note: Note) {
+        let note = privacy::redacted(&self.redactor, note);
         if let Some(watcher) = &self.watcher {
             watcher.note(call, note.clone());
         }
@@ -218,6 +266,39 @@ impl Journal for Records {
                     self.change(|row| row.answered = Some(self.wall(at)));
                 }
             }
+            Note::Transfer { to, how, .. } => {
+                tracing::info!(%call, to, how, "a transfer");
+                self.change(|row| row.note = Some(format!("transferred to {to}: {how}")));
+            }
+            Note::CallBack { dial, bot, due } => {
+                let promised = CallBack { call, app: lock(&self.row).app.clone(), due, dial, bot };
+                let store = self.store.clone();
+                tokio::spawn(async move {
+                    if let Err(error) = store.promise_call_back(&promised).await {
+                        tracing::error!(%call, %error, "a promise to call back could not be stored");
+                    }
+                });
+            }
+            Note::Answerer(signal) => {
+                if let Some(by) = answered_by(&signal) {
+                    tracing::info!(%call, "{signal}");
+                    self.outcome(|outcome| outcome.answered_by = Some(by));
+                }
+            }
+            Note::Result { name, value } => {
+                let value = value.unwrap_or_else(|| "[private]".to_owned());
+                self.outcome(|outcome| {
+                    if outcome.result.len() < MOST_RESULTS || outcome.result.contains_key(&name) {
+                        outcome.result.insert(name, value.chars().take(MOST_VALUE).collect());
+                    }
+                });
+            }
+            Note::OptedOut => {
+                self.outcome(|outcome| outcome.opted_out = true);
+                let row = lock(&self.row);
+                let number = if row.direction == Direction::Out { &row.called } else { &row.caller };
+                self.opt_outs.add(call, number.as_deref().unwrap_or_default());
+            }
             Note::Turn(turn) => self.store.put_turn(self.turn(call, &turn)),
             Note::Checkpoint(snapshot) => match serde_json::to_value(&*snapshot) {
                 Ok(state) => self.store.put_snapshot(&Snapshot { call, at: WallTime::now(), state }),
@@ -226,6 +307,21 @@ impl Journal for Records {
             _ => {}
         }
     }
+}
+
+/// Who answered, by what was found out.
+fn answered_by(signal: &AnswerSignal) -> Option<AnsweredBy> {
+    Some(match signal {
+        AnswerSignal::Fax { .. } => AnsweredBy::Fax,
+        AnswerSignal::InformationTone { which, .. } => match which {
+            Information::Intercept | Information::VacantCode => AnsweredBy::NoSuchNumber,
+            Information::NoCircuit | Information::Reorder => AnsweredBy::NoCircuit,
+        },
+        other => match other.verdict()? {
+            Party::Person => AnsweredBy::Person,
+            Party::Machine => AnsweredBy::Machine,
+        },
+    })
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -263,7 +359,10 @@ fn heard(input: Option<&Input>) -> Heard {
     }
 }
 
-fn taking(turn: &Turn) -> Taking {
+fn taking(turn: &Turn, recognizer: Option<&'static str>) -> Taking {
+    let spoken = matches!(turn.input, Some(Input::Words { .. } | Input::NoMatch));
+    let recognizer = turn.recognizer.or(recognizer.filter(|_| spoken && turn.ledger.r#final.is_some()));
+    let made = turn.made.as_ref().filter(|made| made.by.is_some());
     let decision = turn.decision.as_ref();
     let reasons = decision.map(|decision| decision.reasons);
     let interruption = turn.interruption.as_ref();
@@ -284,6 +383,13 @@ fn taking(turn: &Turn) -> Taking {
         resumed: turn.resumed > 0,
         saved_ms: turn.speculation.saved.map(|saved| saved.as_secs_f64() * 1e3),
         wasted: small(turn.speculation.wasted),
+        recognizer: recognizer.map(str::to_owned),
+        recognizer_ms: recognizer.and_then(|_| {
+            let (said, heard) = (turn.ledger.endpoint?, turn.ledger.r#final?);
+            Some(heard.millis_from(said).max(0.0))
+        }),
+        synthesizer: made.and_then(|made| made.by).map(str::to_owned),
+        synthesizer_ms: made.map(|made| made.after.as_secs_f64() * 1e3),
     }
 }
 

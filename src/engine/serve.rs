@@ -1,30 +1,39 @@
 //! One call, from the first event to the last record.
 
 use std::panic::AssertUnwindSafe;
+use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
 use tokio::sync::mpsc;
 
+use super::Phase;
 use super::adopt::Predecessor;
+use super::config::WhenSilent;
 use super::handover::Handed;
+use super::machines;
 use super::records::Records;
-use super::{Phase, Shared};
+use super::server::Server;
+use super::switchboard::Mail;
 use crate::asterisk::ari::ChannelId;
 use crate::asterisk::ari::ops::HangupReason;
 use crate::audio::Rate;
 use crate::audio::ring::TapeReader;
 use crate::bot::{AnyBot, Outcome};
 use crate::call::{
-    Call, CallError, CallParts, Facts, Gone, Left, Leg, LegEvent, MediaPlan, Prompt, Snapshot, Speaker,
+    Call, CallError, CallParts, Facts, Gone, LastResort, Left, Leg, LegEvent, MediaPlan, OwnEars, Prompt,
+    Snapshot, Speaker, Transfer, Transferred,
 };
+use crate::campaign::plan::Machines;
 use crate::id::CallId;
 use crate::media::{Attach, Lease, Link, MediaSession, Seat, TransportKind};
 use crate::pcap::recorder::Tap;
 use crate::store::recording::Tape;
 use crate::store::{CallRecord, Disposition};
 use crate::time::{Moment, WallTime};
-use crate::turn::vad::WebRtcVad;
+use crate::turn::answer::{AnswerSignal, Answerer};
+use crate::turn::echo::canceller;
+use crate::turn::vad;
 
 /// How a call ended.
 struct End {
@@ -52,6 +61,16 @@ impl End {
     }
 }
 
+/// How the bot stopped running.
+enum Ran {
+    /// It was done, failed or panicked.
+    Ended(std::thread::Result<Result<Outcome, CallError>>),
+    /// It was talking to a machine.
+    Machine(AnswerSignal),
+    /// The engine ends, or gives its calls away.
+    Cut,
+}
+
 /// How a bot came to the end of its call.
 enum Talked {
     Ended(End),
@@ -60,31 +79,38 @@ enum Talked {
 }
 
 /// Serves a call to its end; leaves nothing of it in Asterisk.
+///
+/// When we called, a machine that answers gets what `machines` says.
 pub(super) async fn serve(
-    shared: &Arc<Shared>,
+    server: &Arc<Server>,
     facts: Facts,
     channel: ChannelId,
-    mut events: mpsc::Receiver<LegEvent>,
+    mut mail: Mail,
+    machines: Machines,
 ) {
     let id = facts.id;
-    let _busy = shared.lamps.busy(&facts.bot);
-    let watcher = shared.services.watcher.clone();
-    let records =
-        Records::begin(&shared.store, &facts, &shared.app, shared.ari.peer(), channel.as_str(), watcher);
+    let _busy = server.shared.lamps.busy(&facts.bot);
+    let office = (&*server.shared).into();
+    let records = Records::begin(office, &facts, &server.app, server.ari.peer(), channel.as_str());
     if facts.outbound
-        && let Err(end) = answered(shared, &facts, &mut events).await
+        && let Err(end) = answered(server, &facts, &mut mail.events, &records).await
     {
         return records.end(end.disposition, end.cause, end.note, serde_json::Value::Null);
     }
-    let plan = shared.transports.plan_of(&facts.bot).clone();
     let joined = async {
-        let mut seat = shared.media.reserve_for(plan.transport, plan.format)?;
+        let plan = plan(server, &facts.bot)?;
+        let seat = server.shared.media.reserve_for(plan.transport, plan.format)?;
+        let mut seat = seat.known_as(server.section.advertise);
         let (leg, link) =
-            Leg::join(&shared.ari, &shared.app, id, channel.clone(), &plan, &mut seat, &mut events).await?;
+            Leg::join(&server.ari, &server.app, id, channel.clone(), &plan, &mut seat, &mut mail.events)
+                .await?;
         Ok(Joined { leg, link, seat, plan })
     };
     let call = match joined.await {
-        Ok(joined) => connect(shared, facts, joined, events, &records).await,
+        Ok(joined) => {
+            let answerer = machines::answerer(&server.shared.config, &machines);
+            connect(server, facts, joined, mail, answerer, &records).await
+        }
         Err(error) => Err(error),
     };
     let call = call.map(|(parts, lease)| {
@@ -93,41 +119,57 @@ pub(super) async fn serve(
         call.checkpoint("", serde_json::Value::Null);
         (call, lease)
     });
-    converse(shared, id, channel, call, &records).await;
+    converse(server, id, channel, call, Begin::Anew(machines), &records).await;
+}
+
+/// How a bot begins with a call.
+enum Begin {
+    /// It is its first; a machine that answered gets this.
+    Anew(Machines),
+    /// Another process was at it.
+    Again,
+    /// That process was done with it: the caller talks with a person.
+    WithPerson,
 }
 
 /// Serves a call that an earlier process began, from the step where that one stopped.
 pub(super) async fn take_up(
-    shared: &Arc<Shared>,
+    server: &Arc<Server>,
     snapshot: Snapshot,
     row: CallRecord,
     from: Predecessor,
-    mut events: mpsc::Receiver<LegEvent>,
+    mut mail: Mail,
 ) {
     let Predecessor { left, alive, attached } = from;
     let facts = snapshot.facts();
-    let _busy = shared.lamps.busy(&facts.bot);
+    let _busy = server.shared.lamps.busy(&facts.bot);
     let channel = ChannelId::from(snapshot.channel.as_str());
-    let records = Records::go_on(&shared.store, &facts, row, shared.services.watcher.clone());
+    let records = Records::go_on((&*server.shared).into(), &facts, row);
     tracing::info!(call = %facts.id, bot = facts.bot, step = snapshot.step, ?left, "a call is taken up");
+    let with_person = left == Left::Talking;
     let joined = async {
-        let wanted = shared.transports.plan_of(&facts.bot);
+        let (wanted, media) = (plan(server, &facts.bot)?, &server.shared.media);
+        let here = server.section.advertise;
         // Over RTP the media channel that is there goes on, in its own format, if its port is ours.
-        let same = (snapshot.transport == TransportKind::Rtp && left == Left::Whole)
-            .then(|| Some((shared.media.reserve_at(snapshot.our_address)?, snapshot.format.parse().ok()?)))
+        let same = (snapshot.transport == TransportKind::Rtp && left != Left::Broken)
+            .then(|| {
+                let seat = media.reserve_at(server.our_socket(snapshot.our_address))?;
+                Some((seat.known_as(here), snapshot.format.parse().ok()?))
+            })
             .flatten();
         let (mut seat, plan) = match same {
             Some((seat, format)) => {
                 (seat, MediaPlan { transport: TransportKind::Rtp, format, ..wanted.clone() })
             }
-            None => (shared.media.reserve_for(wanted.transport, wanted.format)?, wanted.clone()),
+            None => (media.reserve_for(wanted.transport, wanted.format)?.known_as(here), wanted.clone()),
         };
-        let (leg, link) = Leg::adopt(&shared.ari, &snapshot, left, &mut seat, &plan, &mut events).await?;
+        let (leg, link) =
+            Leg::adopt(&server.ari, &snapshot, left, &mut seat, &plan, &mut mail.events).await?;
         Ok(Joined { leg, link, seat, plan })
     };
     let id = facts.id;
     let call = match joined.await {
-        Ok(joined) => connect(shared, facts, joined, events, &records).await,
+        Ok(joined) => connect(server, facts, joined, mail, None, &records).await,
         Err(error) => Err(error),
     };
     let handed_over = attached.is_some();
@@ -136,32 +178,39 @@ pub(super) async fn take_up(
         let _ = attached.send(());
     }
     let call = call.map(|(parts, lease)| (Call::take_up(parts, &snapshot, alive, handed_over), lease));
-    converse(shared, id, channel, call, &records).await;
+    let begin = if with_person { Begin::WithPerson } else { Begin::Again };
+    converse(server, id, channel, call, begin, &records).await;
+}
+
+/// How the calls of a bot get their audio on this server.
+fn plan(server: &Server, bot: &str) -> Result<MediaPlan, CallError> {
+    server.plan_of(bot).ok_or(CallError::MediaEnded)
 }
 
 /// Lets the bot talk on a call that is connected, and ends its records.
 async fn converse(
-    shared: &Arc<Shared>,
+    server: &Arc<Server>,
     id: CallId,
     channel: ChannelId,
     call: Result<(Call, Lease), CallError>,
+    begin: Begin,
     records: &Records,
 ) {
     let (end, media) = match call {
-        Ok((call, lease)) => match talk(shared, call).await {
+        Ok((call, lease)) => match talk(server, call, begin).await {
             Talked::Ended(end) => {
                 let stats = lease.detach().await;
                 (end, serde_json::to_value(stats).unwrap_or_default())
             }
             Talked::HandedOver(snapshot) => {
-                let handed = snapshot.map(|snapshot| Handed { snapshot, row: records.row(), _lease: lease });
-                shared.handed.lock().expect("nothing panics while it holds the calls").extend(handed);
+                let handed = snapshot.map(|snapshot| Handed { snapshot, row: records.row(), lease });
+                server.shared.handed.lock().expect("nothing panics while it holds the calls").extend(handed);
                 return;
             }
         },
         Err(error) => {
             tracing::warn!(call = %id, %error, "a call could not be connected");
-            super::dispatch::leave(Arc::clone(shared), channel, "FAILED").await;
+            super::dispatch::leave(server, &channel, "FAILED", None).await;
             let end = match error {
                 CallError::Gone(gone) => End::gone(gone),
                 error => End::failed(Disposition::MediaFailed, &error),
@@ -174,8 +223,14 @@ async fn converse(
 }
 
 /// Waits until who we called answers.
-async fn answered(shared: &Shared, facts: &Facts, events: &mut mpsc::Receiver<LegEvent>) -> Result<(), End> {
-    let mut phase = shared.phase.subscribe();
+async fn answered(
+    server: &Server,
+    facts: &Facts,
+    events: &mut mpsc::Receiver<LegEvent>,
+    records: &Records,
+) -> Result<(), End> {
+    let mut phase = server.shared.phase.subscribe();
+    let mut rang = false;
     loop {
         let event = tokio::select! {
             // How it went before, that the engine is ending too.
@@ -185,10 +240,20 @@ async fn answered(shared: &Shared, facts: &Facts, events: &mut mpsc::Receiver<Le
         };
         let (end, why) = match event {
             Some(LegEvent::Up) => return Ok(()),
+            Some(LegEvent::Ringing) => {
+                records.rings();
+                rang = true;
+                continue;
+            }
             Some(LegEvent::Gone(Gone::HungUp { cause })) => {
                 let (disposition, why) = match cause {
                     17 => (Disposition::Busy, "the line is busy".to_owned()),
-                    16 | 18 | 19 | 21 => (Disposition::NoAnswer, "it rang, and nobody answered".to_owned()),
+                    18 | 19 => (Disposition::NoAnswer, "it rang, and nobody answered".to_owned()),
+                    // Nothing special: our own time-out, among others.
+                    0 | 16 | 127 if rang => {
+                        (Disposition::NoAnswer, "it rang, and nobody answered".to_owned())
+                    }
+                    21 => (Disposition::NoAnswer, "the call was refused".to_owned()),
                     other => {
                         (Disposition::Failed, format!("the call could not be put through, cause {other}"))
                     }
@@ -199,15 +264,15 @@ async fn answered(shared: &Shared, facts: &Facts, events: &mut mpsc::Receiver<Le
             Some(_) => continue,
             None => (End::new(Disposition::Drained), "the engine is ending".to_owned()),
         };
-        shared.switchboard.answered(facts.id, Err(why));
+        server.switchboard.answered(facts.id, Err(why));
         return Err(end);
     }
 }
 
 /// Keeps the call's packets, where that is wanted; a call whose packets cannot be kept goes on without.
-async fn capture(shared: &Shared, facts: &Facts) -> Option<Tap> {
-    let wanted = shared.config.bots.get(&facts.bot).and_then(|bot| bot.capture).unwrap_or(true);
-    let recorder = Arc::clone(shared.captures.as_ref().filter(|_| wanted)?);
+async fn capture(server: &Server, facts: &Facts) -> Option<Tap> {
+    let wanted = server.shared.config.bots.get(&facts.bot).and_then(|bot| bot.capture).unwrap_or(true);
+    let recorder = Arc::clone(server.shared.captures.as_ref().filter(|_| wanted)?);
     let id = facts.id;
     let opened = tokio::task::spawn_blocking(move || recorder.tap(id, Moment::now(), WallTime::now())).await;
     match opened.ok()? {
@@ -229,46 +294,58 @@ struct Joined {
 
 /// Gives a call that is joined a media thread, a recogniser and a voice.
 async fn connect(
-    shared: &Arc<Shared>,
+    server: &Arc<Server>,
     facts: Facts,
     joined: Joined,
-    events: mpsc::Receiver<LegEvent>,
+    mail: Mail,
+    answerer: Option<Box<Answerer>>,
     records: &Arc<Records>,
 ) -> Result<(CallParts, Lease), CallError> {
     let id = facts.id;
     let Joined { leg, link, seat, plan } = joined;
-    let mut attach = Attach::new(id, link, Box::new(WebRtcVad::new(Rate::Hz8000)));
+    let mut attach = Attach::new(id, link, vad::make(server.shared.config.vad(&facts.bot), Rate::Hz8000));
+    attach.canceller = server.shared.config.cancels_echo(&facts.bot).then(|| canceller(Rate::Hz8000));
     attach.format = plan.format;
-    attach.tape = shared.recordings.is_some();
-    attach.capture = capture(shared, &facts).await;
+    attach.answerer = answerer;
+    let own_ears = server.shared.services.bot(&facts.bot).map(AnyBot::own_ears).unwrap_or_default();
+    attach.ear_rate = own_ears.rate();
+    attach.ear_always = matches!(own_ears, OwnEars::Everything(_));
+    attach.tape = server.shared.recordings.is_some();
+    attach.capture = capture(server, &facts).await;
     let MediaSession { events: media_events, ear, voice, control, tape, lease } =
-        match shared.media.attach(seat, attach) {
+        match server.shared.media.attach(seat, attach) {
             Ok(session) => session,
             Err(error) => {
                 leg.abandon().await;
                 return Err(error.into());
             }
         };
-    if let (Some(recordings), Some(reader)) = (&shared.recordings, tape) {
+    if let (Some(recordings), Some(reader)) = (&server.shared.recordings, tape) {
         let (tape, timeline) = recordings.start(id, Moment::now());
         records.recorded(recordings.wav_path(id), timeline);
-        shared.tasks.spawn(record(reader, tape));
+        server.shared.tasks.spawn(record(reader, tape));
     }
-    let recognizer = shared.services.recognizer.as_ref().and_then(|recognizer| {
+    let recognizer = server.shared.services.recognizer(&facts.bot).filter(|_| !own_ears.is_own());
+    let recognizer = recognizer.and_then(|recognizer| {
+        records.heard_by(recognizer.name());
         let opened = recognizer.open(id, ear.clone(), Rate::Hz8000);
         opened.inspect_err(|error| tracing::error!(call = %id, %error, "the call has no recogniser")).ok()
     });
+    server.shared.pulse.feel(id, control.clone());
     let rate = plan.format.rate();
-    let voices: Arc<dyn crate::call::Voices> = Arc::clone(&shared.services.voices) as _;
+    let voices: Arc<dyn crate::call::Voices> = Arc::clone(server.shared.services.voices(&facts.bot)) as _;
     let parts = CallParts {
         facts,
         leg,
-        leg_events: events,
+        leg_events: mail.events,
         media_events,
         control,
         recognizer,
+        ear: own_ears.is_own().then_some(ear),
         speaker: Speaker::new(voice, voices, rate),
         journal: Arc::clone(records) as _,
+        policy: Arc::clone(&server.shared.services.policy),
+        beside: mail.beside,
     };
     Ok((parts, lease))
 }
@@ -281,9 +358,9 @@ async fn record(reader: TapeReader, mut tape: Tape) {
 }
 
 /// Lets the bot talk, and ends the call as it wants, or as the engine must.
-async fn talk(shared: &Arc<Shared>, mut call: Call) -> Talked {
+async fn talk(server: &Arc<Server>, mut call: Call, begin: Begin) -> Talked {
     let id = call.id();
-    let bot = match shared.bot(&call.facts().bot) {
+    let bot = match server.shared.services.bot(&call.facts().bot) {
         Ok(bot) => bot.clone(),
         Err(error) => {
             tracing::error!(call = %id, %error, "no bot for the call; the caller is left to the dialplan");
@@ -292,36 +369,84 @@ async fn talk(shared: &Arc<Shared>, mut call: Call) -> Talked {
             return Talked::Ended(End { note: Some(error.to_string()), ..End::new(Disposition::BotFailed) });
         }
     };
-    let mut phase = shared.phase.subscribe();
-    let outcome = tokio::select! {
-        outcome = AssertUnwindSafe(bot.run(&mut call)).catch_unwind() => Some(outcome),
-        _ = phase.wait_for(|phase| *phase >= Phase::Goodbye) => None,
+    let (apology, then) = server.shared.config.when_silent(&call.facts().bot);
+    let (apology, then) = (apology.map(Path::to_path_buf), then.clone());
+    call.at_last(LastResort { apology, ends: then != WhenSilent::Bot });
+    let mut phase = server.shared.phase.subscribe();
+    let mut notes = match &begin {
+        Begin::Anew(Machines::HangUp | Machines::Message(_)) => Some(call.overhear()),
+        _ => None,
     };
-    if outcome.is_none() && *shared.phase.borrow() == Phase::HandingOver {
+    let running = async {
+        if matches!(begin, Begin::WithPerson) {
+            // The bot was done with the call before this process began.
+            return call.until_one_leaves().await.map(|()| Outcome::Left);
+        }
+        announce(server, &mut call).await?;
+        bot.run(&mut call).await
+    };
+    let outcome = tokio::select! {
+        outcome = AssertUnwindSafe(running).catch_unwind() => Ran::Ended(outcome),
+        signal = machines::found(&mut notes) => Ran::Machine(signal),
+        _ = phase.wait_for(|phase| *phase >= Phase::Goodbye) => Ran::Cut,
+    };
+    if matches!(outcome, Ran::Cut) && *server.shared.phase.borrow() == Phase::HandingOver {
         return Talked::HandedOver(call.hand_over());
     }
     let end = match outcome {
-        None => {
-            say_goodbye(shared, &bot, &mut call).await;
+        Ran::Cut => {
+            say_goodbye(server, &bot, &mut call).await;
             hang_up(&mut call, HangupReason::Normal).await;
             End::new(Disposition::Drained)
         }
-        Some(Ok(Ok(Outcome::HangUp))) => {
+        Ran::Machine(signal) => {
+            if let (Begin::Anew(Machines::Message(words)), Some(notes)) = (&begin, &mut notes)
+                && matches!(signal, AnswerSignal::Machine { .. } | AnswerSignal::Unsure { .. })
+            {
+                let config = &server.shared.config;
+                tokio::select! {
+                    left = machines::leave_message(&mut call, notes, words, config) => {
+                        left.unwrap_or_else(|error| {
+                            tracing::info!(call = %id, %error, "the machine did not get the whole message");
+                        });
+                    }
+                    _ = phase.wait_for(|phase| *phase >= Phase::Goodbye) => {}
+                }
+            }
             hang_up(&mut call, HangupReason::Normal).await;
             End::new(Disposition::Completed)
         }
-        Some(Ok(Ok(Outcome::HangUpBecause(reason)))) => {
+        Ran::Ended(Ok(Ok(Outcome::HangUp))) => {
+            hang_up(&mut call, HangupReason::Normal).await;
+            End::new(Disposition::Completed)
+        }
+        Ran::Ended(Ok(Ok(Outcome::HangUpBecause(reason)))) => {
             hang_up(&mut call, reason).await;
             End::new(Disposition::Completed)
         }
-        Some(Ok(Ok(Outcome::Left))) => End::new(Disposition::Transferred),
-        Some(Ok(Err(CallError::Gone(gone)))) => End::gone(gone),
-        Some(Ok(Err(error))) => {
+        Ran::Ended(Ok(Ok(Outcome::Left))) => End::new(Disposition::Transferred),
+        Ran::Ended(Ok(Err(CallError::Gone(gone)))) => End::gone(gone),
+        Ran::Ended(Ok(Err(error @ CallError::Silent(_)))) => {
+            tracing::error!(call = %id, %error, "the call ends as `when_silent` says");
+            let disposition = match then {
+                WhenSilent::HangUp => {
+                    hang_up(&mut call, HangupReason::Failure).await;
+                    Disposition::BotFailed
+                }
+                WhenSilent::Bot | WhenSilent::Dialplan => {
+                    give_up(&mut call).await;
+                    Disposition::BotFailed
+                }
+                WhenSilent::Transfer(to) => pass_on(&mut call, &to).await,
+            };
+            End::failed(disposition, &error)
+        }
+        Ran::Ended(Ok(Err(error))) => {
             tracing::error!(call = %id, %error, "the bot failed; the caller is left to the dialplan");
             give_up(&mut call).await;
             End::failed(Disposition::BotFailed, &error)
         }
-        Some(Err(_panic)) => {
+        Ran::Ended(Err(_panic)) => {
             tracing::error!(call = %id, "the bot panicked; the caller is left to the dialplan");
             give_up(&mut call).await;
             End { note: Some("the bot panicked".into()), ..End::new(Disposition::BotFailed) }
@@ -331,8 +456,19 @@ async fn talk(shared: &Arc<Shared>, mut call: Call) -> Talked {
     Talked::Ended(end)
 }
 
-async fn say_goodbye(shared: &Shared, bot: &AnyBot, call: &mut Call) {
-    let goodbye = bot.goodbye().unwrap_or_else(|| Prompt::from(shared.config.engine.goodbye.clone()));
+/// Says that the call is recorded, where that is configured, before anything else of a call that has just begun.
+async fn announce(server: &Server, call: &mut Call) -> Result<(), CallError> {
+    let section = &server.shared.config.recording;
+    let Some(words) = section.announce.as_ref().filter(|_| section.folder.is_some()) else { return Ok(()) };
+    if call.taken_up().is_none() {
+        call.answer().await?;
+        call.say(words.clone()).await?;
+    }
+    Ok(())
+}
+
+async fn say_goodbye(server: &Server, bot: &AnyBot, call: &mut Call) {
+    let goodbye = bot.goodbye().unwrap_or_else(|| Prompt::from(server.shared.config.engine.goodbye.clone()));
     if let Err(error) = call.say(goodbye).await
         && !error.is_end()
     {
@@ -344,6 +480,18 @@ async fn hang_up(call: &mut Call, reason: HangupReason) {
     if let Err(error) = call.hang_up(reason).await {
         tracing::warn!(call = %call.id(), %error, "hanging up failed");
     }
+}
+
+/// The caller is put through to somebody who can talk, or left to the dialplan where nobody takes him.
+async fn pass_on(call: &mut Call, to: &str) -> Disposition {
+    let why = match call.transfer(to, Transfer::Blind).await {
+        Ok(Transferred::Done) => return Disposition::Transferred,
+        Ok(Transferred::NotTaken(why)) => why,
+        Err(error) => error.to_string(),
+    };
+    tracing::error!(call = %call.id(), to, why, "nobody took the caller");
+    give_up(call).await;
+    Disposition::BotFailed
 }
 
 /// The bot cannot go on: the dialplan behind `Stasis()` may.

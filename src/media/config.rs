@@ -2,10 +2,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::TransportKind;
 use crate::audio::codec::CodecError;
+use crate::guard::Allow;
 use crate::id::CallId;
 
 /// What [`Media::start`](super::Media::start) needs to know.
@@ -27,6 +29,10 @@ pub struct MediaConfig {
     pub audiosocket: Option<u16>,
     /// The TCP port that WebSocket connections come to, if any shall; 0: any free one.
     pub websocket: Option<u16>,
+    /// Who may connect to the listeners; this machine where they are on loopback and nothing is said, else whoever gets there.
+    pub allow: Allow,
+    /// Who we are to Asterisk, where it connects to the WebSocket listener by `wss`.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
     /// Whether to measure how long packets on the threads' own ports take: see [`Media::finish`](super::Media::finish).
     pub probe: bool,
 }
@@ -44,6 +50,8 @@ impl MediaConfig {
             rtp_ports: None,
             audiosocket: None,
             websocket: None,
+            allow: Allow::UNSAID,
+            tls: None,
             probe: false,
         }
     }

@@ -2,21 +2,23 @@
 //!
 //! The secret that it says was made by us for one call before Asterisk was asked to connect. It is good once and for a
 //! short time; who says none in time, or one that is unknown, used or too old, is sent away and counted. Few connections
-//! of one address may be undecided at the same moment, so that nobody can fill the room in front of the door.
+//! of one address, and not many of all, may be undecided at the same moment, so that nobody can fill the room in front of
+//! the door. While no call is awaited nobody can be right: an AudioSocket that comes then is closed unread, which costs next
+//! to nothing.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::{MissedTickBehavior, timeout};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::handshake::{self, Asked, Dial};
@@ -25,6 +27,7 @@ use super::transport::TransportKind;
 use super::transport::audiosocket::{self, HEADER, kind};
 use super::{MediaError, playout};
 use crate::audio::codec::{ByteOrder, Encoder, Format};
+use crate::guard::{Allow, Exposure, Guard, Key};
 use crate::time::Moment;
 
 /// How long a connection may take to say which call it is for. Asterisk says it at once.
@@ -36,8 +39,21 @@ const GOOD_FOR: Duration = Duration::from_secs(10);
 /// Undecided connections of one address.
 const UNDECIDED: u32 = 64;
 
+/// And of all addresses: whoever has a network of IPv6 has more of them than we have memory.
+const UNDECIDED_IN_ALL: usize = 1_024;
+
+/// Connections that the system keeps until they are accepted; the standard library's 128 are gone in a blink of a flood.
+const BACKLOG: i32 = 1_024;
+
 /// After an error of the listener itself: the limit of open files, usually.
 const BREATH: Duration = Duration::from_millis(50);
+
+/// So many connections in a row that nobody awaits are a flood.
+const IN_VAIN: u32 = 32;
+
+/// How long no more of it is taken. A call that begins to be awaited ends the rest: what waits in the kernel is then sent away
+/// within some milliseconds, before Asterisk has been asked to connect.
+const REST: Duration = Duration::from_millis(25);
 
 /// How often silence is sent to who waits.
 const FRAME: Duration = Duration::from_millis(20);
@@ -58,8 +74,29 @@ struct Hall {
     kind: TransportKind,
     advertised: SocketAddr,
     awaited: Mutex<HashMap<Secret, Expected>>,
-    undecided: Mutex<HashMap<IpAddr, u32>>,
-    refused: AtomicU64,
+    undecided: Mutex<Undecided>,
+    /// Told when a call begins to be awaited.
+    wanted: Notify,
+    exposure: Exposure,
+    guard: Guard,
+    tls: Option<TlsAcceptor>,
+}
+
+/// Who stands in front of the door.
+#[derive(Default)]
+struct Undecided {
+    by_address: HashMap<IpAddr, u32>,
+    all: usize,
+}
+
+/// Where a listener is, and who may come to it.
+pub(super) struct Frontage {
+    pub(super) kind: TransportKind,
+    /// Our address as Asterisk sees it.
+    pub(super) advertise: IpAddr,
+    pub(super) allow: Allow,
+    /// Who we are, where Asterisk connects by `wss`; WebSockets alone know it.
+    pub(super) tls: Option<Arc<rustls::ServerConfig>>,
 }
 
 /// Sixteen bytes that nobody can guess.
@@ -82,8 +119,10 @@ pub(super) struct Awaited {
 /// Why a connection was sent away.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 enum Refusal {
-    #[error("too many undecided connections from there")]
+    #[error("there are too many undecided connections")]
     Crowd,
+    #[error("no call is awaited")]
+    Uncalled,
     #[error("it did not say in time which call it is for")]
     Silent,
     #[error("it speaks another protocol")]
@@ -93,37 +132,47 @@ enum Refusal {
 }
 
 impl Door {
-    /// Listens on `bind`; `advertise` is our address as Asterisk sees it.
-    pub(super) fn open(kind: TransportKind, bind: SocketAddr, advertise: IpAddr) -> Result<Self, MediaError> {
+    /// Listens on `bind`.
+    pub(super) fn open(bind: SocketAddr, frontage: Frontage) -> Result<Self, MediaError> {
         let listener = TcpListener::bind(bind).map_err(|source| MediaError::Listen {
-            what: kind,
+            what: frontage.kind,
             address: bind,
             source,
         })?;
-        Self::on(kind, listener, advertise)
+        Self::on(listener, frontage)
     }
 
     /// Listens on a socket that is bound.
-    pub(super) fn on(
-        kind: TransportKind,
-        listener: TcpListener,
-        advertise: IpAddr,
-    ) -> Result<Self, MediaError> {
+    pub(super) fn on(listener: TcpListener, frontage: Frontage) -> Result<Self, MediaError> {
+        let Frontage { kind, advertise, allow, tls } = frontage;
         let bind = listener.local_addr().map_err(MediaError::Start)?;
         let failed = |source| MediaError::Listen { what: kind, address: bind, source };
         let runtime =
             tokio::runtime::Handle::try_current().map_err(|error| failed(std::io::Error::other(error)))?;
         listener.set_nonblocking(true).map_err(failed)?;
+        rustix::net::listen(&listener, BACKLOG).map_err(|error| failed(error.into()))?;
         let again = listener.try_clone().map_err(failed)?;
         let port = listener.local_addr().map_err(failed)?.port();
         let _inside = runtime.enter();
         let listener = tokio::net::TcpListener::from_std(listener).map_err(failed)?;
+        let websocket = kind == TransportKind::WebsocketServer;
+        let exposure = Exposure {
+            door: if websocket { "WebSocket media" } else { "AudioSocket" },
+            section: "[media]",
+            bind,
+            allow: allow.or_by(bind),
+            key: Key::PerCall,
+            tls: websocket.then_some(tls.is_some()),
+        };
         let hall = Arc::new(Hall {
             kind,
             advertised: SocketAddr::new(advertise, port),
             awaited: Mutex::default(),
             undecided: Mutex::default(),
-            refused: AtomicU64::new(0),
+            wanted: Notify::new(),
+            guard: Guard::new(&exposure),
+            exposure,
+            tls: tls.filter(|_| websocket).map(TlsAcceptor::from),
         });
         let task = runtime.spawn(listen(listener, Arc::clone(&hall)));
         Ok(Self { hall, socket: again, listening: AbortOnDropHandle::new(task) })
@@ -144,7 +193,12 @@ impl Door {
     }
 
     pub(super) fn refused(&self) -> u64 {
-        self.hall.refused.load(Ordering::Relaxed)
+        self.hall.guard.refused()
+    }
+
+    /// What protects it.
+    pub(super) fn exposure(&self) -> &Exposure {
+        &self.hall.exposure
     }
 
     /// Makes a secret for a call, and awaits who says it.
@@ -158,6 +212,7 @@ impl Door {
         awaited.retain(|_, expected| expected.until > now);
         awaited.insert(secret, Expected { until: now + GOOD_FOR, greeting, arrives });
         drop(awaited);
+        self.hall.wanted.notify_one();
         Awaited { hall: Arc::clone(&self.hall), secret, arrives: arrival }
     }
 }
@@ -174,7 +229,7 @@ impl Hall {
         }
     }
 
-    fn undecided(&self) -> MutexGuard<'_, HashMap<IpAddr, u32>> {
+    fn undecided(&self) -> MutexGuard<'_, Undecided> {
         self.undecided.lock().expect("nothing panics while it counts")
     }
 
@@ -184,9 +239,27 @@ impl Hall {
         (expected.until > Moment::now()).then_some(expected)
     }
 
-    fn refuse(&self, why: Refusal) {
-        self.refused.fetch_add(1, Ordering::Relaxed);
-        tracing::debug!(transport = %self.kind, %why, "a media connection is sent away");
+    /// Whether any call is awaited still.
+    fn awaits_nobody(&self, now: Moment) -> bool {
+        let mut awaited = self.awaited();
+        if awaited.values().all(|expected| expected.until <= now) {
+            awaited.clear();
+        }
+        awaited.is_empty()
+    }
+
+    /// A place for a connection that is to say which call it is for.
+    fn receive(self: &Arc<Self>, from: IpAddr, now: Moment) -> Option<Place> {
+        if !self.guard.admits(from, now) {
+            return None;
+        }
+        // A WebSocket gets an answer first: who has set it up wrongly shall see why.
+        let uncalled = self.kind == TransportKind::Audiosocket && self.awaits_nobody(now);
+        let place = match uncalled {
+            true => Err(Refusal::Uncalled),
+            false => Place::take(self, from).ok_or(Refusal::Crowd),
+        };
+        place.map_err(|why| self.guard.refuse(now, from, &why)).ok()
     }
 }
 
@@ -251,20 +324,29 @@ fn silence(format: Format) -> Vec<u8> {
 }
 
 async fn listen(listener: tokio::net::TcpListener, hall: Arc<Hall>) {
+    let mut in_vain = 0;
     loop {
         match listener.accept().await {
             Ok((stream, from)) => {
-                let Some(place) = Place::take(&hall, from.ip()) else {
-                    hall.refuse(Refusal::Crowd);
+                let Some(place) = hall.receive(from.ip(), Moment::now()) else {
+                    in_vain += 1;
+                    if in_vain >= IN_VAIN && hall.kind == TransportKind::Audiosocket {
+                        in_vain = 0;
+                        // A flood costs what is taken of it: the rest waits in the kernel, until somebody is awaited.
+                        if hall.awaits_nobody(Moment::now()) {
+                            let _ = timeout(REST, hall.wanted.notified()).await;
+                        }
+                    }
                     continue;
                 };
+                in_vain = 0;
                 let hall = Arc::clone(&hall);
                 tokio::spawn(async move {
                     let met =
                         timeout(INTRODUCTION, meet(&hall, stream)).await.unwrap_or(Err(Refusal::Silent));
                     drop(place);
                     if let Err(why) = met {
-                        hall.refuse(why);
+                        hall.guard.refuse(Moment::now(), from.ip(), &why);
                     }
                 });
             }
@@ -285,11 +367,13 @@ struct Place {
 impl Place {
     fn take(hall: &Arc<Hall>, from: IpAddr) -> Option<Self> {
         let mut undecided = hall.undecided();
-        let count = undecided.entry(from).or_default();
-        if *count >= UNDECIDED {
+        if undecided.all >= UNDECIDED_IN_ALL
+            || undecided.by_address.get(&from).is_some_and(|count| *count >= UNDECIDED)
+        {
             return None;
         }
-        *count += 1;
+        *undecided.by_address.entry(from).or_default() += 1;
+        undecided.all += 1;
         drop(undecided);
         Some(Self { hall: Arc::clone(hall), from })
     }
@@ -298,10 +382,11 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut undecided = self.hall.undecided();
-        if let Some(count) = undecided.get_mut(&self.from) {
+        undecided.all -= 1;
+        if let Some(count) = undecided.by_address.get_mut(&self.from) {
             *count -= 1;
             if *count == 0 {
-                undecided.remove(&self.from);
+                undecided.by_address.remove(&self.from);
             }
         }
     }
@@ -311,14 +396,26 @@ impl Drop for Place {
 async fn meet(hall: &Hall, mut stream: TcpStream) -> Result<(), Refusal> {
     // One message, one write, one packet.
     let _ = stream.set_nodelay(true);
-    let (expected, early) = match hall.kind {
-        TransportKind::WebsocketServer => by_parameter(hall, &mut stream).await?,
-        _ => (by_uuid(hall, &mut stream).await?, Vec::new()),
+    let (expected, fd, early, bridge) = match (hall.kind, &hall.tls) {
+        (TransportKind::WebsocketServer, Some(tls)) => {
+            let mut encrypted = tls.accept(stream).await.map_err(|_| Refusal::Stranger)?;
+            let (expected, early) = by_parameter(hall, &mut encrypted).await?;
+            let (fd, bridge) =
+                handshake::out_of_tls(encrypted, early).await.map_err(|_| Refusal::Stranger)?;
+            (expected, fd, Vec::new(), Some(bridge))
+        }
+        (TransportKind::WebsocketServer, None) => {
+            let (expected, early) = by_parameter(hall, &mut stream).await?;
+            (expected, ready(stream).map_err(|_| Refusal::Stranger)?, early, None)
+        }
+        _ => {
+            let expected = by_uuid(hall, &mut stream).await?;
+            (expected, ready(stream).map_err(|_| Refusal::Stranger)?, Vec::new(), None)
+        }
     };
-    let fd = ready(stream).map_err(|_| Refusal::Stranger)?;
     let waits = (!expected.greeting.is_empty()).then(|| hold(&fd, expected.greeting));
     let waits = waits.transpose().map_err(|_| Refusal::Stranger)?;
-    let link = Stream { speaks: hall.speaks(), fd, early, waits, bridge: None };
+    let link = Stream { speaks: hall.speaks(), fd, early, waits, bridge };
     expected.arrives.send(Link(Inner::Stream(link))).map_err(|_| Refusal::Unknown)
 }
 
@@ -364,7 +461,10 @@ fn hold(fd: &OwnedFd, message: Vec<u8>) -> std::io::Result<AbortOnDropHandle<()>
 }
 
 /// WebSocket: a parameter of the URI says it.
-async fn by_parameter(hall: &Hall, stream: &mut TcpStream) -> Result<(Expected, Vec<u8>), Refusal> {
+async fn by_parameter<S: AsyncRead + AsyncWrite + Unpin>(
+    hall: &Hall,
+    stream: &mut S,
+) -> Result<(Expected, Vec<u8>), Refusal> {
     let mut asked = Asked::read(stream).await.ok_or(Refusal::Stranger)?;
     let expected = asked.parameter(SECRET).and_then(from_hex).and_then(|secret| hall.take(&secret));
     let Some(expected) = expected else {

@@ -28,6 +28,8 @@ pub(super) struct Flight {
     next: u32,
     /// When the newest acknowledged frame began to be heard.
     begun: Moment,
+    /// The play that goes out as good as silent.
+    hushed: Option<PlayId>,
     /// The transport acknowledges by itself and later; otherwise a frame that left is heard.
     deferred: bool,
 }
@@ -46,12 +48,14 @@ enum Item {
 struct Account {
     play: PlayId,
     heard: Duration,
+    /// The end of it that went out as good as silent, and so was not heard after all.
+    hushed: Duration,
 }
 
 impl Flight {
     pub(super) fn new(deferred: bool) -> Self {
         let items = VecDeque::with_capacity(ROOM);
-        Self { items, account: None, next: 0, begun: Moment::ZERO, deferred }
+        Self { items, account: None, next: 0, begun: Moment::ZERO, hushed: None, deferred }
     }
 
     /// A frame leaves. Its number.
@@ -59,6 +63,11 @@ impl Flight {
         let number = self.number();
         self.push(Item::Frame { number, play }, notice);
         number
+    }
+
+    /// This play goes out as good as silent from now on; [`None`]: what is played is heard.
+    pub(super) const fn hush(&mut self, play: Option<PlayId>) {
+        self.hushed = play;
     }
 
     /// A play is over once what is on its way has been heard.
@@ -161,16 +170,22 @@ impl Flight {
 
     fn credit(&mut self, play: PlayId, notice: &mut dyn FnMut(Notice)) {
         match &mut self.account {
-            Some(account) if account.play == play => account.heard += PTIME,
+            Some(account) if account.play == play => {
+                account.heard += PTIME;
+                // Of what came back to level the whole counts: nobody repeats a word out of its middle.
+                account.hushed =
+                    if self.hushed == Some(play) { account.hushed + PTIME } else { Duration::ZERO };
+            }
             account => {
-                *account = Some(Account { play, heard: PTIME });
+                *account = Some(Account { play, heard: PTIME, hushed: Duration::ZERO });
                 notice(Notice::Started { play });
             }
         }
     }
 
     fn tell(&mut self, play: PlayId, end: PlayEnd, notice: &mut dyn FnMut(Notice)) {
-        let heard = self.account.filter(|account| account.play == play).map_or(Duration::ZERO, |a| a.heard);
+        let account = self.account.filter(|account| account.play == play);
+        let heard = account.map_or(Duration::ZERO, |account| account.heard - account.hushed);
         notice(Notice::Ended { play, heard, end });
     }
 }
@@ -199,6 +214,27 @@ mod tests {
             });
         });
         said
+    }
+
+    #[test]
+    fn what_went_out_hushed_was_not_heard_unless_it_came_back_to_level() {
+        let mut told = Vec::new();
+        let mut flight = Flight::new(false);
+        let frames = |flight: &mut Flight, count: usize, hushed: bool| {
+            flight.hush(hushed.then_some(ONE));
+            for _ in 0..count {
+                flight.frame(Some(ONE), &mut |_| ());
+                let number = flight.next;
+                flight.reached(at(0), number, &mut |_| ());
+            }
+        };
+        frames(&mut flight, 5, false);
+        frames(&mut flight, 3, true);
+        frames(&mut flight, 2, false);
+        frames(&mut flight, 4, true);
+        flight.end(at(0), ONE, PlayEnd::BargedIn, &mut |notice| told.push(notice));
+        let [Notice::Ended { heard, .. }] = told[..] else { panic!("{} notices", told.len()) };
+        assert_eq!(heard, Duration::from_millis(200));
     }
 
     #[test]

@@ -11,11 +11,12 @@ use std::sync::Arc;
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -122,7 +123,7 @@ pub(super) struct Asked {
 
 impl Asked {
     /// Reads a request; [`None`] when it is none for a WebSocket.
-    pub(super) async fn read(stream: &mut TcpStream) -> Option<Self> {
+    pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Option<Self> {
         let head = Head::read(stream).await.ok()?;
         let path = head.first_line().strip_prefix("GET ")?.split(' ').next()?;
         let is_upgrade = head.field("Upgrade")?.eq_ignore_ascii_case("websocket");
@@ -145,7 +146,7 @@ impl Asked {
     }
 
     /// Agrees.
-    pub(super) async fn agree(&self, stream: &mut TcpStream) -> io::Result<()> {
+    pub(super) async fn agree(&self, stream: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
         let accept = derive_accept_key(self.key.as_bytes());
         let protocol = if self.protocol { "Sec-WebSocket-Protocol: media\r\n" } else { "" };
         let answer = format!(
@@ -156,7 +157,7 @@ impl Asked {
     }
 
     /// Refuses.
-    pub(super) async fn refuse(stream: &mut TcpStream) {
+    pub(super) async fn refuse(stream: &mut (impl AsyncWrite + Unpin)) {
         let _ = stream
             .write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
             .await;
@@ -178,10 +179,29 @@ pub(super) async fn through_tls(
     let headers = request.headers_mut();
     headers.insert("Sec-WebSocket-Protocol", HeaderValue::from_static(PROTOCOL));
     headers.insert("Authorization", HeaderValue::from_str(&dial.authorization).map_err(io::Error::other)?);
-    let limits = WebSocketConfig::default().max_message_size(Some(LARGEST)).max_frame_size(Some(LARGEST));
+    let limits = limits();
     let trust = dial.tls.clone().map(tokio_tungstenite::Connector::Rustls);
     let connecting = tokio_tungstenite::client_async_tls_with_config(request, stream, Some(limits), trust);
     let (socket, _) = connecting.await.map_err(refused)?;
+    bridge(socket)
+}
+
+/// The same for one that came to us and has been agreed to; `early` came behind its request.
+pub(super) async fn out_of_tls<S>(stream: S, early: Vec<u8>) -> io::Result<(OwnedFd, AbortOnDropHandle<()>)>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    bridge(WebSocketStream::from_partially_read(stream, early, Role::Server, Some(limits())).await)
+}
+
+fn limits() -> WebSocketConfig {
+    WebSocketConfig::default().max_message_size(Some(LARGEST)).max_frame_size(Some(LARGEST))
+}
+
+fn bridge<S>(socket: WebSocketStream<S>) -> io::Result<(OwnedFd, AbortOnDropHandle<()>)>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
     ours.set_nonblocking(true)?;
     theirs.set_nonblocking(true)?;
@@ -190,10 +210,7 @@ pub(super) async fn through_tls(
 }
 
 /// Carries messages between a WebSocket and the plain one on a local socket, until either ends.
-async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
-    mut socket: tokio_tungstenite::WebSocketStream<S>,
-    mut local: UnixStream,
-) {
+async fn carry<S: AsyncRead + AsyncWrite + Unpin>(mut socket: WebSocketStream<S>, mut local: UnixStream) {
     let mut reader = frames::Reader::new();
     let mut chunk = vec![0; LARGEST];
     let mut outbox = Outbox::new(LARGEST + 16);

@@ -10,7 +10,10 @@ use crate::audio::g711::Law;
 use crate::audio::resample::Down2;
 use crate::audio::ring::{EarItem, EarWriter};
 use crate::audio::{FRAME_SAMPLES, Frame, Rate};
+use crate::prefetch::{Reach, prefetch};
 use crate::time::Moment;
+use crate::turn::answer::{AnswerSignal, Answerer};
+use crate::turn::echo::Canceller;
 use crate::turn::{Calm, TurnSignal, TurnTaker};
 
 /// Audio from before the onset that goes into the ear with an utterance, since an onset is always noticed late and
@@ -41,11 +44,16 @@ const MADE_UP: usize = 10;
 /// The most signals that one frame can raise.
 const SIGNALS: usize = 8;
 
+/// The most that one frame can tell of who answered.
+const ANSWERS: usize = 4;
+
 /// Signals of one frame or tick, in order.
 #[derive(Default)]
 pub(super) struct Signals {
     raised: [Option<TurnSignal>; SIGNALS],
     count: usize,
+    /// What is known of who answered.
+    answers: [Option<AnswerSignal>; ANSWERS],
 }
 
 impl Signals {
@@ -59,14 +67,30 @@ impl Signals {
     pub(super) fn iter(&self) -> impl Iterator<Item = TurnSignal> + '_ {
         self.raised.iter().flatten().copied()
     }
+
+    fn answer(&mut self, signal: AnswerSignal) {
+        if let Some(slot) = self.answers.iter_mut().find(|slot| slot.is_none()) {
+            *slot = Some(signal);
+        }
+    }
+
+    pub(super) fn answers(&self) -> impl Iterator<Item = AnswerSignal> + '_ {
+        self.answers.iter().flatten().copied()
+    }
 }
 
 /// One call's way from payload to turn and ear. Works in pieces of 20 ms: the turn is taken at 8 kHz, the ear gets 8 kHz or
 /// what came.
 pub(super) struct Hearing {
     pub(super) turn: TurnTaker,
+    /// Takes the bot's echo out of what is heard; at 8 kHz.
+    canceller: Option<Box<dyn Canceller>>,
+    /// Finds out who answered a call that we made. Kept to the call's end: nothing is released here.
+    answerer: Option<Box<Answerer>>,
     ear: EarWriter,
     in_utterance: bool,
+    /// The ear gets everything, not utterances alone.
+    always: bool,
     decoder: Decoder,
     /// The rate of what is decoded.
     rate: Rate,
@@ -111,6 +135,13 @@ impl Past {
         Self { law, piece, at: Box::new([Moment::ZERO; REMEMBERED]), codes, next: 0 }
     }
 
+    /// Asks for the memory of the next piece.
+    fn prefetch(&self) {
+        let place = self.next % REMEMBERED;
+        prefetch(&self.at[place]);
+        prefetch(&self.codes[place * self.piece..(place + 1) * self.piece]);
+    }
+
     fn remember(&mut self, now: Moment, samples: &[i16]) {
         let place = self.next % REMEMBERED;
         self.at[place] = now;
@@ -135,8 +166,11 @@ impl Hearing {
         let law = if format == Format::Alaw { Law::A } else { Law::Mu };
         Self {
             turn,
+            canceller: None,
+            answerer: None,
             ear,
             in_utterance: false,
+            always: false,
             decoder,
             rate: format.rate(),
             ear_rate,
@@ -155,6 +189,31 @@ impl Hearing {
         }
     }
 
+    /// With the bot's echo taken out before turns are taken and, where the ear has 8 kHz, before it hears.
+    pub(super) fn cancelling(self, canceller: Option<Box<dyn Canceller>>) -> Self {
+        Self { canceller, ..self }
+    }
+
+    /// With somebody who finds out who answered.
+    pub(super) fn answering(self, answerer: Option<Box<Answerer>>) -> Self {
+        Self { answerer, ..self }
+    }
+
+    /// With everything in the ear that is heard, instead of utterances with what was said just before them.
+    pub(super) fn always(self, always: bool) -> Self {
+        Self { always, ..self }
+    }
+
+    /// What was sent in the 20 ms that end `now`, at 8 kHz.
+    pub(super) fn sent(&mut self, now: Moment, frame: &Frame) {
+        if let Some(canceller) = &mut self.canceller {
+            canceller.sent(frame);
+        } else if let Some(answerer) = &mut self.answerer {
+            answerer.sent(frame);
+        }
+        self.turn.sent(now, frame);
+    }
+
     /// Audio that was made up in place of what was lost, in milliseconds.
     pub(super) fn concealed_ms(&self) -> u64 {
         self.concealed * 1_000 / u64::from(self.rate.hz())
@@ -166,6 +225,27 @@ impl Hearing {
 
     pub(super) const fn undecodable(&self) -> u64 {
         self.undecodable
+    }
+
+    /// Asks for the memory that the next 20 ms need.
+    pub(super) fn prefetch(&self, reached: Reach) {
+        self.turn.prefetch_frame(reached);
+        match reached {
+            Reach::Near => {
+                prefetch(&self.concealer);
+                prefetch(&self.decoder);
+                prefetch(&self.past);
+                prefetch(&self.partial[..FRAME_SAMPLES]);
+            }
+            Reach::Far => {
+                self.concealer.prefetch();
+                if self.in_utterance || self.always {
+                    self.ear.prefetch();
+                } else {
+                    self.past.prefetch();
+                }
+            }
+        }
     }
 
     /// A payload in the call's format. Calls `heard` with every 20 ms that it completes, at 8 kHz.
@@ -305,6 +385,9 @@ impl Hearing {
         // Packets and ticks are not in step, so two ticks without a frame may be jitter; a third is not.
         if self.dry_ticks > 2 {
             self.told_missing = self.told_missing.saturating_add(1);
+            if let Some(answerer) = &mut self.answerer {
+                answerer.frame(now, None, &mut |signal| signals.answer(signal));
+            }
             self.turn.frame(now, None, &mut |signal| signals.push(signal));
         }
         self.turn.tick(now, &mut |signal| signals.push(signal));
@@ -376,18 +459,25 @@ impl Hearing {
                 self.down.process(&self.partial, &mut frame.samples);
             }
         }
+        // A recording holds what came.
+        heard(&frame);
+        if let Some(canceller) = &mut self.canceller {
+            canceller.heard(&mut frame);
+        }
         let mut for_ear = self.partial;
-        if self.ear_rate != self.rate {
+        if self.ear_rate == Rate::Hz8000 {
             for_ear[..FRAME_SAMPLES].copy_from_slice(&frame.samples);
         }
-        if self.in_utterance {
+        if self.in_utterance || self.always {
             self.fill_ear(&for_ear);
         } else {
             self.past.remember(now, &for_ear[..samples_per_tick(self.ear_rate)]);
             self.fresh = (self.fresh + 1).min(REMEMBERED);
         }
-        heard(&frame);
         let lost = std::mem::take(&mut self.partly_lost);
+        if let Some(answerer) = &mut self.answerer {
+            answerer.frame(now, (!lost).then_some(&frame), &mut |signal| signals.answer(signal));
+        }
         self.turn.frame(now, (!lost).then_some(&frame), &mut |signal| signals.push(signal));
     }
 }

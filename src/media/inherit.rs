@@ -72,8 +72,8 @@ const LOOK: Duration = Duration::from_millis(1);
 const PATIENCE: Duration = Duration::from_millis(200);
 
 impl Media {
-    /// As [`start`](Self::start), on the sockets of another process as far as there are any. Their UDP ports are not read
-    /// before [`listen`](Self::listen).
+    /// As [`start`](Self::start), on the sockets of another process as far as there are any. On their UDP ports nothing is read
+    /// or sent before [`listen`](Self::listen).
     ///
     /// # Errors
     /// As [`start`](Self::start).
@@ -92,11 +92,15 @@ impl Media {
                 None => start(config, i, count, advertise)?,
             });
         }
-        let listen = |what, port: Option<u16>, inherited: Option<TcpListener>| match (port, inherited) {
-            (None, _) => Ok(None),
-            (Some(_), Some(listener)) => door::Door::on(what, listener, advertise).map(Some),
-            (Some(port), None) => {
-                door::Door::open(what, SocketAddr::new(config.bind, port), advertise).map(Some)
+        let listen = |kind, port: Option<u16>, inherited: Option<TcpListener>| {
+            let (allow, tls) = (config.allow.clone(), config.tls.clone());
+            let frontage = door::Frontage { kind, advertise, allow, tls };
+            match (port, inherited) {
+                (None, _) => Ok(None),
+                (Some(_), Some(listener)) => door::Door::on(listener, frontage).map(Some),
+                (Some(port), None) => {
+                    door::Door::open(SocketAddr::new(config.bind, port), frontage).map(Some)
+                }
             }
         };
         Ok(Self {
@@ -120,6 +124,21 @@ impl Media {
         })
     }
 
+    /// Reads nothing more of what another process has too: it stays in the sockets, for that one. The calls that are up are
+    /// spoken to until [`hush`](Self::hush).
+    pub async fn deafen(&self) {
+        self.threads.iter().for_each(thread::Thread::deafen);
+        self.audiosocket.iter().chain(&self.websocket).for_each(door::Door::close);
+        let deaf = async {
+            while self.threads.iter().any(thread::Thread::hears) {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, deaf).await.is_err() {
+            tracing::error!("a media thread goes on reading");
+        }
+    }
+
     /// Sends and reads nothing any more, for good; what comes stays in the sockets. Every call's media has ended.
     pub async fn hush(&self) {
         self.threads.iter().for_each(thread::Thread::stop);
@@ -134,7 +153,7 @@ impl Media {
         }
     }
 
-    /// Reads what comes to the ports of another process from now on, and what has come meanwhile.
+    /// Reads what comes to the ports of another process from now on, and what has come meanwhile, and speaks to its calls.
     pub fn listen(&self) {
         self.threads.iter().for_each(thread::Thread::listen);
     }

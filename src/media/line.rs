@@ -22,6 +22,7 @@ use crate::audio::resample::Down2;
 use crate::audio::ring::PlayId;
 use crate::audio::{Frame, Rate};
 use crate::id::CallId;
+use crate::prefetch::{Reach, prefetch};
 use crate::rtp::PayloadType;
 use crate::rtp::event::{Key, KeyReader};
 use crate::rtp::packet::HEADER_LEN;
@@ -119,6 +120,25 @@ impl Line {
                 stats: MediaStats::default(),
             },
             ticks: 0,
+        }
+    }
+
+    /// Asks for the memory that the next packet needs, of this and then, when that has come, of what it points to.
+    pub(super) fn prefetch_packet(&self, reached: Reach) {
+        let Self { transport, talk, .. } = self;
+        if let (Transport::Rtp(rtp), Reach::Near) = (transport, reached) {
+            rtp.stream.prefetch();
+        }
+        talk.hearing.prefetch(reached);
+    }
+
+    /// The same for the next tick.
+    pub(super) fn prefetch_tick(&self, reached: Reach) {
+        self.talk.playout.prefetch(reached);
+        if reached == Reach::Near {
+            self.talk.hearing.turn.prefetch_tick();
+            prefetch(&self.talk.stats);
+            prefetch(&self.talk.heard_at);
         }
     }
 
@@ -400,11 +420,15 @@ impl Talk {
     }
 
     fn act(&mut self, now: Moment, signals: &Signals) {
+        for signal in signals.answers() {
+            self.events.tell(MediaEvent::Answer(signal));
+        }
         for signal in signals.iter() {
             self.hearing.mark(signal);
             self.events.tell(MediaEvent::Turn(signal));
             match signal {
                 TurnSignal::Duck { .. } => self.playout.duck(),
+                TurnSignal::Hush { .. } => self.playout.hush(),
                 TurnSignal::Restore { .. } => self.playout.restore(),
                 _ => {}
             }
@@ -470,7 +494,7 @@ impl Talk {
                 self.down.process(out.block.samples(), &mut sent.samples);
             }
         }
-        self.hearing.turn.sent(now, &sent);
+        self.hearing.sent(now, &sent);
         self.newest = out.number;
         out
     }

@@ -30,6 +30,8 @@ use crate::time::Moment;
 pub struct Seat {
     thread: Arc<thread::Shared>,
     way: Way,
+    /// Our address as the call's server knows it, where that is another one than for the rest.
+    known_as: Option<IpAddr>,
 }
 
 /// What Asterisk has to be told about a call's audio.
@@ -79,7 +81,7 @@ pub(super) enum Way {
 impl Seat {
     pub(super) fn new(thread: Arc<thread::Shared>, way: Way) -> Self {
         thread.load.fetch_add(1, Ordering::Relaxed);
-        Self { thread, way }
+        Self { thread, way, known_as: None }
     }
 
     pub(super) const fn thread(&self) -> &Arc<thread::Shared> {
@@ -89,11 +91,20 @@ impl Seat {
     /// The address that Asterisk shall send this call's audio to, or connect to: for RTP what ARI's `external_host` gets.
     #[must_use]
     pub fn advertised(&self) -> SocketAddr {
-        match &self.way {
+        let address = match &self.way {
             Way::Port(_, address) => *address,
             Way::Door(awaited) => awaited.address(),
             Way::Shared | Way::Dial | Way::Taken => self.thread.advertised,
-        }
+        };
+        SocketAddr::new(self.known_as.unwrap_or(address.ip()), address.port())
+    }
+
+    /// Has the call's server send to this address of ours, where it is another one than for the rest ([`MediaConfig::advertise`](super::MediaConfig::advertise)).
+    #[must_use]
+    pub fn known_as(self, address: Option<IpAddr>) -> Self {
+        let mut seat = self;
+        seat.known_as = address;
+        seat
     }
 
     /// What Asterisk has to be told.

@@ -12,7 +12,7 @@
 //! - `config`: what [`Media::start`] is told, and what can go wrong.
 //! - this file: [`Media`] starts the threads; [`Media::reserve`] picks one and a [`TransportKind`], [`Media::attach`] puts
 //!   a call on it and gives the bot's side a [`MediaSession`].
-//! - `thread`: the loop; `seated`: a call in its place there. Sockets and clocks of calls that are up are here and nowhere
+//! - `thread`: the loop; `seated`: a call in its place there; `inbox`: what it has read; `priority`: what goes before what. Sockets and clocks of calls that are up are here and nowhere
 //!   else.
 //! - `door`: the listeners, where connections say which call they are for before they get to a thread; `handshake`: the
 //!   beginning of a WebSocket.
@@ -44,10 +44,13 @@ use crate::audio::Rate;
 use crate::audio::codec::{ByteOrder, Decoder, Encoder, Format};
 use crate::audio::g711::Law;
 use crate::audio::ring::{self, EarReader, PlayId, TapeReader, VoiceWriter};
+use crate::guard::Exposure;
 use crate::id::CallId;
 use crate::pcap::recorder::Tap;
 use crate::rtp::PayloadType;
 use crate::time::Moment;
+use crate::turn::answer::{AnswerSignal, Answerer};
+use crate::turn::echo::Canceller;
 use crate::turn::vad::Vad;
 use crate::turn::{BargeIn, Listening, TurnSignal, TurnTaker, Words};
 
@@ -64,11 +67,13 @@ mod door;
 mod flight;
 mod handshake;
 mod hearing;
+mod inbox;
 mod inherit;
 mod kept;
 mod line;
 pub mod link;
 mod playout;
+mod priority;
 pub mod probe;
 pub mod rehearsal;
 mod seated;
@@ -99,10 +104,16 @@ pub struct Attach {
     pub format: Format,
     /// The rate that the ear wants, where the format has that much.
     pub ear_rate: Rate,
+    /// Whether the ear gets everything that is heard, and not utterances alone.
+    pub ear_always: bool,
     /// The payload type of telephone events.
     pub key_events: PayloadType,
     /// Tells speech from the rest.
     pub vad: Box<dyn Vad>,
+    /// Takes the bot's echo out of what is heard, for lines that need it; made for 8 kHz.
+    pub canceller: Option<Box<dyn Canceller>>,
+    /// Finds out who answered a call that we made, at 8 kHz; told by [`MediaEvent::Answer`].
+    pub answerer: Option<Box<Answerer>>,
     /// Whether both sides are wanted for a recording.
     pub tape: bool,
     /// Keeps the call's datagrams; a stream has none.
@@ -123,8 +134,11 @@ impl Attach {
             link: link.into(),
             format: Format::Ulaw,
             ear_rate: Rate::Hz8000,
+            ear_always: false,
             key_events: PayloadType::EVENTS,
             vad,
+            canceller: None,
+            answerer: None,
             tape: false,
             capture: None,
             ear_capacity: 112,
@@ -160,6 +174,8 @@ pub struct Lease {
 pub enum MediaEvent {
     /// The turn changes.
     Turn(TurnSignal),
+    /// Something is known of who answered a call that we made.
+    Answer(AnswerSignal),
     /// The first frame of a play has been sent.
     PlayStarted {
         /// Which.
@@ -399,7 +415,10 @@ impl Media {
             peer: parts.peer,
             transport: parts.transport,
             encoder,
-            hearing: hearing::Hearing::new(TurnTaker::new(attach.vad), ear_writer, decoder, attach.ear_rate),
+            hearing: hearing::Hearing::new(TurnTaker::new(attach.vad), ear_writer, decoder, attach.ear_rate)
+                .cancelling(attach.canceller)
+                .answering(attach.answerer)
+                .always(attach.ear_always),
             playout,
             tape: tape_writer.map(tape::Tape::new),
             events: events_out,
@@ -434,6 +453,19 @@ impl Media {
                     .max(Duration::from_nanos(shared.worst_wake.load(Ordering::Relaxed))),
             }
         })
+    }
+
+    /// The UDP ports of its threads, where packets of calls over RTP come to.
+    #[must_use]
+    pub fn ports(&self) -> Vec<SocketAddr> {
+        self.threads.iter().map(|thread| thread.shared.advertised).collect()
+    }
+
+    /// What protects its listeners.
+    #[must_use]
+    pub fn exposures(&self) -> Vec<Exposure> {
+        let doors = self.audiosocket.iter().chain(&self.websocket);
+        doors.map(|door| door.exposure().clone()).collect()
     }
 
     /// Ends all media and joins the threads; what each measured, if [`MediaConfig::probe`] said so.

@@ -6,6 +6,7 @@ use super::flight::Flight;
 use crate::audio::resample::{Down2, Up2};
 use crate::audio::ring::{PlayId, VoiceItem, VoiceReader};
 use crate::audio::{FRAME_SAMPLES, Frame, Rate};
+use crate::prefetch::{Reach, prefetch};
 use crate::time::Moment;
 use crate::turn::{BargeIn, PackedBargeIn};
 
@@ -113,8 +114,9 @@ pub(super) struct Playout {
 struct Play {
     id: PlayId,
     interruptible: bool,
-    /// How loud it is while the caller may be speaking.
+    /// How loud it is while the caller may be speaking, and while he is likely to be.
     ducked: i32,
+    hushed: i32,
 }
 
 /// A gain of one.
@@ -134,6 +136,20 @@ const ANNOUNCED: usize = 16;
 const RAMP: usize = 40;
 
 impl Playout {
+    /// Asks for the memory that the next tick needs.
+    pub(super) fn prefetch(&self, reached: Reach) {
+        match reached {
+            Reach::Near => {
+                prefetch(&self.flight);
+                prefetch(&self.voice);
+                prefetch(&self.current);
+                prefetch(&self.gain);
+                prefetch(&self.flushed);
+            }
+            Reach::Far => self.voice.prefetch(),
+        }
+    }
+
     /// `deferred` where what leaves is heard only when the far end says so.
     pub(super) fn new(voice: VoiceReader, rate: Rate, deferred: bool) -> Self {
         Self {
@@ -175,9 +191,19 @@ impl Playout {
         }
     }
 
+    /// The caller is likely to be speaking: what is played, which is down, goes down until it is as good as silent.
+    pub(super) fn hush(&mut self) {
+        if let Some(play) = self.current.as_ref().filter(|play| play.interruptible && self.gain.1 < FULL) {
+            self.gain.1 = play.hushed.min(self.gain.1);
+            self.flight.hush(Some(play.id));
+            self.requeue = self.deferred;
+        }
+    }
+
     /// It was nothing: what is played comes back to level.
     pub(super) const fn restore(&mut self) {
         self.gain.1 = FULL;
+        self.flight.hush(None);
     }
 
     /// The gain that what is queued at the far end is to be given, if it is. What follows has it at once.
@@ -343,7 +369,12 @@ impl Playout {
         self.end_current(now, PlayEnd::Finished, notice);
         let how = self.take_rules(play).unwrap_or(BargeIn::FORBIDDEN);
         let interruptible = how.voice || how.keys;
-        self.current = Some(Play { id: play, interruptible, ducked: gain_of(how.duck_db) });
+        self.current = Some(Play {
+            id: play,
+            interruptible,
+            ducked: gain_of(how.duck_db),
+            hushed: gain_of(how.hush_db.max(how.duck_db)),
+        });
         notice(Notice::Began(how));
     }
 

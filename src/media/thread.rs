@@ -15,12 +15,14 @@ use rustix::buffer::spare_capacity;
 use rustix::event::{EventfdFlags, epoll, eventfd};
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
 
+use super::inbox::{AT_ONCE, Inbox, Letter};
 use super::line::LONGEST_PACKET;
 use super::probe::Probe;
 use super::seated::{Arrival, Seated, Wire};
-use super::{Command, MediaError};
+use super::{Command, MediaError, priority};
 use crate::id::CallId;
-use crate::stamp;
+use crate::prefetch::Reach;
+use crate::stamp::{self, ClockPair};
 use crate::time::Moment;
 
 /// What others want of the thread.
@@ -49,6 +51,10 @@ pub(super) struct Shared {
     over: AtomicBool,
     /// What comes to the thread's own port is left there.
     pub(super) deaf: AtomicBool,
+    /// Nothing is said either: another process does.
+    held: AtomicBool,
+    /// Whether that port is read now.
+    hears: AtomicBool,
 }
 
 /// A running media thread; dropping it stops and joins it.
@@ -59,15 +65,20 @@ pub(super) struct Thread {
     handle: Option<JoinHandle<Option<Box<Probe>>>>,
 }
 
-/// The nice value of media threads, where the system allows it.
-const NICE: i32 = -15;
-
 /// The clock's step, in nanoseconds: 2.5 ms. A call is served every [`PHASES`] steps.
 const STEP_NANOS: u64 = 2_500_000;
 const PHASES: u64 = 8;
 
 /// Packets read before the clock is looked at again.
 const BATCH: usize = 16;
+
+/// From so many calls on, and until there are half as many, a thread is not woken by each packet, which would cost more than
+/// what is done with it, but looks for packets this often: they come every 200 µs anyway.
+const CROWD: usize = 100;
+const LOOK_EVERY_NANOS: u64 = 400_000;
+
+/// Packets read in one such look; what is more comes with the next one, at once.
+const CROWD_BATCH: usize = 64;
 
 /// Calls served before packets are looked for again: with hundreds of calls in a slot what has come does not wait for all
 /// of them.
@@ -137,7 +148,7 @@ impl Thread {
         Self::on(index, socket, advertise, probed, false)
     }
 
-    /// On a socket that is bound. A `deaf` one reads nothing of it until it is told to.
+    /// On a socket that is bound. A `deaf` one neither reads of it nor speaks until it is told to.
     pub(super) fn on(
         index: usize,
         socket: UdpSocket,
@@ -167,6 +178,8 @@ impl Thread {
             stop: AtomicBool::new(false),
             over: AtomicBool::new(false),
             deaf: AtomicBool::new(deaf),
+            held: AtomicBool::new(deaf),
+            hears: AtomicBool::new(false),
         });
         let again = socket.try_clone().map_err(MediaError::Start)?;
         let timer = rustix::time::timerfd_create(
@@ -180,11 +193,13 @@ impl Thread {
         }
         let worker = Worker {
             socket,
+            inbox: Inbox::new(),
             timer,
             poll,
             chunk: vec![0; CHUNK].into_boxed_slice(),
             ticking: false,
             hears: false,
+            crowded: false,
             shared: Arc::clone(&shared),
             seated: Vec::with_capacity(ROOM),
             by_peer: HashMap::with_capacity(ROOM),
@@ -220,10 +235,22 @@ impl Thread {
         self.shared.over.load(Ordering::Acquire)
     }
 
-    /// Reads what comes to its own port from now on.
+    /// Reads what comes to its own port from now on, and speaks.
     pub(super) fn listen(&self) {
         self.shared.deaf.store(false, Ordering::Release);
+        self.shared.held.store(false, Ordering::Release);
         self.shared.ring();
+    }
+
+    /// Reads nothing more of its own port, and speaks on.
+    pub(super) fn deafen(&self) {
+        self.shared.deaf.store(true, Ordering::Release);
+        self.shared.ring();
+    }
+
+    /// Whether it reads its own port.
+    pub(super) fn hears(&self) -> bool {
+        self.shared.hears.load(Ordering::Acquire)
     }
 
     /// Ends it; what it measured, if it was told to.
@@ -248,6 +275,7 @@ impl Drop for Thread {
 
 struct Worker {
     socket: UdpSocket,
+    inbox: Box<Inbox>,
     timer: OwnedFd,
     /// Waits for all of them, and for the calls' own sockets.
     poll: OwnedFd,
@@ -257,6 +285,8 @@ struct Worker {
     ticking: bool,
     /// What comes to the thread's own port is read.
     hears: bool,
+    /// There are so many calls that packets are not waited for one by one.
+    crowded: bool,
     shared: Arc<Shared>,
     /// A call keeps its place for as long as it lasts.
     seated: Vec<Option<Seated>>,
@@ -281,15 +311,17 @@ impl Worker {
         let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
         // Before what else computes on this machine, where we may (root, or CAP_SYS_NICE): recognition and synthesis can
         // wait a moment, a packet that is due cannot.
-        if let Err(refused) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE) {
-            tracing::debug!(%refused, "a media thread runs at the usual priority");
-        }
+        let priority = priority::raise();
+        tracing::debug!(?priority, "a media thread runs");
         let mut news = Vec::with_capacity(NEWS);
         while !self.shared.stop.load(Ordering::Acquire) {
             self.hear();
             self.sleep(&mut news);
             self.take_orders();
             self.serve(Moment::now());
+            if self.crowded {
+                self.read(CROWD_BATCH);
+            }
             for event in &news {
                 self.look(*event);
             }
@@ -300,12 +332,35 @@ impl Worker {
         self.probe
     }
 
-    /// Begins to read the thread's own port, unless another process still does.
+    /// Begins to read the thread's own port, unless another process still does; with many calls it is looked at by the clock.
     fn hear(&mut self) {
-        if !self.hears && !self.shared.deaf.load(Ordering::Acquire) {
-            let news = epoll::EventData::new_u64(SOCKET);
-            self.hears = epoll::add(&self.poll, self.socket.as_fd(), news, epoll::EventFlags::IN).is_ok();
+        let deaf = self.shared.deaf.load(Ordering::Acquire);
+        if self.hears == deaf {
+            self.hears = !deaf && self.watch().is_ok();
+            if deaf && std::mem::take(&mut self.crowded) {
+                self.set_timer(self.wound.max(1) * STEP_NANOS);
+            } else if deaf {
+                // Cannot fail for a socket that was added.
+                let _ = epoll::delete(&self.poll, self.socket.as_fd());
+            }
+            self.shared.hears.store(self.hears, Ordering::Release);
         }
+        let crowded = self.hears && self.by_key.len() >= if self.crowded { CROWD / 2 } else { CROWD };
+        if crowded != self.crowded {
+            let done = if crowded { epoll::delete(&self.poll, self.socket.as_fd()) } else { self.watch() };
+            // Cannot fail for a socket that was added; if it does, the other way goes on.
+            self.crowded = crowded == done.is_ok();
+            if self.ticking {
+                // It may be set to the next look, or to a later one than that.
+                self.set_timer(self.wound.max(1) * STEP_NANOS);
+            }
+        }
+    }
+
+    /// Is woken by each packet that comes to the thread's own port.
+    fn watch(&self) -> rustix::io::Result<()> {
+        let news = epoll::EventData::new_u64(SOCKET);
+        epoll::add(&self.poll, self.socket.as_fd(), news, epoll::EventFlags::IN)
     }
 
     /// Until something happens.
@@ -377,7 +432,7 @@ impl Worker {
     /// Serves the calls of every slot that has come. A call whose slot came twice is served once.
     fn serve(&mut self, now: Moment) {
         let current = slot_of(now);
-        if !self.ticking || current < self.next_slot {
+        if !self.ticking || current < self.next_slot || self.shared.held.load(Ordering::Acquire) {
             return;
         }
         if let Some(late) = now.as_nanos().checked_sub(self.wound * STEP_NANOS) {
@@ -406,7 +461,8 @@ impl Worker {
                 continue;
             }
             i += 1;
-            if i % SERVED == 0 {
+            self.prefetch_tick(phase, i);
+            if self.hears && i % SERVED == 0 {
                 // One for each that was sent since, and some that came before; a call that waits is seen to at the slot's
                 // end.
                 self.read(2 * SERVED);
@@ -432,51 +488,95 @@ impl Worker {
         }
     }
 
+    /// Asks for the memory of the calls that are served after the one at `next` of their phase.
+    fn prefetch_tick(&self, phase: usize, next: usize) {
+        let seated = |i: usize| self.phases[phase].get(i).and_then(|at| self.seated[*at].as_ref());
+        for (ahead, reach) in [(1, Reach::Near), (0, Reach::Far)] {
+            if let Some(seated) = seated(next + ahead) {
+                seated.line.line.prefetch_tick(reach);
+            }
+        }
+    }
+
     /// Reads what has come to the thread's own port, so many packets at most.
     fn read(&mut self, most: usize) {
         if !self.hears {
             return;
         }
-        let mut datagram = [0; 2_048];
         let now = Moment::now();
         let clock = self.probe.is_some().then(Probe::clock);
-        for _ in 0..most {
+        let mut left = most;
+        while left > 0 {
+            let taken = self.receive(left.min(AT_ONCE), now, clock);
+            left -= taken;
+            for i in 0..self.inbox.count {
+                if let Some(seated) = self.seated[self.inbox.letters[i].at].as_ref() {
+                    seated.line.line.prefetch_packet(Reach::Far);
+                }
+            }
+            for i in 0..self.inbox.count {
+                self.hand_over(i, now);
+            }
+            if taken < AT_ONCE {
+                return;
+            }
+        }
+    }
+
+    /// Takes up to `most` datagrams off the thread's own port into the inbox, and asks for the memory of the calls that
+    /// they are for. How many it saw; fewer where there are no more.
+    fn receive(&mut self, most: usize, now: Moment, clock: Option<ClockPair>) -> usize {
+        let Self { socket, inbox, by_peer, seated, shared, .. } = self;
+        inbox.count = 0;
+        for seen in 0..most {
+            let letter = &mut inbox.letters[inbox.count];
             let received = match clock {
-                None => self.socket.recv_from(&mut datagram).map(|(len, from)| (len, now, from)),
-                Some(clock) => stamp::receive_from(self.socket.as_fd(), &mut datagram, clock),
+                None => socket.recv_from(&mut letter.datagram).map(|(len, from)| (len, now, from)),
+                Some(clock) => stamp::receive_from(socket.as_fd(), &mut letter.datagram, clock),
             };
-            let (len, arrived, from) = match received {
-                Ok(received) => received,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            let from = match received {
+                Ok((len, arrived, from)) => {
+                    (letter.len, letter.arrived) = (len, arrived);
+                    SocketAddr::new(from.ip().to_canonical(), from.port())
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return seen,
                 Err(error) => {
                     // An ICMP error of what some call sent; the next datagram is unharmed.
                     if error.kind() != io::ErrorKind::Interrupted {
-                        self.shared.receive_errors.fetch_add(1, Ordering::Relaxed);
+                        shared.receive_errors.fetch_add(1, Ordering::Relaxed);
                     }
                     continue;
                 }
             };
-            let from = SocketAddr::new(from.ip().to_canonical(), from.port());
-            let Some((at, seated)) =
-                self.by_peer.get(&from).and_then(|at| Some((*at, self.seated[*at].as_mut()?)))
-            else {
-                self.shared.unknown_source.fetch_add(1, Ordering::Relaxed);
+            let call = by_peer.get(&from).and_then(|at| Some((*at, seated[*at].as_ref()?)));
+            let Some((at, seated)) = call else {
+                shared.unknown_source.fetch_add(1, Ordering::Relaxed);
                 continue;
             };
-            if let Some(probe) = &mut self.probe {
-                probe.begins(arrived);
-            }
-            if let Some(tap) = &mut seated.line.tap {
-                tap.packet(arrived, from, self.shared.advertised, &datagram[..len]);
-            }
-            seated.line.line.packet(now, &datagram[..len]);
-            if let Some(probe) = &mut self.probe {
-                probe.ends();
-            }
-            if !seated.waits && seated.line.line.due(now).is_some() {
-                seated.waits = true;
-                self.waiting.push(at);
-            }
+            seated.line.line.prefetch_packet(Reach::Near);
+            (letter.at, letter.from) = (at, from);
+            inbox.count += 1;
+        }
+        most
+    }
+
+    /// Gives a datagram of the inbox to its call.
+    fn hand_over(&mut self, letter: usize, now: Moment) {
+        let Letter { at, from, arrived, len, datagram } = &self.inbox.letters[letter];
+        let Some(seated) = self.seated[*at].as_mut() else { return };
+        if let Some(probe) = &mut self.probe {
+            probe.begins(*arrived);
+        }
+        if let Some(tap) = &mut seated.line.tap {
+            tap.packet(*arrived, *from, self.shared.advertised, &datagram[..*len]);
+        }
+        seated.line.line.packet(now, &datagram[..*len]);
+        if let Some(probe) = &mut self.probe {
+            probe.ends();
+        }
+        if !seated.waits && seated.line.line.due(now).is_some() {
+            seated.waits = true;
+            self.waiting.push(*at);
         }
     }
 
@@ -590,14 +690,20 @@ impl Worker {
 
     /// Sets the timer to the next slot that has calls; to the next one of all while a call waits for a packet.
     fn wind_clock(&mut self) {
-        if !self.ticking {
+        if !self.ticking || self.shared.held.load(Ordering::Acquire) {
             return;
         }
         let has_work =
             |slot: &u64| !self.phases[(slot % PHASES) as usize].is_empty() || !self.waiting.is_empty();
         let Some(next) = (self.next_slot..self.next_slot + PHASES).find(has_work) else { return };
-        if self.wound < self.next_slot || next < self.wound {
+        let rewind = self.wound < self.next_slot || next < self.wound;
+        if rewind {
             self.wound = next;
+        }
+        if self.crowded {
+            // A Timespec of epoll would be rounded to milliseconds where the kernel is older than 5.11.
+            self.set_timer((self.wound * STEP_NANOS).min(Moment::now().as_nanos() + LOOK_EVERY_NANOS));
+        } else if rewind {
             self.set_timer(next * STEP_NANOS);
         }
     }

@@ -14,6 +14,9 @@ use super::media::{Listening, Order};
 use super::voice::{KeyTiming, Pressed, Spoken, event_of};
 use crate::time::Moment;
 
+/// When a wait for silence looks again that found packets missing.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
 /// How far a call is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Progress {
@@ -238,7 +241,11 @@ impl PhoneCall {
         let began = Moment::now();
         let found = self.wait_for(move |ear, now| {
             let last = ear.last_voiced().unwrap_or(began);
-            if now.since(last) >= quiet { Ok(last) } else { Err(Some(last + quiet)) }
+            if ear.known_until(now).since(last) >= quiet {
+                Ok(last)
+            } else {
+                Err(Some((last + quiet).max(now + LOOK_AGAIN)))
+            }
         });
         timed("silence of the bot", within, found).await?
     }

@@ -16,6 +16,9 @@ use crate::time::Moment;
 /// Segments that are remembered; the oldest go first.
 const MAX_SEGMENTS: usize = 1_024;
 
+/// Packets that stay away for so long have stopped; less is a network or a busy machine.
+const FLOW_STOPPED: Duration = Duration::from_millis(400);
+
 /// A step of the sequence number by more than this is a new stream, not a loss (RFC 3550 appendix A.1).
 const MAX_DROPOUT: i16 = 3_000;
 
@@ -237,6 +240,18 @@ impl Ear {
         self.segments.back().map(|s| s.last_voiced)
     }
 
+    /// Until when it is known whether the bot spoke: its newest packet while packets flow, `now` when they have stopped.
+    ///
+    /// A phone whose process had to wait for a processor has packets that it did not read yet; counted against the
+    /// clock those would be silence.
+    #[must_use]
+    pub fn known_until(&self, now: Moment) -> Moment {
+        self.stats
+            .last_packet
+            .filter(|last| now.since(*last) < FLOW_STOPPED)
+            .map_or(now, |last| last.min(now))
+    }
+
     /// Counts and histograms.
     #[must_use]
     pub fn stats(&self) -> &EarStats {
@@ -431,6 +446,16 @@ mod tests {
         assert!(!bot.ear.tick(Moment::from_millis(299)));
         assert!(bot.ear.tick(Moment::from_millis(300)));
         assert_eq!(bot.ear.speaking(), None);
+    }
+
+    #[test]
+    fn what_was_not_read_yet_is_no_silence_unless_the_flow_has_stopped() {
+        let mut bot = Bot::new();
+        bot.send(0, 4_000);
+        bot.send(20, 0);
+        let known = |millis| bot.ear.known_until(Moment::from_millis(millis));
+        assert_eq!(known(200), Moment::from_millis(20));
+        assert_eq!(known(2_000), Moment::from_millis(2_000));
     }
 
     #[test]

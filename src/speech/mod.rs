@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use crate::audio::Rate;
 use crate::audio::ring::EarReader;
 use crate::id::CallId;
+use crate::service::ServiceError;
 use crate::time::Moment;
 
 /// Why speech could not be recognised or made.
@@ -35,6 +36,31 @@ pub enum SpeechError {
         "no decoder came free in time: raise `decoders` under [speech] or lower `max_calls` under [engine]"
     )]
     Busy,
+    /// A service over the network did not do it.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
+}
+
+impl SpeechError {
+    /// Whether the same request would fail in the same way at the same backend.
+    #[must_use]
+    pub const fn is_lasting(&self) -> bool {
+        match self {
+            Self::Unavailable(_) | Self::Rejected(_) => true,
+            Self::Service(error) => error.is_lasting(),
+            Self::Failed { .. } | Self::Busy => false,
+        }
+    }
+
+    /// Whether it says something about the backend's health, as opposed to this one request.
+    #[must_use]
+    pub const fn counts(&self) -> bool {
+        match self {
+            Self::Rejected(_) => false,
+            Self::Service(error) => error.counts(),
+            Self::Unavailable(_) | Self::Failed { .. } | Self::Busy => true,
+        }
+    }
 }
 
 /// Numbers the questions that one call puts to its recogniser.
@@ -46,8 +72,38 @@ pub struct AskId(pub u32);
 pub struct Ask {
     /// Which question this is; comes back with every answer to it.
     pub id: AskId,
-    /// The grammar that the answer is expected in.
-    pub grammar: Arc<grammar::Grammar>,
+    /// What the answer is expected in.
+    pub expected: Expected,
+}
+
+/// What an answer is expected in.
+#[derive(Debug, Clone)]
+pub enum Expected {
+    /// The sentences of a grammar.
+    Grammar(Arc<grammar::Grammar>),
+    /// Anything that people say.
+    Open,
+}
+
+impl Expected {
+    /// The grammar, where there is one.
+    #[must_use]
+    pub fn grammar(&self) -> Option<&Arc<grammar::Grammar>> {
+        match self {
+            Self::Grammar(grammar) => Some(grammar),
+            Self::Open => None,
+        }
+    }
+
+    /// What words mean here: what a grammar's tags make of them, the words themselves where anything may be said, and
+    /// [`None`] where they are no whole sentence of the grammar.
+    #[must_use]
+    pub fn interpret(&self, words: &str) -> Option<String> {
+        match self {
+            Self::Grammar(grammar) => grammar.interpret(words),
+            Self::Open => Some(words.to_owned()).filter(|words| !words.trim().is_empty()),
+        }
+    }
 }
 
 /// What a recogniser believes it heard.
@@ -75,14 +131,35 @@ pub enum Answer {
     Provisional(Option<Hypothesis>),
     /// The end of the utterance. [`None`]: speech, but nothing in the grammar (refused).
     Final(Option<Hypothesis>),
+    /// It believes that the caller is done, or is no longer: a recogniser with an ear for turns. One more witness of a
+    /// [`TurnTaker`](crate::turn::TurnTaker).
+    EndOfTurn {
+        /// Up to when the caller was heard for it.
+        at: Moment,
+        /// From 0 (he goes on) to 1 (sure that he is done).
+        confidence: f32,
+    },
     /// The recogniser could not do its work on this utterance.
     Failed(SpeechError),
+    /// Which backend the answers that follow are of, where several could have given them.
+    By(&'static str),
 }
 
 /// A recogniser: opened once per call.
 pub trait Recognizer: Send + Sync {
     /// The backend's name, as in the configuration.
     fn name(&self) -> &'static str;
+
+    /// Whether it takes questions that are [open](Expected::Open). One that does not answers them with
+    /// [`SpeechError::Unavailable`].
+    fn is_open(&self) -> bool {
+        false
+    }
+
+    /// Whether it hears on this machine, and so may hear along with another without a bill.
+    fn is_local(&self) -> bool {
+        false
+    }
 
     /// Starts to read the ear of `call`. What is in the ear outside a question is thrown away.
     ///
@@ -95,6 +172,11 @@ pub trait Recognizer: Send + Sync {
     /// # Errors
     /// [`SpeechError::Rejected`] names the word that is not in the dictionary, and the file.
     fn prepare(&self, grammar: &Arc<grammar::Grammar>) -> Result<(), SpeechError>;
+
+    /// Utterances that wait for a decoder now: how much there is to do. None where a backend takes all that come.
+    fn waiting(&self) -> usize {
+        0
+    }
 }
 
 /// One call's recogniser. Dropping it ends the work and frees what it held.
@@ -140,13 +222,26 @@ pub struct SpeechStream {
 }
 
 pub mod bandwidth;
+pub mod cartesia;
+pub mod command;
+pub mod deepgram;
+mod duplex;
+pub mod elevenlabs;
+pub mod fallback;
 pub mod flite;
 pub mod grammar;
 pub mod manners;
+pub mod network;
+pub mod openai;
 pub mod pocketsphinx;
+mod pour;
 pub mod prompts;
+pub mod sherpa;
 pub mod spoken;
+mod unwrap;
+pub mod vosk;
 pub mod witness;
 pub mod words;
+pub mod wyoming;
 
 use words::WordTimes;

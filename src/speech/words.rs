@@ -1,4 +1,5 @@
-//! When each word of a text is over in the audio that was made of it, so that it is known which of them were heard.
+//! When each word of a text is over in the audio that was made of it, so that it is known which of them were heard; and who
+//! made that audio.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -6,12 +7,37 @@ use std::time::Duration;
 /// The ends of the words of one text, in order, counted from its first sample: a word is what stands between blanks.
 /// Filled in as the text is made; all clones are one. Empty from a synthesiser that does not tell.
 #[derive(Debug, Clone, Default)]
-pub struct WordTimes(Arc<Mutex<Vec<Duration>>>);
+pub struct WordTimes(Arc<Mutex<Vec<Duration>>>, Arc<Mutex<Option<&'static str>>>);
 
 impl WordTimes {
     /// Adds words behind those that are there.
     pub fn extend(&self, ends: impl IntoIterator<Item = Duration>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(ends);
+    }
+
+    /// Takes over what another one has learnt since.
+    pub fn keep_up_with(&self, other: &Self) {
+        let theirs = other.known();
+        let mut ours = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if *ours != theirs {
+            *ours = theirs;
+        }
+    }
+
+    /// Notes which synthesiser made the audio.
+    pub fn made_by(&self, name: &'static str) {
+        *self.1.lock().unwrap_or_else(PoisonError::into_inner) = Some(name);
+    }
+
+    /// Which synthesiser made the audio, where several could have; the last of them where it changed.
+    #[must_use]
+    pub fn maker(&self) -> Option<&'static str> {
+        *self.1.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets all but the first `count`.
+    pub(super) fn keep(&self, count: usize) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).truncate(count);
     }
 
     /// What is known so far.

@@ -9,6 +9,7 @@
 //!   writes.
 //! - [`CallRecord`], [`TurnRecord`], [`Snapshot`]: what is stored, as plain data. This room knows nothing
 //!   of the rooms that fill it in, nor they of SQL.
+//! - [`ServerRecord`], [`Outage`]: what Asterisk itself says of a call, and when it could not be asked.
 //! - [`Latencies`], [`Percentiles`]: how long turns took, stage by stage.
 //! - [`recording`]: a stereo WAV file per call that can be played however the process ended, and a JSON
 //!   timeline.
@@ -47,20 +48,25 @@ use self::queue::Queue;
 use crate::id::CallId;
 use crate::time::WallTime;
 
+pub use call_back::CallBack;
 pub use error::StoreError;
 pub use queue::Dropped;
 pub use record::{
-    CallRecord, CallSummary, Direction, Disposition, Heard, Interruption, Latencies, MAX_SNAPSHOT_BYTES,
-    MAX_TEXT_CHARS, Numbers, Reply, Snapshot, Stage, Taking, TurnKind, TurnRecord, UnknownWord,
+    AnsweredBy, CallOutcome, CallRecord, CallSummary, Direction, Disposition, Heard, Interruption, Latencies,
+    MAX_SNAPSHOT_BYTES, MAX_TEXT_CHARS, Numbers, Reply, Snapshot, Stage, Taking, TurnKind, TurnRecord,
+    UnknownWord,
 };
+pub use server::{Detail, Outage, ServerRecord, ServerStep};
 
 pub mod recording;
 
+mod call_back;
 mod error;
 mod query;
 mod queue;
 mod record;
 mod schema;
+mod server;
 mod writer;
 
 #[cfg(test)]
@@ -396,6 +402,11 @@ async fn purge_some(
         .execute(&mut *tx)
         .await?
         .rows_affected();
+    sqlx::query(purgeable!("DELETE FROM server_records WHERE call_id IN", ""))
+        .bind(before.0)
+        .bind(bite)
+        .execute(&mut *tx)
+        .await?;
     let ids = sqlx::query_scalar(purgeable!("DELETE FROM calls WHERE id IN", "RETURNING id"))
         .bind(before.0)
         .bind(bite)

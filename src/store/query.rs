@@ -15,7 +15,8 @@ use crate::time::WallTime;
 macro_rules! summaries {
     ($rest:literal) => {
         concat!(
-            "SELECT c.*, (SELECT COUNT(*) FROM turns t WHERE t.call_id = c.id) AS turns FROM calls c ",
+            "SELECT c.*, (SELECT COUNT(*) FROM turns t WHERE t.call_id = c.id) AS turns, s.billed_seconds
+             FROM calls c LEFT JOIN server_records s ON s.call_id = c.id ",
             $rest
         )
     };
@@ -234,6 +235,15 @@ impl Cells<'_> {
         text.map(|text| text.parse().map_err(|why| self.bad(column, &why))).transpose()
     }
 
+    /// A column of JSON.
+    fn read_some<T: serde::de::DeserializeOwned>(
+        &self,
+        column: &'static str,
+    ) -> Result<Option<T>, StoreError> {
+        let text = self.get::<Option<&str>>(column)?;
+        text.map(|text| serde_json::from_str(text).map_err(|why| self.bad(column, &why))).transpose()
+    }
+
     fn number<T: TryFrom<i64, Error: std::fmt::Display>>(
         &self,
         column: &'static str,
@@ -270,8 +280,10 @@ fn summary(row: &SqliteRow) -> Result<CallSummary, StoreError> {
             note: cells.get("note")?,
             recording: cells.get("recording")?,
             media: cells.parse_some("media")?,
+            outcome: cells.read_some("outcome")?,
         },
         turns: cells.number("turns")?,
+        billed_seconds: cells.number_some("billed_seconds")?,
     })
 }
 

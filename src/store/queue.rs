@@ -5,12 +5,14 @@
 //! refused, counted and told: nothing that is already in the queue is thrown away for it.
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, oneshot};
 
 use super::error::StoreError;
 use super::record::{CallRecord, TurnRecord};
+use super::server::{Outage, ServerRecord};
 use crate::id::CallId;
 use crate::time::WallTime;
 
@@ -28,13 +30,15 @@ pub struct Dropped {
     pub turns: u64,
     /// Snapshots that were not taken, or were too large.
     pub snapshots: u64,
+    /// What Asterisk said and was not taken.
+    pub said: u64,
 }
 
 impl Dropped {
     /// All of them.
     #[must_use]
     pub const fn total(&self) -> u64 {
-        self.calls + self.turns + self.snapshots
+        self.calls + self.turns + self.snapshots + self.said
     }
 }
 
@@ -50,6 +54,8 @@ pub(super) struct Batch {
     pub(super) calls: HashMap<CallId, CallRecord>,
     pub(super) turns: VecDeque<TurnRecord>,
     pub(super) snapshots: HashMap<CallId, SnapshotChange>,
+    pub(super) records: HashMap<CallId, ServerRecord>,
+    pub(super) outages: VecDeque<Outage>,
     pub(super) waiters: Vec<Waiter>,
 }
 
@@ -60,7 +66,7 @@ impl Batch {
 
     /// How many rows it changes.
     pub(super) fn rows(&self) -> usize {
-        self.calls.len() + self.turns.len() + self.snapshots.len()
+        self.calls.len() + self.turns.len() + self.snapshots.len() + self.records.len() + self.outages.len()
     }
 }
 
@@ -97,51 +103,77 @@ impl Queue {
     }
 
     pub(super) fn put_call(&self, call: CallRecord) {
-        let mut state = self.state();
-        let fits = state.batch.calls.len() < self.capacity || state.batch.calls.contains_key(&call.id);
-        if state.closing || !fits {
-            state.dropped.calls += 1;
-            let lost = state.dropped.calls;
-            drop(state);
-            return tell(lost, call.id, "call");
-        }
-        state.batch.calls.insert(call.id, call);
-        drop(state);
-        self.bell.notify_one();
+        let id = call.id;
+        self.put(
+            &id,
+            "call",
+            |dropped| &mut dropped.calls,
+            |batch, most| insert(&mut batch.calls, most, id, call),
+        );
     }
 
     pub(super) fn put_turn(&self, turn: TurnRecord) {
-        let mut state = self.state();
-        if state.closing || state.batch.turns.len() >= self.capacity * 2 {
-            state.dropped.turns += 1;
-            let lost = state.dropped.turns;
-            drop(state);
-            return tell(lost, turn.call, "turn");
-        }
-        state.batch.turns.push_back(turn);
-        drop(state);
-        self.bell.notify_one();
+        let id = turn.call;
+        self.put(
+            &id,
+            "turn",
+            |dropped| &mut dropped.turns,
+            |batch, most| push(&mut batch.turns, most * 2, turn),
+        );
     }
 
     pub(super) fn put_snapshot(&self, call: CallId, change: SnapshotChange) {
-        let mut state = self.state();
-        let fits = state.batch.snapshots.len() < self.capacity || state.batch.snapshots.contains_key(&call);
-        if state.closing || !fits {
-            drop(state);
-            return self.refuse_snapshot(call);
-        }
-        state.batch.snapshots.insert(call, change);
-        drop(state);
-        self.bell.notify_one();
+        self.put(
+            &call,
+            "snapshot",
+            |dropped| &mut dropped.snapshots,
+            |batch, most| insert(&mut batch.snapshots, most, call, change),
+        );
+    }
+
+    pub(super) fn put_server_record(&self, record: ServerRecord) {
+        let id = record.call;
+        self.put(
+            &id,
+            "record of Asterisk's",
+            |dropped| &mut dropped.said,
+            |batch, most| insert(&mut batch.records, most, id, record),
+        );
+    }
+
+    pub(super) fn put_outage(&self, outage: Outage) {
+        self.put(
+            &"none",
+            "outage",
+            |dropped| &mut dropped.said,
+            |batch, most| push(&mut batch.outages, most, outage),
+        );
     }
 
     /// Counts a snapshot that is not taken.
     pub(super) fn refuse_snapshot(&self, call: CallId) {
+        self.put(&call, "snapshot", |dropped| &mut dropped.snapshots, |_, _| false);
+    }
+
+    /// Gives something to the batch with `take`, which says whether there was room for it with so many at most. What is not taken
+    /// is counted, and told of as `what` of `whom`.
+    fn put(
+        &self,
+        whom: &dyn fmt::Display,
+        what: &'static str,
+        counter: fn(&mut Dropped) -> &mut u64,
+        take: impl FnOnce(&mut Batch, usize) -> bool,
+    ) {
         let mut state = self.state();
-        state.dropped.snapshots += 1;
-        let lost = state.dropped.snapshots;
+        if !state.closing && take(&mut state.batch, self.capacity) {
+            drop(state);
+            return self.bell.notify_one();
+        }
+        let counter = counter(&mut state.dropped);
+        *counter += 1;
+        let lost = *counter;
         drop(state);
-        tell(lost, call, "snapshot");
+        tell(lost, whom, what);
     }
 
     /// Asks to be told when everything that is in the queue now is on the disk.
@@ -203,6 +235,12 @@ impl Queue {
         for (id, change) in batch.snapshots {
             state.batch.snapshots.entry(id).or_insert(change);
         }
+        for (id, record) in batch.records {
+            state.batch.records.entry(id).or_insert(record);
+        }
+        for outage in batch.outages.into_iter().rev() {
+            state.batch.outages.push_front(outage);
+        }
         for turn in batch.turns.into_iter().rev() {
             state.batch.turns.push_front(turn);
         }
@@ -218,8 +256,26 @@ impl Queue {
     }
 }
 
+/// Whether there was room for it, or it takes the place of an older one.
+fn insert<T>(map: &mut HashMap<CallId, T>, most: usize, call: CallId, value: T) -> bool {
+    let fits = map.len() < most || map.contains_key(&call);
+    if fits {
+        map.insert(call, value);
+    }
+    fits
+}
+
+/// Whether there was room for it.
+fn push<T>(queue: &mut VecDeque<T>, most: usize, value: T) -> bool {
+    let fits = queue.len() < most;
+    if fits {
+        queue.push_back(value);
+    }
+    fits
+}
+
 /// Says so at the first loss and then at every thousandth, so that a full disk does not fill the log as well.
-fn tell(lost: u64, call: CallId, what: &'static str) {
+fn tell(lost: u64, call: &dyn fmt::Display, what: &'static str) {
     if lost % 1_000 == 1 {
         tracing::error!(%call, lost, "the store cannot keep up or is closed: a {what} is not stored");
     }

@@ -3,6 +3,7 @@
 //! `Debug` of these types shows neither numbers nor what was said, so that a record that slips into a log
 //! line gives nobody away.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -104,6 +105,22 @@ words! {
 }
 
 words! {
+    /// Who or what answered a call that we made.
+    AnsweredBy, "who answered" {
+        /// Somebody who listens.
+        Person = "person",
+        /// An answering machine or an announcement.
+        Machine = "machine",
+        /// A fax or modem.
+        Fax = "fax",
+        /// An exchange, which says that there is no such number.
+        NoSuchNumber = "no_such_number",
+        /// An exchange, which says that there was no way to it.
+        NoCircuit = "no_circuit",
+    }
+}
+
+words! {
     /// What the caller's part of a turn was.
     TurnKind, "kind of turn" {
         /// The bot spoke first: nothing was asked yet.
@@ -126,6 +143,32 @@ words! {
         Voice = "voice",
         /// The caller pressed a key.
         Key = "key",
+    }
+}
+
+/// What came of a call besides how it ended.
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CallOutcome {
+    /// It rang where we called.
+    pub rang: bool,
+    /// Who answered, where we called and somebody found it out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answered_by: Option<AnsweredBy>,
+    /// The other side does not want to be called again.
+    pub opted_out: bool,
+    /// The variables that the bot set on the channel.
+    pub result: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for CallOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallOutcome")
+            .field("rang", &self.rang)
+            .field("answered_by", &self.answered_by)
+            .field("opted_out", &self.opted_out)
+            .field("result", &self.result.keys())
+            .finish()
     }
 }
 
@@ -164,6 +207,8 @@ pub struct CallRecord {
     pub recording: Option<String>,
     /// What the media thread counted: packets, losses, jitter, frames played late. Any JSON.
     pub media: Option<serde_json::Value>,
+    /// What came of it, as far as anything did.
+    pub outcome: Option<CallOutcome>,
 }
 
 impl CallRecord {
@@ -187,6 +232,7 @@ impl CallRecord {
             note: None,
             recording: None,
             media: None,
+            outcome: None,
         }
     }
 }
@@ -212,6 +258,8 @@ pub struct CallSummary {
     pub call: CallRecord,
     /// How many turns are stored of it.
     pub turns: u32,
+    /// Seconds that Asterisk's own records bill, where it has told them.
+    pub billed_seconds: Option<u32>,
 }
 
 /// What was understood of the caller in one turn.
@@ -362,6 +410,18 @@ pub struct Taking {
     /// Replies that were prepared for nothing.
     #[serde(skip_serializing_if = "is_zero")]
     pub wasted: u16,
+    /// Which recogniser heard the caller, by its name in the configuration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recognizer: Option<String>,
+    /// From the endpoint to its final, in milliseconds; 0 where the final was there before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recognizer_ms: Option<f64>,
+    /// Which synthesiser made what the bot said first, by its name in the configuration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub synthesizer: Option<String>,
+    /// From the request to its first audio, in milliseconds; 0 for what was kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub synthesizer_ms: Option<f64>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]

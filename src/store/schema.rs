@@ -14,7 +14,8 @@ use super::error::StoreError;
 pub(super) const LATEST: i64 = MIGRATIONS.len() as i64;
 
 /// The steps from an empty file to [`LATEST`]; each is a list of statements.
-const MIGRATIONS: &[&[&str]] = &[FIRST, &["ALTER TABLE turns ADD COLUMN taking TEXT"]];
+const MIGRATIONS: &[&[&str]] =
+    &[FIRST, &["ALTER TABLE turns ADD COLUMN taking TEXT"], WHAT_ASTERISK_SAYS, CALL_BACKS, OUTCOMES];
 
 const FIRST: &[&str] = &[
     "CREATE TABLE calls (
@@ -64,6 +65,38 @@ const FIRST: &[&str] = &[
         state TEXT NOT NULL
     )",
 ];
+
+const WHAT_ASTERISK_SAYS: &[&str] = &[
+    "CREATE TABLE server_records (
+        call_id TEXT NOT NULL PRIMARY KEY,
+        linkedid TEXT NOT NULL,
+        billed_seconds BIGINT,
+        record TEXT NOT NULL
+    )",
+    "CREATE INDEX calls_by_leg ON calls (leg, started_ms)",
+    "CREATE TABLE outages (
+        server TEXT NOT NULL,
+        app TEXT NOT NULL,
+        from_ms BIGINT NOT NULL,
+        to_ms BIGINT NOT NULL,
+        restarted_ms BIGINT,
+        why TEXT NOT NULL
+    )",
+    "CREATE INDEX outages_by_app ON outages (app, from_ms)",
+];
+
+const CALL_BACKS: &[&str] = &[
+    "CREATE TABLE call_backs (
+        call_id TEXT NOT NULL PRIMARY KEY,
+        app TEXT NOT NULL,
+        due_ms BIGINT NOT NULL,
+        dial TEXT NOT NULL,
+        bot TEXT NOT NULL
+    )",
+    "CREATE INDEX call_backs_by_due ON call_backs (app, due_ms)",
+];
+
+const OUTCOMES: &[&str] = &["ALTER TABLE calls ADD COLUMN outcome TEXT"];
 
 /// Brings a store that may be empty up to [`LATEST`], in one transaction.
 ///

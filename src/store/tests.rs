@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use serde_json::json;
 
 use super::*;
@@ -58,6 +60,55 @@ fn turn(call: &CallRecord, index: u32) -> TurnRecord {
 }
 
 #[tokio::test]
+async fn what_asterisk_says_of_a_call_is_found_by_its_channel_and_goes_with_it() {
+    let store = Store::memory(Numbers::Masked).await.unwrap();
+    let call = call(MORNING, "reception");
+    store.put_call(call.clone());
+    store.flush().await.unwrap();
+    let found = store.calls_on(&["1700000000.11", "1700000000.12"], MORNING).await.unwrap();
+    assert_eq!(found, [call.id]);
+    assert!(store.calls_on(&["1700000000.12"], WallTime(MORNING.0 + 90_000_000)).await.unwrap().is_empty());
+    let detail = Detail { source: Some("+4930123456".into()), billed_seconds: 61, ..Detail::default() };
+    let record = ServerRecord {
+        call: call.id,
+        linkedid: "1700000000.12".into(),
+        billed_seconds: Some(61),
+        details: vec![detail],
+        steps: vec![ServerStep { event: "ANSWER".into(), ..ServerStep::default() }],
+        whole: true,
+    };
+    store.put_server_record(ServerRecord { billed_seconds: None, ..record.clone() });
+    store.put_server_record(record.clone());
+    store.flush().await.unwrap();
+    let read = store.server_record(call.id).await.unwrap().unwrap();
+    assert_eq!(read.details[0].source.as_deref(), Some("********456"));
+    assert_eq!((read.billed_seconds, &read.steps), (Some(61), &record.steps));
+    assert_eq!(store.latest_calls(1).await.unwrap()[0].billed_seconds, Some(61));
+    store.purge(WallTime(MORNING.0 + 1)).await.unwrap();
+    assert_eq!(store.server_record(call.id).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn outages_are_told_the_newest_first_and_forgotten_after_three_months() {
+    let store = Store::memory(Numbers::Full).await.unwrap();
+    let outage = |day: i64, app: &str| Outage {
+        server: "pbx:8088".into(),
+        app: app.into(),
+        from: WallTime(MORNING.0 + day * 86_400_000),
+        to: WallTime(MORNING.0 + day * 86_400_000 + 800),
+        restarted: Some(WallTime(MORNING.0)),
+        why: "it broke".into(),
+    };
+    for day in [0, 1, 100] {
+        store.put_outage(outage(day, "bot"));
+        store.flush().await.unwrap();
+    }
+    store.put_outage(outage(99, "other"));
+    store.flush().await.unwrap();
+    assert_eq!(store.outages("bot", 10).await.unwrap(), [outage(100, "bot")]);
+}
+
+#[tokio::test]
 async fn a_call_and_its_turns_read_back_as_they_were_put() {
     let store = Store::memory(Numbers::Full).await.unwrap();
     let mut call = call(MORNING, "reception");
@@ -68,11 +119,17 @@ async fn a_call_and_its_turns_read_back_as_they_were_put() {
     call.disposition = Some(Disposition::CallerHungUp);
     call.cause = Some(16);
     call.media = Some(json!({ "lost": 3 }));
+    call.outcome = Some(CallOutcome {
+        rang: true,
+        answered_by: Some(AnsweredBy::Machine),
+        opted_out: true,
+        result: BTreeMap::from([("SOLD".into(), "yes".into())]),
+    });
     store.put_call(call.clone());
     store.flush().await.unwrap();
 
     let latest = store.latest_calls(10).await.unwrap();
-    assert_eq!(latest, [CallSummary { call: call.clone(), turns: 2 }]);
+    assert_eq!(latest, [CallSummary { call: call.clone(), turns: 2, billed_seconds: None }]);
     assert_eq!(store.turns(call.id).await.unwrap(), [turn(&call, 0), turn(&call, 1)]);
     assert_eq!(store.find_call(call.id.as_str()).await.unwrap().unwrap().call, call);
     store.close().await.unwrap();
@@ -254,7 +311,16 @@ async fn a_store_of_the_first_version_is_brought_up_to_date_with_all_that_it_hol
     store.put_turn(turn(&call, 0));
     store.flush().await.unwrap();
     drop(store);
-    sql(&path, "ALTER TABLE turns DROP COLUMN taking").await;
+    for later in [
+        "ALTER TABLE turns DROP COLUMN taking",
+        "DROP TABLE server_records",
+        "DROP TABLE outages",
+        "DROP TABLE call_backs",
+        "ALTER TABLE calls DROP COLUMN outcome",
+        "DROP INDEX calls_by_leg",
+    ] {
+        sql(&path, later).await;
+    }
     sql(&path, "UPDATE offhook_schema SET version = 1").await;
 
     let store = Store::open(&path, Numbers::Full).await.unwrap();
@@ -350,7 +416,7 @@ async fn a_full_queue_refuses_what_is_new_and_counts_it() {
         queue.put_turn(turn(call, 0));
         queue.put_turn(turn(call, 1));
     }
-    assert_eq!(queue.dropped(), Dropped { calls: 1, turns: 2, snapshots: 1 });
+    assert_eq!(queue.dropped(), Dropped { calls: 1, turns: 2, snapshots: 1, said: 0 });
     // What has its place already may still change.
     queue.put_call(calls[0].clone());
     queue.put_snapshot(calls[1].id, None);

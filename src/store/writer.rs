@@ -14,6 +14,7 @@ use tokio::sync::Mutex;
 use super::error::StoreError;
 use super::queue::{Batch, Queue, SnapshotChange};
 use super::record::{CallRecord, TurnRecord};
+use super::server;
 use crate::id::CallId;
 
 /// The writer lets this much time pass after the first row of a batch, so that calls that step at the same
@@ -110,20 +111,27 @@ async fn write_rows(db: &mut SqliteConnection, batch: &Batch) -> Result<(), sqlx
     for (call, change) in &batch.snapshots {
         put_snapshot(&mut tx, *call, change).await?;
     }
+    for record in batch.records.values() {
+        server::put_record(&mut tx, record).await?;
+    }
+    for outage in &batch.outages {
+        server::put_outage(&mut tx, outage).await?;
+    }
     tx.commit().await
 }
 
 async fn put_call(tx: &mut Transaction<'_, Sqlite>, call: &CallRecord) -> Result<(), sqlx::Error> {
     sqlx::query(
         "INSERT INTO calls (id, started_ms, answered_ms, ended_ms, server, app, bot, direction, caller, called,
-             leg, disposition, cause, note, recording, media)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+             leg, disposition, cause, note, recording, media, outcome)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
          ON CONFLICT (id) DO UPDATE SET
              started_ms = excluded.started_ms, answered_ms = excluded.answered_ms, ended_ms = excluded.ended_ms,
              server = excluded.server, app = excluded.app, bot = excluded.bot, direction = excluded.direction,
              caller = excluded.caller, called = excluded.called, leg = excluded.leg,
              disposition = excluded.disposition, cause = excluded.cause, note = excluded.note,
-             recording = excluded.recording, media = excluded.media",
+             recording = excluded.recording, media = excluded.media,
+             outcome = excluded.outcome",
     )
     .bind(call.id.as_str())
     .bind(call.started.0)
@@ -141,6 +149,8 @@ async fn put_call(tx: &mut Transaction<'_, Sqlite>, call: &CallRecord) -> Result
     .bind(&call.note)
     .bind(&call.recording)
     .bind(call.media.as_ref().map(ToString::to_string))
+    // Flags and texts: that is always JSON.
+    .bind(call.outcome.as_ref().and_then(|outcome| serde_json::to_string(outcome).ok()))
     .execute(&mut **tx)
     .await?;
     Ok(())

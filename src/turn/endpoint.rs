@@ -2,12 +2,12 @@
 //!
 //! | part | witnesses |
 //! |---|---|
-//! | base | how far the words are a sentence: one of the silences of [`Listening`]; what was asked, and whether one word is all of it |
-//! | doubt | how sure the recogniser is and whether it has judged, digits said faster than people say them, the noise of the line |
+//! | base | how far the words are a sentence: one of the silences of [`Listening`]; what was asked, and how much of it is still missing |
+//! | doubt | how sure the recogniser is and whether it has judged, digits said faster than people say them, the noise of the line; whether the recogniser has an ear for turns and heard that this one is over |
 //! | ending | how pitch and level went at the end, how long the last stretch of speech was |
 //! | habit | how this caller has paused so far, and how much he has said |
 //!
-//! How much each weighs was found on the tuning half of the benchmark's corpus by `scripts/fit-turns`, and stands in
+//! How much each weighs depends on how far the words are a sentence; it was found on the tuning half of the benchmark's corpus by `scripts/fit-turns`, and stands in
 //! `weights`. The settings are the silences of an average ending: what the witnesses say there is taken off, so that they
 //! make it shorter as often as longer.
 
@@ -17,7 +17,7 @@ use super::contour::Close;
 use super::evidence::{Completeness, Ending, Question, Reasons, Witness, Words};
 use super::habits::Habits;
 use super::settings::Listening;
-use super::weights::{AVERAGE, NO_WORDS, WORDS};
+use super::weights::{AVERAGE, WEIGHTS};
 
 /// No silence is judged before this, in milliseconds: the closure of a consonant is that long.
 const LEAST: f32 = 100.0;
@@ -37,21 +37,30 @@ pub(crate) struct Case {
     pub stretch_ms: u16,
     /// How far his voice lies above the noise, in dB.
     pub clear_db: i8,
-    /// He has paused so often within this utterance.
+    /// He has paused so often within this utterance, and for so long in all.
     pub pauses: u8,
+    pub pauses_ms: u16,
 }
 
 /// Where the groups of witnesses begin in [`Case::witnesses`].
-const COURSE: usize = 13;
-const DOUBT: usize = 18;
-const QUESTION: usize = 28;
+const COURSE: usize = 8;
+const DOUBT: usize = 13;
+const QUESTION: usize = 18;
 
 /// What all witnesses say of a silence, from 0 to about 1 each.
-pub(super) const WITNESSES: usize = 33;
+const WITNESSES: usize = 24;
 
-/// The most that is added after a yes or a no because it was a yes or a no that was asked for, in milliseconds. The corpus says
-/// 350: "please" often follows. But it changes nothing, and who answers in one word waits for nothing else.
-const AFTER_YES_OR_NO: f32 = 60.0;
+/// The place of each kind of words in `weights`.
+const fn place(said: Completeness) -> usize {
+    match said {
+        Completeness::Unknown => 0,
+        Completeness::Incomplete => 1,
+        Completeness::Complete => 2,
+        Completeness::Settled => 3,
+        Completeness::Whole => 4,
+        Completeness::Foreign => 5,
+    }
+}
 
 impl Case {
     /// The silence that is asked for, and who decides if it comes to that.
@@ -62,34 +71,34 @@ impl Case {
             Completeness::Unknown => how.silence,
             Completeness::Incomplete => how.silence_incomplete,
             Completeness::Complete => how.silence_complete,
+            Completeness::Settled => how.silence_settled,
             Completeness::Whole => how.silence_whole,
             Completeness::Foreign => how.silence_foreign,
         });
-        let weights = if said == Completeness::Unknown { &NO_WORDS } else { &WORDS };
-        let numbers = self.witnesses(said, how.question, habits);
+        let weights = &WEIGHTS[place(said)];
+        let numbers = self.witnesses(how.question, habits);
         let sum = |from: usize, to: usize| -> f32 {
             numbers[from..to].iter().zip(&weights[from..to]).map(|(number, weight)| number * weight).sum()
         };
-        let average = &AVERAGE[said as usize];
+        let average = &AVERAGE[place(said)];
         let when = |heard: bool, sum: f32, average: f32| if heard { sum - average } else { 0.0 };
         let ending = when(how.contour, sum(0, COURSE), average[0]);
         let habit = when(how.habits, sum(COURSE, DOUBT), average[1]);
         let doubt = when(how.doubts, sum(DOUBT, QUESTION), average[2]);
         let asked = when(how.doubts, sum(QUESTION, WITNESSES), average[3]);
-        let asked = if said == Completeness::Complete && how.question == Question::YesNo {
-            asked.min(AFTER_YES_OR_NO)
-        } else {
-            asked
-        };
         let base = setting + asked;
         let sum = base + doubt + ending + habit;
+        let hurried = (sum - millis(how.silence_whole)).max(0.0) * if how.doubts { self.over() } else { 0.0 };
+        let (doubt, sum) = (doubt - hurried, sum - hurried);
         let (unknown, most) = (millis(how.silence), millis(how.limit));
         let needed = sum.clamp(LEAST.min(most), most);
         let witness = match said {
             // The fixed silence of a listening without witnesses is nobody's limit.
             _ if sum > most && most > unknown => Witness::Limit,
+            _ if hurried >= 1.0 => Witness::Turn,
             Completeness::Whole => Witness::Whole,
             Completeness::Complete => Witness::Complete,
+            Completeness::Settled => Witness::Settled,
             Completeness::Incomplete => Witness::Incomplete,
             Completeness::Foreign => Witness::Foreign,
             Completeness::Unknown if ending < 0.0 => Witness::Prosody,
@@ -124,68 +133,64 @@ impl Case {
         }
     }
 
+    /// How far a recogniser with an ear for turns makes the silence that of a whole sentence, 0 to 1. Words that are only
+    /// begun, or none of the grammar, are not over because a voice sounds so.
+    fn over(&self) -> f32 {
+        let open = matches!(self.said(), Completeness::Incomplete | Completeness::Foreign);
+        let sure = f32::from(self.words.unwrap_or_default().over_percent.min(100)) / 100.0;
+        if open { 0.0 } else { (2.0 * sure - 1.0).max(0.0) }
+    }
+
     /// What each witness says, in the order of `scripts/fit-turns`, which computes the same.
-    fn witnesses(&self, said: Completeness, question: Question, habits: &Habits) -> [f32; WITNESSES] {
+    fn witnesses(&self, question: Question, habits: &Habits) -> [f32; WITNESSES] {
         let yes = |is: bool| f32::from(u8::from(is));
         let within = |value: i16, most: i16| f32::from(value.clamp(-most, most)) / f32::from(most);
         let words = self.words.unwrap_or_default();
-        let (complete, whole) = (yes(said == Completeness::Complete), yes(said == Completeness::Whole));
-        let answer = complete + whole;
-        let begun = yes(said == Completeness::Incomplete);
-        let other = begun + yes(said == Completeness::Foreign);
         let Close { ending, glide, away, fade } = self.close;
-        let (falls, away) = (yes(ending == Ending::Falls), within(away, 600));
-        let stretch = f32::from(self.stretch_ms.min(1_500)) / 1_000.0;
-        let spoken = f32::from(self.spoken_ms.min(4_000)) / 1_000.0;
-        let habit = habits.pause().map_or(0.0, |pause| pause.as_secs_f32().min(1.2));
-        let clear = f32::from(self.clear_db.clamp(0, 35)) / 35.0;
-        let (sure, settled) = (words.confidence, yes(words.settled));
-        let one = answer * yes(words.count == 1);
-        let (exact, some) = match question {
-            Question::Digits { least, most } => (yes(least == most), yes(least != most)),
-            _ => (0.0, 0.0),
+        let (mut rate, mut missing, mut lacking) = (0.0, 0.0, 0.0);
+        if let Question::Digits { most, .. } = question {
+            if words.count > 0 {
+                // Digits take 300 ms each; what is much faster has some in it that nobody said.
+                let each = f32::from(self.spoken_ms.max(60)) / f32::from(words.count) / 300.0;
+                rate = each.ln().clamp(-1.2, 1.2);
+            }
+            let most = f32::from(most.max(1));
+            missing = (most - f32::from(words.count)).max(0.0) / most;
+            // However many were recognised: no digit is longer than this, and each stretch has one.
+            let said = (f32::from(self.spoken_ms) / 350.0).max(f32::from(self.pauses) + 1.0);
+            lacking = (most - said).max(0.0) / most;
+        }
+        let digits = |exact: bool| {
+            yes(matches!(question, Question::Digits { least, most } if (least == most) == exact))
         };
-        // Digits take 300 ms each; what is much faster has some in it that nobody said.
-        let each = f32::from(self.spoken_ms.max(60)) / f32::from(words.count.max(1)) / 300.0;
-        let rate = each.ln().clamp(-1.2, 1.2) * (exact + some);
-        let yes_no = yes(question == Question::YesNo);
         [
-            falls,
+            yes(ending == Ending::Falls),
             yes(ending == Ending::Rises),
             yes(ending == Ending::Held),
             yes(ending == Ending::Unclear),
-            away,
+            within(away, 600),
             within(fade, 15),
             within(glide, 600),
-            stretch,
-            falls * complete,
-            falls * other,
-            away * complete,
-            away * whole,
-            stretch * complete,
+            f32::from(self.stretch_ms.min(1_500)) / 1_000.0,
             // The course of what he said.
-            spoken,
-            spoken * whole,
+            f32::from(self.spoken_ms.min(4_000)) / 1_000.0,
             f32::from(self.pauses.min(6)) / 6.0,
-            habit,
+            f32::from(self.pauses_ms / u16::from(self.pauses.max(1))).min(1_200.0) / 1_000.0,
+            habits.pause().map_or(0.0, |pause| pause.as_secs_f32().min(1.2)),
             yes(habits.is_fluent()),
             // Doubt.
-            clear,
-            clear * whole,
-            sure * begun,
-            sure * complete,
-            sure * whole,
-            sure * one,
-            answer * (1.0 - settled),
-            other * (1.0 - settled),
+            f32::from(self.clear_db.clamp(0, 35)) / 35.0,
+            words.confidence,
+            yes(!words.settled),
             yes(self.changed),
-            rate * answer,
+            rate,
             // The question.
-            one,
-            yes_no,
-            exact,
-            some,
-            complete * yes_no,
+            yes(words.count == 1),
+            yes(question == Question::YesNo),
+            digits(true),
+            digits(false),
+            missing,
+            lacking,
         ]
     }
 }
@@ -216,7 +221,7 @@ mod tests {
     #[test]
     fn the_more_of_a_sentence_the_words_are_the_less_silence_is_needed() {
         let how = Listening { question: Question::Menu, ..Listening::BALANCED };
-        let by = [Completeness::Whole, Completeness::Complete, Completeness::Incomplete]
+        let by = [Completeness::Whole, Completeness::Settled, Completeness::Incomplete]
             .map(|completeness| needed(said(completeness), how));
         assert!(by[0] < 450 && by[0] < by[1] && by[1] < by[2], "{by:?}");
         let unknown = Case { words: None, ..said(Completeness::Unknown) };
@@ -228,6 +233,7 @@ mod tests {
         for completeness in [
             Completeness::Unknown,
             Completeness::Whole,
+            Completeness::Settled,
             Completeness::Complete,
             Completeness::Incomplete,
             Completeness::Foreign,
@@ -278,10 +284,30 @@ mod tests {
     }
 
     #[test]
-    fn yes_may_be_followed_by_please_and_a_menu_entry_seldom_is() {
-        let yes = with(said(Completeness::Complete), |words| words.count = 1);
-        let how = |question| Listening { question, ..Listening::BALANCED };
-        assert!(needed(yes, how(Question::YesNo)) > needed(yes, how(Question::Menu)));
+    fn who_is_eager_waits_for_no_please() {
+        let yes = with(said(Completeness::Settled), |words| words.count = 1);
+        let close = Close { ending: Ending::Falls, ..Close::default() };
+        let yes = Case { close, spoken_ms: 300, stretch_ms: 300, ..yes };
+        let how = |how| Listening { question: Question::YesNo, ..how };
+        assert!(needed(yes, how(Listening::EAGER)) <= 300, "{}", needed(yes, how(Listening::EAGER)));
+        let (reasons, witness) = yes.judge(&how(Listening::BALANCED), &Habits::default());
+        assert_eq!((reasons.completeness, witness), (Completeness::Settled, Witness::Settled));
+    }
+
+    #[test]
+    fn an_ear_for_turns_makes_a_silence_shorter_but_not_that_of_half_a_sentence() {
+        let turn = |completeness, percent| with(said(completeness), |words| words.over_percent = percent);
+        let how = Listening::BALANCED;
+        let of = |percent| needed(turn(Completeness::Unknown, percent), how);
+        assert!(of(100) < of(80) && of(80) < of(50) && of(50) == of(0), "{} {} {}", of(100), of(80), of(0));
+        let (reasons, witness) = turn(Completeness::Unknown, 90).judge(&how, &Habits::default());
+        assert_eq!(witness, Witness::Turn);
+        assert!(reasons.doubt_ms < 0);
+        for open in [Completeness::Incomplete, Completeness::Foreign] {
+            assert_eq!(needed(turn(open, 100), how), needed(turn(open, 0), how));
+        }
+        let fixed = Listening::fixed(Duration::from_millis(640));
+        assert_eq!(needed(turn(Completeness::Unknown, 100), fixed), 640);
     }
 
     #[test]

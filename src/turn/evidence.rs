@@ -10,8 +10,10 @@ pub enum Completeness {
     Unknown,
     /// The beginning of a sentence of the grammar.
     Incomplete,
-    /// A sentence, and more may follow: "sales" of "sales \[department\]", two digits of "two to four".
+    /// A sentence, and more may follow that makes it mean something else: two digits of "two to four".
     Complete,
+    /// A sentence, and whatever may follow, it means the same: "yes" of "yes \[please\]".
+    Settled,
     /// A sentence, and nothing can follow.
     Whole,
     /// Speech, but nothing of the grammar: refused so far.
@@ -26,6 +28,7 @@ impl Completeness {
             Self::Unknown => "unknown",
             Self::Incomplete => "incomplete",
             Self::Complete => "complete",
+            Self::Settled => "settled",
             Self::Whole => "whole",
             Self::Foreign => "foreign",
         }
@@ -34,7 +37,7 @@ impl Completeness {
     /// Whether it is an answer to what was asked.
     #[must_use]
     pub const fn answers(self) -> bool {
-        matches!(self, Self::Complete | Self::Whole)
+        matches!(self, Self::Complete | Self::Settled | Self::Whole)
     }
 }
 
@@ -58,6 +61,18 @@ pub struct Words {
     /// The recogniser was asked at a pause, and has judged whether it was said at all: its refusal and its confidence are
     /// calibrated. What it says in between, while it listens on, is not: a grammar finds itself in everything.
     pub settled: bool,
+    /// Of a recogniser with an ear for turns: how sure it is that the caller is done, in percent; 0 of any other.
+    pub over_percent: u8,
+}
+
+impl Words {
+    /// A confidence from 0 to 1 in percent.
+    #[must_use]
+    pub fn percent(confidence: f32) -> u8 {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 100")]
+        let percent = (confidence.clamp(0.0, 1.0) * 100.0) as u8;
+        percent
+    }
 }
 
 /// What was asked: answers of different kinds have pauses of different kinds.
@@ -116,6 +131,10 @@ pub enum Witness {
     Whole,
     /// The words are a sentence, though more could follow.
     Complete,
+    /// The words are a sentence, and what could follow would not change what they mean.
+    Settled,
+    /// The recogniser, which has an ear for turns, says that the caller is done.
+    Turn,
     /// How the voice ended.
     Prosody,
     /// Nothing but the silence.
@@ -131,9 +150,11 @@ pub enum Witness {
 
 impl Witness {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Whole,
+        Self::Settled,
         Self::Complete,
+        Self::Turn,
         Self::Prosody,
         Self::Silence,
         Self::Foreign,
@@ -147,6 +168,8 @@ impl Witness {
         match self {
             Self::Whole => "whole",
             Self::Complete => "complete",
+            Self::Settled => "settled",
+            Self::Turn => "turn",
             Self::Prosody => "prosody",
             Self::Silence => "silence",
             Self::Foreign => "foreign",
@@ -167,6 +190,8 @@ impl Witness {
         match self {
             Self::Whole => "The answer was whole: nothing could follow it.",
             Self::Complete => "The answer was complete, and the caller said no more.",
+            Self::Settled => "The answer was complete, and nothing that could follow would change it.",
+            Self::Turn => "The recogniser heard by how the caller spoke that he was done.",
             Self::Prosody => "The caller's voice came to an end as sentences do.",
             Self::Silence => "The caller was silent for long enough.",
             Self::Foreign => "What the caller said was none of the answers, and he said no more.",
@@ -281,6 +306,6 @@ pub struct Reasons {
     /// What this caller's pauses so far added, and how much he has said, in milliseconds; negative for less.
     pub habit_ms: i16,
     /// What doubts of the hypothesis added (its confidence, whether it was judged, digits faster than people say them, noise),
-    /// in milliseconds; negative for less.
+    /// and what a recogniser with an ear for turns took off, in milliseconds; negative for less.
     pub doubt_ms: i16,
 }

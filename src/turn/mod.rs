@@ -12,12 +12,14 @@
 //!   caller pauses;
 //! - `endpoint`: the silence that all these ask for, as a sum; `trial`: what becomes of a voice over the bot's;
 //! - [`taker`]: onset, pause, endpoint, no input and barge-in out of a row of frames;
+//! - [`answer`]: who answered a call that we made, a person or a machine;
 //! - [`ledger`]: what one turn took, stage by stage.
 //!
 //! It never touches audio that goes out, and recognises nothing: it is told what recognisers believe.
 
 use crate::time::Moment;
 
+pub mod answer;
 pub mod contour;
 pub mod echo;
 pub(crate) mod endpoint;
@@ -80,6 +82,13 @@ pub enum TurnSignal {
     },
     /// Likely speech over what is being played: the bot's voice goes down now.
     Duck {
+        /// When the voice began.
+        onset: Moment,
+        /// When that was decided.
+        at: Moment,
+    },
+    /// The likely speech goes on: the bot's voice goes down until it is as good as silent, and can still come back.
+    Hush {
         /// When the voice began.
         onset: Moment,
         /// When that was decided.

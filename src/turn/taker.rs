@@ -12,8 +12,9 @@ use super::settings::PackedListening;
 use super::tones::Tones;
 use super::trial::{Burst, Play, Trial, Verdict};
 use super::vad::Effort;
-use super::{BargeIn, Listening, TurnSignal, Vad, Witness};
+use super::{BargeIn, Listening, TurnSignal, Vad};
 use crate::audio::Frame;
+use crate::prefetch::{Reach, prefetch};
 use crate::time::Moment;
 
 /// A gap of this length between voiced frames does not end a burst of speech: a stop consonant is that long.
@@ -22,8 +23,18 @@ const DIP: Duration = Duration::from_millis(60);
 /// Words tell about a silence if they were recognised up to its beginning, or nearly.
 const NEARLY: Duration = Duration::from_millis(60);
 
+/// Where the voice lies so far above the noise, in dB, no noise passes for speech.
+const QUIET_LINE: f32 = 25.0;
+
 /// No silence that is shorter is judged.
 const SHORTEST_SILENCE: Duration = Duration::from_millis(80);
+
+/// Behind a pause the recogniser is asked again after so much silence: with what follows a word it is surer where the word
+/// ended, and whether there was one.
+const ASKED_AGAIN: [Duration; 2] = [Duration::from_millis(240), Duration::from_millis(500)];
+
+/// Where noise passes for speech it is asked at most so often.
+const ASKED_IN_NOISE: Duration = Duration::from_millis(600);
 
 /// A caller who goes on so soon after the end of his last words was cut off by the endpoint between.
 const CUT_OFF: Duration = Duration::from_millis(1_500);
@@ -69,7 +80,13 @@ struct Utterance {
     pauses: u8,
     /// What he had said until his last pause, without the pauses, in milliseconds.
     spoken_ms: u16,
+    /// How long all his pauses were.
+    pauses_ms: u16,
     paused: bool,
+    /// How often the recogniser was asked in this pause.
+    asked: u8,
+    /// How far into the utterance it was last asked while the sound went on, in milliseconds.
+    asked_in_noise_ms: u16,
     close: Close,
     /// It began over something that is played, and whether it interrupts is not decided.
     on_trial: bool,
@@ -104,6 +121,24 @@ impl TurnTaker {
             last_end: None,
             play_over: false,
         }
+    }
+
+    /// Asks for the memory that the next frame needs.
+    pub(crate) fn prefetch_frame(&self, reached: Reach) {
+        match reached {
+            // All of it: of a caller who speaks while the bot does nothing is left out.
+            Reach::Near => prefetch(self),
+            Reach::Far => prefetch(&*self.vad),
+        }
+    }
+
+    /// Asks for the memory that the next tick needs.
+    pub(crate) fn prefetch_tick(&self) {
+        prefetch(&self.echo);
+        prefetch(&self.ear);
+        prefetch(&self.play);
+        prefetch(&self.hypothesis);
+        prefetch(&self.burst);
     }
 
     /// Begins to listen for one utterance; an utterance under way is forgotten.
@@ -222,8 +257,25 @@ impl TurnTaker {
                 let silence = now.since(utterance.speech_end);
                 if silence >= how.early && !utterance.paused {
                     utterance.paused = true;
+                    utterance.asked = 0;
                     utterance.close = self.contour.close();
                     out(TurnSignal::Pause { speech_end: utterance.speech_end });
+                } else if how.words
+                    && utterance.paused
+                    && ASKED_AGAIN.get(usize::from(utterance.asked)).is_some_and(|at| silence >= *at)
+                {
+                    utterance.asked += 1;
+                    out(TurnSignal::Pause { speech_end: utterance.speech_end });
+                } else if how.words && !utterance.on_trial && silence < SHORTEST_SILENCE {
+                    // The words stay the same though the sound goes on: it may be noise.
+                    let still = self.hypothesis.words.is_some()
+                        && now.since(self.hypothesis.since) >= how.silence
+                        && now.since(utterance.onset)
+                            >= ASKED_IN_NOISE + Duration::from_millis(u64::from(utterance.asked_in_noise_ms));
+                    if still {
+                        utterance.asked_in_noise_ms = short_ms(now.since(utterance.onset));
+                        out(TurnSignal::Pause { speech_end: now });
+                    }
                 }
                 if !self.judge(now, out) && too_long {
                     self.end_utterance(None);
@@ -257,6 +309,7 @@ impl TurnTaker {
                 // Without his pauses.
                 let stretch = short_ms(utterance.speech_end.since(utterance.resumed));
                 utterance.spoken_ms = utterance.spoken_ms.saturating_add(stretch);
+                utterance.pauses_ms = utterance.pauses_ms.saturating_add(short_ms(pause));
             }
             utterance.speech_end = now;
             utterance.close = Close::default();
@@ -286,6 +339,9 @@ impl TurnTaker {
         let Some(play) = &mut self.play else { return };
         if play.duck(now, &burst) {
             out(TurnSignal::Duck { onset: burst.began, at: now });
+        }
+        if play.hush(&burst) {
+            out(TurnSignal::Hush { onset: burst.began, at: now });
         }
         // The onset goes first, so that the ear has the utterance before the bot's silence is heard in it.
         self.begin(burst, true, out);
@@ -337,7 +393,10 @@ impl TurnTaker {
                 resumed: burst.began,
                 pauses: 0,
                 spoken_ms: 0,
+                pauses_ms: 0,
                 paused: false,
+                asked: 0,
+                asked_in_noise_ms: 0,
                 close: Close::default(),
                 on_trial,
             };
@@ -394,6 +453,7 @@ impl TurnTaker {
             stretch_ms,
             clear_db: (self.loudness.voice() - self.loudness.noise()) as i8,
             pauses: utterance.pauses,
+            pauses_ms: utterance.pauses_ms,
         }
     }
 
@@ -405,21 +465,33 @@ impl TurnTaker {
         (utterance.paused && !utterance.on_trial).then(|| (silence, self.case(utterance), &self.habits))
     }
 
-    /// A whole answer to which nothing was added for as long as a silence would take is over, though there is still a
-    /// noise that passes for speech.
+    /// A sure answer to which nothing was added for as long as a silence would take is over, though there is still a noise
+    /// that passes for speech. Not on a line without noise: what is heard there is the caller, whose next words come late.
     fn judge_in_noise(&mut self, now: Moment, out: &mut dyn FnMut(TurnSignal)) -> bool {
-        let (Ear::Hearing(how, _), Some(words)) = (&self.ear, self.hypothesis.words) else { return false };
+        let (Ear::Hearing(how, utterance), Some(words)) = (&self.ear, self.hypothesis.words) else {
+            return false;
+        };
+        if self.loudness.voice() - self.loudness.noise() >= QUIET_LINE {
+            return false;
+        }
+        // Nor does a pause of his count: he has gone on since.
+        let since = self.hypothesis.since.max(utterance.resumed);
         let how = Listening::from(*how);
         let sure = words.confidence * 100.0 >= f32::from(how.sure_percent);
-        let whole = words.completeness == Completeness::Whole && sure && !words.ends_open;
-        if !whole || words.at.since(self.hypothesis.since) < how.silence {
+        let patience = match words.completeness {
+            Completeness::Whole | Completeness::Settled => how.silence,
+            Completeness::Complete => how.silence * 2,
+            _ => return false,
+        };
+        // What was not judged at all says nothing: a grammar finds itself in noise too.
+        if !sure || !words.settled || words.ends_open || words.at.since(since) < patience {
             return false;
         }
         let case = Case { words: Some(words), ..Case::default() };
-        let (reasons, _) = case.judge(&how, &self.habits);
+        let (reasons, witness) = case.judge(&how, &self.habits);
         let speech_end = self.hypothesis.since;
         self.end_utterance(None);
-        out(TurnSignal::Endpoint { speech_end, decided: now, witness: Witness::Whole, reasons });
+        out(TurnSignal::Endpoint { speech_end, decided: now, witness, reasons });
         true
     }
 

@@ -3,6 +3,7 @@
 //! | the sound | becomes |
 //! |---|---|
 //! | [`duck_after`](BargeIn::duck_after) of likely speech | the bot's voice goes down |
+//! | [`hush_after`](BargeIn::hush_after) of it, with a pitch | it goes down until it is as good as silent |
 //! | words that are an answer, or begin one | an interruption, however short |
 //! | longer than an "uh-huh", and with a pitch | an interruption |
 //! | loud and clear for a little less | an interruption |
@@ -84,6 +85,8 @@ pub(super) struct Trial {
     since: Moment,
     /// The last of the sound.
     heard: Moment,
+    /// As good as silent.
+    hushed: bool,
 }
 
 /// How a trial stands.
@@ -136,9 +139,21 @@ impl Play {
         self.word = word;
         let likely = how.duck_db > 0 && burst.voiced >= how.duck_after;
         if likely {
-            self.trial = Some(Trial { since: now, heard: now });
+            self.trial = Some(Trial { since: now, heard: now, hushed: false });
         }
         likely
+    }
+
+    /// Whether the bot's voice, which is down, is to go down to nothing now: told once in a trial.
+    pub(super) fn hush(&mut self, burst: &Burst) -> bool {
+        let how = self.how();
+        let Some(trial) = &mut self.trial else { return false };
+        let hushes = !trial.hushed
+            && how.hush_db > how.duck_db
+            && burst.voiced >= how.hush_after
+            && burst.is_pitched(how.pitched_percent);
+        trial.hushed |= hushes;
+        hushes
     }
 
     /// What confirms the burst without words, if anything does. `words` where somebody recognises.
@@ -165,7 +180,7 @@ impl Play {
         // A grammar finds itself in every cough: only what was judged at a pause counts.
         let sure = words.settled && self.word && words.confidence >= SURE;
         match words.completeness {
-            Completeness::Whole | Completeness::Complete => sure,
+            Completeness::Whole | Completeness::Settled | Completeness::Complete => sure,
             _ if words.backchannel => {
                 if let Some(burst) = burst {
                     burst.discount();

@@ -8,21 +8,30 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("audio", &[]),
     ("rtp", &[]),
     ("pcap", &["rtp"]),
+    ("service", &[]),
     ("turn", &["audio"]),
-    ("speech", &["audio", "turn"]),
+    ("speech", &["audio", "turn", "service"]),
     ("asterisk", &[]),
     ("media", &["audio", "rtp", "pcap", "turn"]),
     ("phone", &["audio", "rtp"]),
     ("bench", &["audio", "rtp", "pcap", "turn", "speech", "media"]),
-    ("call", &["audio", "turn", "speech", "asterisk", "media"]),
-    ("bot", &["call", "speech", "turn", "asterisk"]),
+    ("policy", &["asterisk"]),
+    ("call", &["audio", "turn", "speech", "asterisk", "media", "policy"]),
+    ("bot", &["audio", "service", "call", "speech", "turn", "asterisk", "policy"]),
     ("store", &[]),
-    ("engine", &["audio", "pcap", "turn", "speech", "asterisk", "media", "call", "bot", "store"]),
+    ("campaign", &["service", "store"]),
+    (
+        "engine",
+        &[
+            "audio", "pcap", "service", "turn", "speech", "asterisk", "media", "policy", "call", "bot",
+            "store", "campaign",
+        ],
+    ),
     (
         "cli",
         &[
-            "audio", "rtp", "pcap", "turn", "speech", "asterisk", "media", "bench", "call", "bot", "store",
-            "engine", "phone",
+            "audio", "rtp", "pcap", "service", "turn", "speech", "asterisk", "media", "bench", "call", "bot",
+            "store", "campaign", "engine", "phone",
         ],
     ),
 ];
@@ -38,7 +47,7 @@ fn a_room_uses_only_what_its_floor_allows() {
             for (line, used) in crate_uses(&text) {
                 let fine = used == *room
                     || allowed.contains(&used.as_str())
-                    || ["time", "id"].contains(&used.as_str());
+                    || ["time", "id", "prefetch"].contains(&used.as_str());
                 if !fine {
                     wrong.push(format!("{}:{line}: `{room}` may not use `{used}`", file.display()));
                 }

@@ -237,3 +237,49 @@ async fn ami_is_tried_where_it_is_configured() {
     let ami = checks.iter().find(|check| check.step == Step::Ami).unwrap().render(false);
     assert!(ami.contains("is signed in") && ami.contains("may give AGI commands"), "{ami}");
 }
+
+#[tokio::test]
+async fn the_ways_to_ari_that_the_configuration_takes_are_tried() {
+    let asterisk = &AsteriskUnderTest::start_own(Wanted::default()).await;
+    let version = asterisk.ari().asterisk().info(&["system"]).await.unwrap().version();
+    if version < Some((22, 5)) {
+        return println!("left out on {version:?}");
+    }
+    let mut what = settings(asterisk);
+    let mut section = |text: &str| {
+        what.config.asterisk = toml::from_str(text).expect("a section");
+        what.config.asterisk.url.clone_from(&asterisk.ari_url);
+        what.config.asterisk.password = Some(Secret::new(asterisk.password));
+        what.clone()
+    };
+    let (healthy, checks) = diagnose(&section("requests = 'websocket'")).await;
+    assert!(healthy);
+    assert!(checks.iter().any(|check| check.step == Step::Requests && !check.failed()), "{checks:#?}");
+
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let what = section(&format!("events = 'listen'\nlisten = '{free}'\napp = 'it-doctor'"));
+    let (step, text) = failure(&diagnose(&what).await.1);
+    assert_eq!(step, Step::Outbound);
+    assert!(
+        text.contains("websocket_client.conf") && text.contains(&format!("uri = ws://{free}/ari")),
+        "{text}"
+    );
+
+    let etc = asterisk.dir.join("etc");
+    let client = format!(
+        "[it-doctor]\ntype = websocket_client\nconnection_type = persistent\nuri = ws://{free}/ari\nprotocols = ari\n\
+         username = offhook\npassword = offhook\nreconnect_interval = 200\n"
+    );
+    std::fs::write(etc.join("websocket_client.conf"), client).unwrap();
+    let way = "\n[it-doctor]\ntype = outbound_websocket\nwebsocket_client_id = it-doctor\napps = it-doctor\nlocal_ari_user = offhook\n";
+    let ari_conf = std::fs::read_to_string(etc.join("ari.conf")).unwrap() + way;
+    std::fs::write(etc.join("ari.conf"), ari_conf).unwrap();
+    asterisk.cli("module reload res_websocket_client.so").await;
+    asterisk.cli("module reload res_ari.so").await;
+    let (healthy, checks) = diagnose(&what).await;
+    assert!(healthy);
+    let outbound = checks.iter().find(|check| check.step == Step::Outbound).expect("it was tried");
+    assert!(outbound.render(false).contains("Asterisk connects to"), "{checks:#?}");
+    let doors = checks.iter().find(|check| check.step == Step::Doors).expect("there is one");
+    assert!(doors.render(false).contains("this machine alone"), "{checks:#?}");
+}

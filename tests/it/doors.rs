@@ -15,8 +15,12 @@ use offhook::engine::{Config, Doors};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
+use offhook::phone::script::Step;
+
 use crate::support::asterisk::eventually;
-use crate::support::{AsteriskUnderTest, Wanted};
+use crate::support::caller::{HANGS_UP, SILENT, connected, phone, play, press, say};
+use crate::support::engine::Settings;
+use crate::support::{AsteriskUnderTest, EngineUnderTest, Wanted};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -29,8 +33,11 @@ const DIALPLAN: &str = "[doors]\n\
     \x20same => n,Set(DB(doors/route)=${OFFHOOK_ROUTE}:${OFFHOOK_TARGET}:${OFFHOOK_CONTEXT}:${OFFHOOK_RULE})\n";
 
 async fn start(extra: Vec<(&'static str, String)>) -> (AsteriskUnderTest, Ami) {
-    let mut all = vec![("extensions.conf", DIALPLAN.to_owned())];
-    all.extend(extra);
+    let mut dialplan = DIALPLAN.to_owned();
+    let (more, mut all): (Vec<_>, Vec<_>) =
+        extra.into_iter().partition(|(file, _)| *file == "extensions.conf");
+    more.iter().for_each(|(_, text)| dialplan.push_str(text));
+    all.push(("extensions.conf", dialplan));
     let server = AsteriskUnderTest::start_own(Wanted { extra: all, ..Wanted::default() }).await;
     let config = AmiConfig::new(server.ami_addr.to_string(), server.user, Secret::new(server.password));
     let ami = Ami::new(config).unwrap();
@@ -182,6 +189,101 @@ async fn records_of_a_call_come_together_over_ami() {
     assert!(call.steps.iter().filter(|step| step.event == "CHAN_START").count() >= 2);
 }
 
+#[tokio::test]
+async fn what_asterisk_says_of_a_call_is_shown_with_it() {
+    let extra = vec![
+        ("extensions.conf", crate::support::engine::DIALPLAN.to_owned()),
+        ("cdr_manager.conf", include_str!("../../asterisk/cdr_manager.conf").to_owned()),
+        ("cel.conf", include_str!("../../asterisk/cel.conf").to_owned()),
+    ];
+    let asterisk = AsteriskUnderTest::start_own(Wanted { extra, ..Wanted::default() }).await;
+    let ami = asterisk.ami_addr.to_string();
+    let env = [("OFFHOOK_AMI_ADDRESS", ami.as_str()), ("OFFHOOK_AMI_SECRET", asterisk.password)];
+    let engine = EngineUnderTest::start(&asterisk, Settings { env: &env, ..Settings::default() }).await;
+    engine.logs("signed in", PATIENCE).await;
+    let caller = phone("5559001").await;
+    let call = connected(&caller, &asterisk, "111").await;
+    play(&call, vec![SILENT, press("2"), HANGS_UP]).await;
+    let (record, _) = engine.ended_call_of("5559001").await;
+    let told = eventually(PATIENCE, "CDR and CEL", async || {
+        let told = engine.store().await.server_record(record.id).await.unwrap()?;
+        let over = told.steps.iter().any(|step| step.event == "LINKEDID_END");
+        (over && !told.details.is_empty()).then_some(told)
+    })
+    .await;
+    assert!(told.whole && told.billed_seconds.is_some(), "{:?}", told.steps);
+    let own = told.details.iter().find(|detail| detail.source.as_deref() == Some("5559001"));
+    let own = own.expect("a record of the caller's");
+    assert_eq!((own.disposition.as_str(), own.destination.as_deref()), ("ANSWERED", Some("111")));
+    let shown = engine.offhook(&["calls", record.id.as_str()]).await;
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    println!("{shown}");
+    assert!(shown.contains("  cdr  5559001 → 111, answered") && shown.contains("BRIDGE_ENTER"), "{shown}");
+    let listed = engine.offhook(&["calls"]).await;
+    assert!(String::from_utf8_lossy(&listed.stdout).contains("BILLED"));
+}
+
+#[tokio::test]
+async fn an_engine_says_at_its_start_which_of_its_doors_are_open() {
+    let asterisk = crate::support::asterisk().await;
+    let open = [
+        ("OFFHOOK_ASTERISK_APP", "it-open-doors"),
+        ("OFFHOOK_MEDIA_BIND", "0.0.0.0"),
+        ("OFFHOOK_MEDIA_ADVERTISE", "127.0.0.1"),
+        ("OFFHOOK_MEDIA_TRANSPORT", "audiosocket"),
+        ("OFFHOOK_MEDIA_AUDIOSOCKET_PORT", "0"),
+        ("OFFHOOK_AGI_BIND", "127.0.0.1:0"),
+    ];
+    let engine = EngineUnderTest::start(asterisk, Settings { env: &open, ..Settings::default() }).await;
+    engine.logs("ready for calls", PATIENCE).await;
+    let log = engine.log();
+    let warnings: Vec<&str> = log.lines().filter(|line| line.contains("these doors are open")).collect();
+    assert_eq!(warnings.len(), 1, "{log}");
+    assert!(
+        warnings[0].contains("AudioSocket on 0.0.0.0:") && warnings[0].contains("under [media]"),
+        "{log}"
+    );
+    assert!(!warnings[0].contains("FastAGI"), "{log}");
+    assert!(log.contains("FastAGI on 127.0.0.1:0 (this machine alone, no password)"), "{log}");
+}
+
+/// Asterisk may run in a root of its own: there the program is found by way of this very process.
+fn eagi_script(server: &AsteriskUnderTest, arguments: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (program, house) = (env!("CARGO_BIN_EXE_offhook"), env!("CARGO_MANIFEST_DIR"));
+    let command = format!("unset OFFHOOK_TEST_PROGRAM; cd '{house}' && exec '{program}' {arguments}");
+    let text = format!(
+        "#!/bin/sh\n[ -x '{program}' ] && {{ {command}; }}\nexec chroot /proc/{}/root /bin/sh -c \"{command}\"\n",
+        std::process::id()
+    );
+    let file = server.dir.join("spool/eagi");
+    std::fs::write(&file, text).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_on_a_real_channel_says_digits_to_a_program_with_eagi() {
+    let dialplan = "[offhook](+)\nexten => 700,1,Answer()\n same => n,EAGI(${ASTSPOOLDIR}/eagi)\n\
+        \x20same => n,Set(DB(doors/heard)=${SAID_STATUS}:${SAID}:${AGISTATUS})\n same => n,Wait(5)\n";
+    let (server, ami) = start(vec![("extensions.conf", dialplan.to_owned())]).await;
+    eagi_script(
+        &server,
+        "agi listen --grammar digits:4 --variable SAID --wait 30 --prompt please-try-call-later",
+    );
+    let caller = phone("5559002").await;
+    let call = connected(&caller, &server, "700").await;
+    // The prompt says that the program is there.
+    play(&call, vec![Step::BotSpeaks { within: PATIENCE }, SILENT, say("one two three four").await]).await;
+    let get = DbGet { family: "doors".into(), key: "heard".into() };
+    let heard = eventually(PATIENCE, "the dialplan goes on", async || ami.run(&get).await.ok()).await;
+    assert_eq!(
+        heard,
+        "MATCH:1234:SUCCESS",
+        "{}",
+        std::fs::read_to_string(server.dir.join("log/console.log")).unwrap()
+    );
+}
+
 /// Eight seconds that begin with a spoken word, as EAGI would give them.
 fn spoken(text: &str, file: &Path) {
     use offhook::audio::Rate;
@@ -206,6 +308,7 @@ fn listen(audio: &Path, enhanced: &str) -> (Vec<String>, bool, String) {
         .arg(env!("CARGO_BIN_EXE_offhook"))
         .arg(audio)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env_remove("OFFHOOK_TEST_PROGRAM")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

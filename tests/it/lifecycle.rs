@@ -35,6 +35,13 @@ async fn asterisk_crashes_and_comes_back() {
     play(&call, steps).await;
     let (record, _) = engine.ended_call_of("5550202").await;
     assert_eq!(record.disposition, Some(Disposition::Completed));
+    let outage = engine.store().await.outages(&record.app, 1).await.expect("they can be read").remove(0);
+    let restarted = outage.restarted.expect("it was another Asterisk");
+    println!("the engine was back {} ms after the start of Asterisk", outage.to.0 - restarted.0);
+    let told = engine.offhook(&["doctor", "--extension", "111"]).await;
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    println!("{told}");
+    assert!(told.contains("Asterisk was restarted at"), "{told}");
     assert_empty(&asterisk).await;
 }
 

@@ -9,7 +9,7 @@ use offhook::pcap::Capture;
 use offhook::phone::{Phone, PhoneCall};
 use offhook::rtp::Ssrc;
 use offhook::rtp::packet::Packet;
-use offhook::store::Disposition;
+use offhook::store::{Disposition, TurnRecord};
 use offhook::time::Moment;
 
 use crate::support::EngineUnderTest;
@@ -20,6 +20,12 @@ use crate::support::caller::{
 };
 use crate::support::engine::Settings;
 use crate::support::proxy::Proxy;
+
+/// So many calls; `OFFHOOK_TEST_CALLS` says how many where it is asked for more. Fewer by themselves: a debug build beside other
+/// tests has less time for each.
+fn calls() -> u32 {
+    std::env::var("OFFHOOK_TEST_CALLS").map_or(24, |count| count.parse().expect("a number"))
+}
 
 /// The numbers of `count` callers.
 fn numbers(first: u32, count: u32) -> Vec<String> {
@@ -48,6 +54,12 @@ async fn in_mid_number(asterisk: &AsteriskUnderTest, numbers: &[String]) -> Vec<
     .await
 }
 
+/// All keys of a caller who [was in mid-number](in_mid_number) and keyed the rest later, as two answers.
+fn assert_keyed(turns: &[TurnRecord]) {
+    let keys: Vec<&str> = turns.iter().filter_map(|turn| turn.heard.keys.as_deref()).collect();
+    assert_eq!(keys, ["1", "4072"], "{turns:?}");
+}
+
 /// The longest time in which nothing came from the bot since `since`.
 fn silence(call: &PhoneCall, since: Moment) -> Duration {
     call.with_ear(|ear| {
@@ -74,10 +86,11 @@ async fn assert_only(asterisk: &AsteriskUnderTest, calls: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn fifty_calls_outlive_an_engine_that_is_killed() {
+async fn calls_outlive_an_engine_that_is_killed() {
     let asterisk = own_asterisk(false).await;
     let mut engine = EngineUnderTest::start(&asterisk, Settings::default()).await;
-    let (talked_to, keying) = (numbers(5_551_000, 25), numbers(5_551_100, 25));
+    let count = calls();
+    let (talked_to, keying) = (numbers(5_551_000, count / 2), numbers(5_551_100, count - count / 2));
     let (listeners, typists) =
         tokio::join!(callers(&asterisk, &talked_to, "113"), in_mid_number(&asterisk, &keying));
 
@@ -85,15 +98,14 @@ async fn fifty_calls_outlive_an_engine_that_is_killed() {
     engine.crash().await;
     engine.start_again().await;
     println!("ready again after {:?}", Moment::now().since(killed));
-    assert_only(&asterisk, 50).await;
+    assert_only(&asterisk, count as usize).await;
 
     // Who was keying a number completes it.
     join_all(typists.iter().map(|(_, call)| play(call, vec![press("72"), REPLIES, HANGS_UP]))).await;
     for number in &keying {
         let (record, turns) = engine.ended_call_of(number).await;
         assert_eq!(record.disposition, Some(Disposition::Completed));
-        let keys: Vec<&str> = turns.iter().filter_map(|turn| turn.heard.keys.as_deref()).collect();
-        assert_eq!(keys, ["1", "4072"], "{turns:?}");
+        assert_keyed(&turns);
         assert!(turns.iter().enumerate().all(|(i, turn)| turn.index as usize == i), "each turn once");
         assert!(!engine.has_snapshot(record.id).await);
     }
@@ -102,7 +114,7 @@ async fn fifty_calls_outlive_an_engine_that_is_killed() {
         assert!(call.ending().is_none(), "nobody was hung up");
         call.wait_onset_since(killed, PATIENCE).await.expect("the bot speaks again");
     }
-    assert_only(&asterisk, 25).await;
+    assert_only(&asterisk, talked_to.len()).await;
     let gaps: Vec<Duration> = listeners.iter().map(|(_, call)| silence(call, killed)).collect();
     println!("silence at the caller: p95 {:?}, longest {:?}", p95(gaps.clone()), gaps.iter().max());
     join_all(listeners.iter().map(|(_, call)| play(call, vec![press("2"), HANGS_UP]))).await;
@@ -175,8 +187,7 @@ async fn calls_outlive_their_events() {
     let door = Proxy::to(asterisk.ari_addr).await;
     let settings = Settings { env: &[("OFFHOOK_ASTERISK_URL", &door.url)], ..Settings::default() };
     let engine = EngineUnderTest::start(&asterisk, settings).await;
-    // A hundred of them where it is asked for: too many for a debug build beside other tests.
-    let count = std::env::var("OFFHOOK_TEST_CALLS").map_or(40, |count| count.parse().expect("a number"));
+    let count = calls();
     let staying = count / 5 * 4;
     let numbers = numbers(5_551_500, count);
     let mut listeners = callers(&asterisk, &numbers, "113").await;
@@ -214,7 +225,7 @@ fn sequences(capture: &Path) -> HashMap<Ssrc, Vec<u16>> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_engine_takes_fifty_calls_over_without_a_gap() {
+async fn another_engine_takes_calls_over_without_a_gap() {
     let asterisk = own_asterisk(false).await;
     // FastAGI's port goes over too, though not with the calls.
     let agi =
@@ -222,7 +233,9 @@ async fn another_engine_takes_fifty_calls_over_without_a_gap() {
     let agi = agi.to_string();
     let settings = Settings { recordings: true, env: &[("OFFHOOK_AGI_BIND", &agi)], ..Settings::default() };
     let mut engine = EngineUnderTest::start(&asterisk, settings).await;
-    let (talked_to, keying) = (numbers(5_551_600, 42), numbers(5_551_700, 8));
+    let count = calls();
+    let typing = count / 6;
+    let (talked_to, keying) = (numbers(5_551_600, count - typing), numbers(5_551_700, typing));
     let (listeners, typists) =
         tokio::join!(callers(&asterisk, &talked_to, "113"), in_mid_number(&asterisk, &keying));
     tokio::time::sleep(SECOND).await;
@@ -231,18 +244,18 @@ async fn another_engine_takes_fifty_calls_over_without_a_gap() {
     engine.take_over().await;
     tokio::time::sleep(SECOND).await;
     tokio::net::TcpStream::connect(&agi).await.expect("the new engine answers AGI");
-    assert_only(&asterisk, 50).await;
+    assert_only(&asterisk, count as usize).await;
     let all = || listeners.iter().chain(&typists);
     assert!(all().all(|(_, call)| call.ending().is_none()), "nobody was hung up");
     let mut gaps: Vec<Duration> = all().map(|(_, call)| silence(call, began)).collect();
     gaps.sort_unstable();
-    println!("gap between bot packets at the caller: median {:?}, longest of 50 {:?}", gaps[25], gaps[49]);
+    let (median, longest) = (gaps[gaps.len() / 2], gaps[gaps.len() - 1]);
+    println!("gap between bot packets at the caller: median {median:?}, longest of {count} {longest:?}");
 
     join_all(typists.iter().map(|(_, call)| play(call, vec![press("72"), REPLIES, HANGS_UP]))).await;
     for number in &keying {
         let (record, turns) = engine.ended_call_of(number).await;
-        let keys: Vec<&str> = turns.iter().filter_map(|turn| turn.heard.keys.as_deref()).collect();
-        assert_eq!(keys, ["1", "4072"], "{turns:?}");
+        assert_keyed(&turns);
         // Of these bots alone, so that the recorder keeps up.
         let (first, mut second) =
             (sequences(&engine.capture(record.id)), sequences(&engine.second_capture(record.id)));

@@ -57,6 +57,6 @@ pub use error::AgiError;
 pub use handler::{Handler, Router};
 pub use over_ami::AsyncAgi;
 pub use results::{ChannelState, Heard, Keys, Played, Recorded, Recording, Tdd};
-pub use server::{Network, Server, ServerConfig, ServerCounts};
+pub use server::{Server, ServerConfig, ServerCounts};
 pub use session::{Patience, Session};
 pub use wire::Reply;

@@ -1,7 +1,6 @@
 //! FastAGI: Asterisk connects to us.
 
-use std::net::{IpAddr, SocketAddr};
-use std::str::FromStr;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -14,14 +13,16 @@ use tokio_util::task::TaskTracker;
 use super::error::AgiError;
 use super::handler::{Only, Router, session_of, tell};
 use super::session::{Patience, carry, environment, parser};
+use crate::guard::{Allow, Exposure, Guard, Key};
+use crate::time::Moment;
 
 /// Where the server listens, and to whom.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
     /// The address; loopback unless told otherwise, port 4573. Port 0 takes any.
     pub bind: SocketAddr,
-    /// Who may connect. Off loopback there must be some: FastAGI has no password.
-    pub allow: Vec<Network>,
+    /// Who may connect; this machine where nothing is said. Off loopback there must be a list: FastAGI has no password.
+    pub allow: Allow,
     /// Sessions at once; one more is closed at once, and the dialplan goes on with `AGISTATUS=FAILURE`.
     pub most_sessions: usize,
     /// How long things may take.
@@ -32,61 +33,25 @@ impl Default for ServerConfig {
     fn default() -> Self {
         Self {
             bind: SocketAddr::from(([127, 0, 0, 1], 4_573)),
-            allow: Network::loopback(),
+            allow: Allow::UNSAID,
             most_sessions: 1_000,
             patience: Patience::default(),
         }
     }
 }
 
-/// Addresses that begin alike: `10.0.0.0/8`, `::1`, `192.0.2.7`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Network {
-    address: IpAddr,
-    /// How many bits of it count.
-    bits: u8,
-}
-
-impl Network {
-    /// This machine.
+impl ServerConfig {
+    /// What protects it.
     #[must_use]
-    pub fn loopback() -> Vec<Self> {
-        vec![
-            Self { address: [127, 0, 0, 0].into(), bits: 8 },
-            Self { address: IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]), bits: 128 },
-        ]
-    }
-
-    /// Whether `address` is one of them.
-    #[must_use]
-    pub fn contains(&self, address: IpAddr) -> bool {
-        let head = |address: u128, width: u8| {
-            let rest = u32::from(width - self.bits.min(width));
-            address.checked_shr(rest).unwrap_or(0)
-        };
-        match (self.address, address.to_canonical()) {
-            (IpAddr::V4(ours), IpAddr::V4(theirs)) => {
-                head(u32::from(ours).into(), 32) == head(u32::from(theirs).into(), 32)
-            }
-            (IpAddr::V6(ours), IpAddr::V6(theirs)) => head(ours.into(), 128) == head(theirs.into(), 128),
-            _ => false,
+    pub fn exposure(&self) -> Exposure {
+        Exposure {
+            door: "FastAGI",
+            section: "[agi]",
+            bind: self.bind,
+            allow: self.allow.clone().or_by(self.bind),
+            key: Key::None,
+            tls: None,
         }
-    }
-}
-
-impl FromStr for Network {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let refuse = || format!("`{text}` is no address or network: write \"192.0.2.7\" or \"10.0.0.0/8\"");
-        let (address, bits) = match text.split_once('/') {
-            Some((address, bits)) => (address, Some(bits.parse::<u8>().map_err(|_| refuse())?)),
-            None => (text, None),
-        };
-        let address: IpAddr = address.parse().map_err(|_| refuse())?;
-        let width = if address.is_ipv4() { 32 } else { 128 };
-        let bits = bits.unwrap_or(width);
-        if bits <= width { Ok(Self { address, bits }) } else { Err(refuse()) }
     }
 }
 
@@ -129,18 +94,8 @@ impl Server {
     /// # Errors
     /// [`AgiError::Config`] when the address cannot be had, or is not loopback and everybody could connect.
     pub async fn start(config: ServerConfig, router: Router) -> Result<Self, AgiError> {
-        if config.allow.is_empty() {
-            return Err(AgiError::Config(
-                "FastAGI lets nobody in: list the addresses of your Asterisk servers in `allow`".into(),
-            ));
-        }
-        let everybody = config.allow.iter().any(|network| network.bits == 0);
-        if everybody && !config.bind.ip().is_loopback() {
-            return Err(AgiError::Config(
-                "FastAGI has no password: list the addresses of your Asterisk servers in `allow` instead of everybody"
-                    .into(),
-            ));
-        }
+        let exposure = config.exposure();
+        exposure.check().map_err(AgiError::Config)?;
         let listener = TcpListener::bind(config.bind).await.map_err(|why| {
             AgiError::Config(format!(
                 "cannot listen for FastAGI on {}: {why}; choose another `bind`",
@@ -148,9 +103,6 @@ impl Server {
             ))
         })?;
         let address = listener.local_addr().unwrap_or(config.bind);
-        if !address.ip().is_loopback() {
-            tracing::warn!(%address, "FastAGI listens off loopback: the allowed addresses are its only guard");
-        }
         let this = Self {
             address,
             counters: Arc::default(),
@@ -160,7 +112,8 @@ impl Server {
         };
         let door = Door {
             room: Arc::new(Semaphore::new(config.most_sessions)),
-            config: Arc::new(config),
+            guard: Guard::new(&exposure),
+            patience: config.patience,
             router,
             counters: this.counters.clone(),
             tasks: this.tasks.clone(),
@@ -217,7 +170,8 @@ impl std::fmt::Debug for Server {
 
 /// What lets connections in.
 struct Door {
-    config: Arc<ServerConfig>,
+    guard: Guard,
+    patience: Patience,
     router: Router,
     counters: Arc<Counters>,
     tasks: TaskTracker,
@@ -237,15 +191,18 @@ impl Door {
                     continue;
                 }
             };
-            let allowed = self.config.allow.iter().any(|network| network.contains(from.ip()));
-            let room = self.room.clone().try_acquire_owned();
-            let (true, Ok(room)) = (allowed, room) else {
+            let now = Moment::now();
+            if !self.guard.admits(from.ip(), now) {
                 self.counters.turned_away.fetch_add(1, Ordering::Relaxed);
-                tracing::debug!(allowed, "turned away a FastAGI session");
+                continue;
+            }
+            let Ok(room) = self.room.clone().try_acquire_owned() else {
+                self.guard.refuse(now, from.ip(), &"as many sessions are up as `max_sessions` allows");
+                self.counters.turned_away.fetch_add(1, Ordering::Relaxed);
                 continue;
             };
             let (router, counters) = (self.router.clone(), self.counters.clone());
-            let (patience, gone) = (self.config.patience, self.ending.child_token());
+            let (patience, gone) = (self.patience, self.ending.child_token());
             let ending = self.ending.clone();
             self.tasks.spawn(async move {
                 counters.sessions.fetch_add(1, Ordering::Relaxed);
@@ -311,32 +268,26 @@ where
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_network_is_told_by_its_first_bits() {
-        let network: Network = "10.1.0.0/16".parse().unwrap();
-        assert!(network.contains([10, 1, 255, 1].into()));
-        assert!(!network.contains([10, 2, 0, 1].into()));
-        assert!(network.contains("::ffff:10.1.2.3".parse().unwrap()));
-        assert!("192.0.2.7".parse::<Network>().unwrap().contains([192, 0, 2, 7].into()));
-        assert!(!"192.0.2.7".parse::<Network>().unwrap().contains([192, 0, 2, 8].into()));
-        assert!("0.0.0.0/0".parse::<Network>().unwrap().contains([8, 8, 8, 8].into()));
-        assert!("2001:db8::/32".parse::<Network>().unwrap().contains("2001:db8::1".parse().unwrap()));
-        assert!(Network::loopback().iter().any(|network| network.contains("::1".parse().unwrap())));
-        for wrong in ["", "10.0.0.0/33", "pbx", "10.0.0.0/x", "::/129"] {
-            assert!(wrong.parse::<Network>().is_err(), "{wrong}");
+    #[tokio::test]
+    async fn off_loopback_everybody_is_too_many() {
+        for allow in ["", "0.0.0.0/0"] {
+            let allow = allow.parse().unwrap();
+            let config = ServerConfig { bind: ([0, 0, 0, 0], 0).into(), allow, ..ServerConfig::default() };
+            let error = Server::start(config, Router::new()).await.unwrap_err();
+            assert!(error.to_string().contains("allow"), "{error}");
         }
     }
 
     #[tokio::test]
-    async fn off_loopback_everybody_is_too_many() {
-        let config = ServerConfig {
-            bind: ([0, 0, 0, 0], 0).into(),
-            allow: vec!["0.0.0.0/0".parse().unwrap()],
-            ..ServerConfig::default()
-        };
-        let error = Server::start(config, Router::new()).await.unwrap_err();
-        assert!(error.to_string().contains("allow"), "{error}");
-        let nobody = ServerConfig { allow: Vec::new(), ..ServerConfig::default() };
-        assert!(Server::start(nobody, Router::new()).await.is_err());
+    async fn who_is_not_on_the_list_is_closed_at_once_and_counted() {
+        use tokio::io::AsyncReadExt as _;
+        let (bind, allow) = (([127, 0, 0, 1], 0).into(), "192.0.2.7".parse().unwrap());
+        let config = ServerConfig { bind, allow, ..ServerConfig::default() };
+        let server = Server::start(config, Router::new()).await.unwrap();
+        for _ in 0..20 {
+            let mut knocking = TcpStream::connect(server.address()).await.unwrap();
+            assert_eq!(knocking.read(&mut [0; 16]).await.unwrap_or(0), 0);
+        }
+        assert_eq!((server.counts().turned_away, server.counts().sessions), (20, 0));
     }
 }

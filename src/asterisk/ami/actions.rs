@@ -20,7 +20,7 @@ use super::events::{OriginateResponse, QueueCaller, QueueMember};
 use super::message::{Message, Record};
 use super::records::{
     ChannelLine, ChannelStatus, DatabaseEntry, DeviceState, Endpoint, FaxSession, FaxStats, QueueParams,
-    QueueTotals,
+    QueueTotals, Registration,
 };
 
 /// An action with a type of its own.
@@ -300,6 +300,9 @@ actions! {
 
     /// The PJSIP endpoints.
     PjsipShowEndpoints ("PJSIPShowEndpoints") -> Vec<Endpoint> = list, {}
+
+    /// The registrations of ours with others, and the accounts that they are made with.
+    PjsipShowRegistrationsOutbound ("PJSIPShowRegistrationsOutbound") -> Vec<Registration> = list, {}
 
     /// Sends a NOTIFY.
     PjsipNotify ("PJSIPNotify") -> () = done, {

@@ -96,6 +96,18 @@ records! {
         active_channels: String = "ActiveChannels",
     }
 
+    /// A registration of ours with somebody else; an account, of which the list has some too, has no `status`.
+    Registration {
+        /// Its name.
+        name: String = "ObjectName",
+        /// `Registered`, `Unregistered`, `Rejected`…
+        status: String = "Status",
+        /// Where it is made.
+        server: String = "ServerUri",
+        /// Seconds until it is made again.
+        next: Option<u64> = "NextReg",
+    }
+
     /// An entry of Asterisk's database.
     DatabaseEntry {
         /// `/family/key`.

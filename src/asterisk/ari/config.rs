@@ -8,6 +8,8 @@ use reqwest::Url;
 
 use super::AriError;
 use crate::asterisk::secret::Secret;
+use crate::asterisk::tls::Identity;
+use crate::guard::{Allow, Exposure, Key};
 
 /// Where ARI is, and who we are there.
 #[derive(Clone, Debug)]
@@ -48,7 +50,7 @@ pub enum Requests {
 /// Where Asterisk connects to us: its outbound WebSockets (20.15, 22.5 and later).
 #[derive(Clone, Debug)]
 pub struct Listen {
-    /// The address that we listen at. This listener speaks no TLS: off this machine put a proxy in front of it.
+    /// The address that we listen at.
     pub bind: SocketAddr,
     /// The user that Asterisk introduces itself as (`username` in websocket_client.conf).
     pub user: String,
@@ -60,6 +62,25 @@ pub struct Listen {
     pub apps: Vec<String>,
     /// The most connections at once.
     pub connections: usize,
+    /// Who may connect; where nothing is said, this machine on loopback and whoever has the password elsewhere.
+    pub allow: Allow,
+    /// Who we are to Asterisk, where it connects by `wss`.
+    pub tls: Option<Identity>,
+}
+
+impl Listen {
+    /// What protects it.
+    #[must_use]
+    pub fn exposure(&self) -> Exposure {
+        Exposure {
+            door: "ARI",
+            section: "[asterisk]",
+            bind: self.bind,
+            allow: self.allow.clone().or_by(self.bind),
+            key: Key::Password,
+            tls: Some(self.tls.is_some()),
+        }
+    }
 }
 
 impl AriConfig {

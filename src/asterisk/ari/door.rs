@@ -1,8 +1,8 @@
 //! Where Asterisk connects to us, for servers that cannot be reached (`type = outbound_websocket` in ari.conf; Asterisk
 //! 20.15, 22.5 and later).
 //!
-//! A connection is let in by user and password, compared in constant time, and by the subprotocol `ari`, within five
-//! seconds and while there are not too many. It says for which applications it is there; a persistent one for those of
+//! A connection is let in by its address, by user and password, compared in constant time, and by the subprotocol `ari`,
+//! within five seconds and while there are not too many; by TLS where we have a certificate. It says for which applications it is there; a persistent one for those of
 //! its configuration, one that was made for a call for `APP:CHANNEL`. Their events go to the streams of these applications
 //! ([`Ari::events`](super::Ari::events)), wherever they came in.
 
@@ -12,9 +12,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, HeaderValue};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::http::StatusCode;
 use tokio_tungstenite::{WebSocketStream, accept_hdr_async_with_config};
@@ -26,6 +28,9 @@ use super::queue::{Queue, Signal};
 use super::socket::{self, Hears, Kind};
 use super::stream::{Shared, Why};
 use super::{AriError, Core};
+use crate::asterisk::tls;
+use crate::guard::Guard;
+use crate::time::Moment;
 
 /// How long a connection may take to say who it is.
 const INTRODUCTION: Duration = Duration::from_secs(5);
@@ -38,6 +43,8 @@ const PROTOCOL: &str = "ari";
 pub(super) struct Door {
     listen: Listen,
     address: SocketAddr,
+    guard: Guard,
+    tls: Option<TlsAcceptor>,
     /// Taken by the task that accepts, once it is started.
     listener: Mutex<Option<StdListener>>,
     house: Arc<House>,
@@ -106,6 +113,10 @@ impl Door {
         if listen.user.is_empty() || listen.password.reveal().is_empty() {
             return Err(cannot("name the user and the password that Asterisk introduces itself with".into()));
         }
+        let exposure = listen.exposure();
+        exposure.check().map_err(&cannot)?;
+        let tls =
+            listen.tls.as_ref().map(tls::server).transpose().map_err(|error| cannot(error.to_string()))?;
         let opened = StdListener::bind(listen.bind).and_then(|listener| {
             listener.set_nonblocking(true)?;
             Ok((listener.local_addr()?, listener))
@@ -113,15 +124,11 @@ impl Door {
         let (address, listener) = opened.map_err(|error| {
             cannot(format!("the system says: {error}; name an address of this machine and a free port"))
         })?;
-        if !address.ip().is_loopback() {
-            tracing::warn!(
-                %address,
-                "Asterisk's connections are awaited without TLS off this machine: keep the network private, or put a proxy with TLS in front"
-            );
-        }
         Ok(Self {
             listen: listen.clone(),
             address,
+            guard: Guard::new(&exposure),
+            tls: tls.map(TlsAcceptor::from),
             listener: Mutex::new(Some(listener)),
             house: Arc::default(),
         })
@@ -176,33 +183,58 @@ async fn accept(core: Arc<Core>, listener: StdListener, authorization: HeaderVal
             }
         };
         while tasks.try_join_next().is_some() {}
+        if !door.guard.admits(from.ip(), Moment::now()) {
+            continue;
+        }
         let (Ok(stranger), Ok(guest)) =
             (Arc::clone(&strangers).try_acquire_owned(), Arc::clone(&guests).try_acquire_owned())
         else {
-            tracing::warn!(%from, "too many connections for ARI: one is closed unheard");
+            door.guard.refuse(Moment::now(), from.ip(), &"there are too many connections");
             continue;
         };
         let (core, authorization) = (Arc::clone(&core), authorization.clone());
         tasks.spawn(async move {
-            let introduced = timeout(INTRODUCTION, introduce(stream, &authorization)).await;
-            drop(stranger);
-            match introduced {
-                Ok(Ok(socket)) => receive(&core, socket, from).await,
-                Ok(Err(why)) => tracing::warn!(%from, why, "a connection for ARI is refused"),
-                Err(_) => tracing::warn!(%from, "a connection for ARI did not say who it is"),
+            // Small messages should not wait for anything; without this they still work.
+            let _ = stream.set_nodelay(true);
+            let door = core.door.as_ref().expect("it came in by it");
+            match &door.tls {
+                Some(tls) => {
+                    let encrypted = async { tls.accept(stream).await.map_err(|error| error.to_string()) };
+                    welcome(&core, encrypted, from, &authorization, stranger).await;
+                }
+                None => welcome(&core, async { Ok(stream) }, from, &authorization, stranger).await,
             }
             drop(guest);
         });
     }
 }
 
-/// Lets a connection in that knows the password.
-async fn introduce(
-    stream: TcpStream,
+/// Lets a connection in that introduces itself in time, and serves it to its end.
+async fn welcome<S>(
+    core: &Core,
+    stream: impl Future<Output = Result<S, String>>,
+    from: SocketAddr,
     authorization: &HeaderValue,
-) -> Result<WebSocketStream<TcpStream>, String> {
-    // Small messages should not wait for anything; without this they still work.
-    let _ = stream.set_nodelay(true);
+    stranger: OwnedSemaphorePermit,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let introduced = timeout(INTRODUCTION, async { introduce(stream.await?, authorization).await }).await;
+    drop(stranger);
+    let why = match introduced {
+        Ok(Ok(socket)) => return receive(core, socket, from).await,
+        Ok(Err(why)) => why,
+        Err(_) => "it did not say who it is".to_owned(),
+    };
+    let door = core.door.as_ref().expect("it came in by it");
+    door.guard.refuse(Moment::now(), from.ip(), &why);
+}
+
+/// Lets a connection in that knows the password.
+async fn introduce<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    authorization: &HeaderValue,
+) -> Result<WebSocketStream<S>, String> {
     #[expect(clippy::result_large_err, reason = "the library's form of an answer")]
     let check = |request: &Request, mut response: Response| {
         let refuse = |status, why: &str| {
@@ -236,11 +268,15 @@ fn same(given: &[u8], wanted: &[u8]) -> bool {
     given.len() == wanted.len() && differ == 0
 }
 
-async fn receive(core: &Core, socket: WebSocketStream<TcpStream>, from: SocketAddr) {
+async fn receive<S>(core: &Core, socket: WebSocketStream<S>, from: SocketAddr)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let door = core.door.as_ref().expect("it came in by it");
-    let mut guest = Guest { door, house: &door.house, apps: Vec::new(), ready: false };
+    let mut guest = Guest { door, house: &door.house, apps: Vec::new(), ready: false, why: None };
     let why = socket::carry(socket, &core.lines, Kind::FromAsterisk, &mut guest).await;
-    guest.leaves(&why);
+    guest.why = Some(why.clone());
+    drop(guest);
     if door.listen.per_call {
         tracing::debug!(%from, %why, "a call's connection has ended");
     } else {
@@ -256,6 +292,16 @@ struct Guest<'a> {
     /// What it is there for.
     apps: Vec<String>,
     ready: bool,
+    /// How it ended.
+    why: Option<Why>,
+}
+
+/// However it ends: when the door is closed, its task goes without a word.
+impl Drop for Guest<'_> {
+    fn drop(&mut self) {
+        let why = self.why.take().unwrap_or_else(|| Why::Broken("we listen no more".to_owned()));
+        self.leaves(&why);
+    }
 }
 
 impl Guest<'_> {
@@ -274,7 +320,9 @@ impl Guest<'_> {
     fn leaves(&self, why: &Why) {
         let mut inside = self.house.inside();
         for app in &self.apps {
-            if let Some(at) = inside.apps.iter().position(|there| there == app) {
+            // One that never was ready has not been announced, and takes nobody's place away.
+            let announced = self.ready && !app.contains(':');
+            if let Some(at) = inside.apps.iter().position(|there| announced && there == app) {
                 inside.apps.swap_remove(at);
             }
             let gone = !inside.apps.contains(app);

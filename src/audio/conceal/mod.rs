@@ -31,6 +31,7 @@
 //! the same output.
 
 use super::Rate;
+use crate::prefetch::prefetch;
 use model::{HISTORY, Model};
 
 mod join;
@@ -69,6 +70,12 @@ const LEAST: usize = 80;
 const MADE: usize = 2 * REACH;
 
 impl Concealer {
+    /// Asks for the memory that the next [`heard`](Self::heard) of 20 ms needs.
+    pub(crate) fn prefetch(&self) {
+        let per_frame = self.rate.hz() as usize / 50;
+        prefetch(&self.history[self.next..(self.next + per_frame).min(self.history.len())]);
+    }
+
     /// For a stream that was silent so far. Allocates its history.
     #[must_use]
     pub fn new(rate: Rate) -> Self {

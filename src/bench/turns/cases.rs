@@ -64,6 +64,7 @@ fn endless() -> Listening {
     Listening {
         silence: ever,
         silence_whole: ever,
+        silence_settled: ever,
         silence_complete: ever,
         silence_incomplete: ever,
         silence_foreign: ever,

@@ -12,13 +12,13 @@ use super::corpus::{Heard, Turn};
 use super::sound::HZ;
 use crate::audio::FRAME_SAMPLES;
 use crate::bench::machine::thread_cpu;
-use crate::speech::Hypothesis;
 use crate::speech::grammar::Grammar;
 use crate::speech::manners::ENGLISH;
 #[cfg(feature = "pocketsphinx")]
 use crate::speech::pocketsphinx::{Acquaintance, Examiner};
 use crate::speech::pocketsphinx::{PocketSphinxConfig, PocketSphinxRecognizer};
 use crate::speech::witness;
+use crate::speech::{Expected, Hypothesis};
 use crate::time::Moment;
 use crate::turn::{TurnSignal, Words};
 
@@ -246,7 +246,8 @@ impl Asking<'_> {
         }
         self.go_to(frames, open, frame)?;
         let step = self.step(|decoder| decoder.feed(&frames[frame]))?;
-        let words = |heard| witness::partial(Moment::ZERO, heard, self.grammar, ENGLISH);
+        let expected = Expected::Grammar(Arc::clone(self.grammar));
+        let words = |heard| witness::partial(Moment::ZERO, heard, &expected, ENGLISH);
         let step = Step { words: step.0.as_ref().map(words), work: step.1 };
         self.decoder.at = Some((open.clone(), frame + 1));
         self.memory.fed.insert(key, step);
@@ -262,7 +263,8 @@ impl Asking<'_> {
         let at = before.pauses.pop().unwrap_or(open.start);
         self.go_to(frames, &before, at + 1)?;
         let step = self.step(Decoder::pause)?;
-        let words = witness::settled(Moment::ZERO, step.0.as_ref(), self.grammar, ENGLISH);
+        let expected = Expected::Grammar(Arc::clone(self.grammar));
+        let words = witness::settled(Moment::ZERO, step.0.as_ref(), &expected, ENGLISH);
         let step = Step { words: Some(words), work: step.1 };
         self.decoder.at = Some((open.clone(), at + 1));
         self.memory.asked.insert(open.clone(), step);

@@ -39,15 +39,15 @@ use crate::turn::vad::{self, Effort, Kind};
 use crate::turn::{BargeIn, Listening};
 
 pub mod cases;
-mod corpus;
+pub(super) mod corpus;
 mod ears;
 pub mod page;
 pub mod report;
-mod sound;
+pub(super) mod sound;
 mod stage;
 mod tables;
 mod tally;
-mod voices;
+pub(super) mod voices;
 
 /// Why turn taking could not be measured.
 #[derive(Debug, thiserror::Error)]
@@ -221,6 +221,7 @@ fn longer(how: Listening, by: i32) -> Listening {
     Listening {
         silence: moved(how.silence),
         silence_whole: moved(how.silence_whole),
+        silence_settled: moved(how.silence_settled),
         silence_complete: moved(how.silence_complete),
         silence_incomplete: moved(how.silence_incomplete),
         silence_foreign: moved(how.silence_foreign),

@@ -175,7 +175,8 @@ fn interruptions(found: &Interruptions) -> String {
     row("onset → duck", &found.onset_to_duck_ms);
     row("likely speech → duck", &found.likely_speech_to_duck_ms);
     row("onset → last frame at full level", &found.onset_to_last_full_frame_ms);
-    row("onset → silence", &found.onset_to_silence_ms);
+    row("onset → silence (40 dB down)", &found.onset_to_silence_ms);
+    row("onset → stopped", &found.onset_to_stop_ms);
     let _ = write!(
         out,
         "</table><p>Missed: {:.1} %.</p><table><tr><th>sound</th><th>heard</th><th>stopped the bot</th><th>its voice went down</th></tr>",

@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 use crate::bench::machine::Machine;
 
 /// The number of this form of report.
-pub const SCHEMA: u32 = 2;
+pub const SCHEMA: u32 = 3;
 
 /// What the tuning half picked for each of [`CUT_OFFS`]: our preset, and the fixed silence in milliseconds with a grammar and on
 /// open speech. See `scripts/fit-turns`.
 const CHOSEN: [(&str, f64, f64); 3] =
-    [("patient", 1_200.0, 1_400.0), ("balanced", 920.0, 1_040.0), ("eager", 800.0, 920.0)];
+    [("patient", 1_080.0, 1_120.0), ("balanced", 920.0, 920.0), ("eager", 800.0, 840.0)];
 
 /// Shares of cut-off turns at which delays are told, in percent.
 pub const CUT_OFFS: [f64; 3] = [1.0, 5.0, 10.0];
@@ -233,8 +233,10 @@ pub struct Interruptions {
     pub likely_speech_to_duck_ms: Spread,
     /// From the first 10 ms of his voice to the last frame that the bot sent at full level.
     pub onset_to_last_full_frame_ms: Spread,
-    /// To the last frame that it sent at all.
+    /// To the last frame that was less than 40 dB below its full level: from then on the caller hears silence.
     pub onset_to_silence_ms: Spread,
+    /// To the last frame that it sent at all: from then on it cannot come back.
+    pub onset_to_stop_ms: Spread,
     /// What confirmed how many.
     pub by: BTreeMap<String, usize>,
     /// What should not have stopped the bot.

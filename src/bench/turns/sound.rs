@@ -10,10 +10,10 @@ use fastrand::Rng;
 use crate::audio::g711::Law;
 
 /// Samples in a second.
-pub(super) const HZ: usize = 8_000;
+pub(in crate::bench) const HZ: usize = 8_000;
 
 /// Samples in the steps in which truth is told: 10 ms.
-pub(super) const STEP: usize = HZ / 100;
+pub(in crate::bench) const STEP: usize = HZ / 100;
 
 /// A voice is there while it is within so many decibels of its loudest 10 ms.
 const AUDIBLE_DB: f32 = 32.0;
@@ -22,7 +22,7 @@ const AUDIBLE_DB: f32 = 32.0;
 const CONSONANT: usize = 9;
 
 /// Where speech is in a clean recording: stretches from a first sample to one behind the last, to 10 ms.
-pub(super) fn spoken(samples: &[f32]) -> Vec<(usize, usize)> {
+pub(in crate::bench) fn spoken(samples: &[f32]) -> Vec<(usize, usize)> {
     let powers: Vec<f32> = samples.chunks(STEP).map(power).collect();
     let loudest = powers.iter().copied().fold(1e-9, f32::max);
     let least = (loudest * 10_f32.powf(-AUDIBLE_DB / 10.0)).max(1e-6);
@@ -39,14 +39,14 @@ pub(super) fn spoken(samples: &[f32]) -> Vec<(usize, usize)> {
 }
 
 /// Mean square.
-pub(super) fn power(samples: &[f32]) -> f32 {
+pub(in crate::bench) fn power(samples: &[f32]) -> f32 {
     #[expect(clippy::cast_precision_loss, reason = "a few million samples")]
     let count = samples.len().max(1) as f32;
     samples.iter().map(|s| s * s).sum::<f32>() / count
 }
 
 /// Mean square of what is speech in it.
-pub(super) fn speech_power(samples: &[f32]) -> f32 {
+pub(in crate::bench) fn speech_power(samples: &[f32]) -> f32 {
     let stretches = spoken(samples);
     let said: Vec<f32> =
         stretches.iter().flat_map(|(from, to)| samples[*from..*to].iter().copied()).collect();
@@ -54,7 +54,7 @@ pub(super) fn speech_power(samples: &[f32]) -> f32 {
 }
 
 /// Scales to a level of its speech, in dB below full scale.
-pub(super) fn at_level(mut samples: Vec<f32>, dbfs: f32) -> Vec<f32> {
+pub(in crate::bench) fn at_level(mut samples: Vec<f32>, dbfs: f32) -> Vec<f32> {
     let wanted = 10_f32.powf(dbfs / 10.0);
     let by = (wanted / speech_power(&samples).max(1e-9)).sqrt();
     samples.iter_mut().for_each(|s| *s *= by);
@@ -62,19 +62,19 @@ pub(super) fn at_level(mut samples: Vec<f32>, dbfs: f32) -> Vec<f32> {
 }
 
 /// Decibels as a factor of amplitude.
-pub(super) fn gain(db: f32) -> f32 {
+pub(in crate::bench) fn gain(db: f32) -> f32 {
     10_f32.powf(db / 20.0)
 }
 
 /// Adds `what` to `onto` from sample `at` on; what has no place is left out.
-pub(super) fn add(onto: &mut [f32], at: usize, what: &[f32]) {
+pub(in crate::bench) fn add(onto: &mut [f32], at: usize, what: &[f32]) {
     for (sample, more) in onto.iter_mut().skip(at).zip(what) {
         *sample += more;
     }
 }
 
 /// Through µ-law, as the network carries it.
-pub(super) fn companded(samples: &[f32]) -> Vec<i16> {
+pub(in crate::bench) fn companded(samples: &[f32]) -> Vec<i16> {
     let mut out: Vec<i16> = samples.iter().map(|s| to_i16(*s)).collect();
     let mut codes = vec![0; out.len()];
     Law::Mu.encode_into(&out, &mut codes);
@@ -84,12 +84,12 @@ pub(super) fn companded(samples: &[f32]) -> Vec<i16> {
 
 /// To 16 bits, clipped at full scale.
 #[expect(clippy::cast_possible_truncation, reason = "`as` saturates, as it should")]
-pub(super) fn to_i16(sample: f32) -> i16 {
+pub(in crate::bench) fn to_i16(sample: f32) -> i16 {
     (sample * 32_767.0).round() as i16
 }
 
 /// A resonance: two poles.
-pub(super) struct Resonance {
+pub(in crate::bench) struct Resonance {
     a: [f32; 2],
     gain: f32,
     past: [f32; 2],
@@ -97,7 +97,7 @@ pub(super) struct Resonance {
 
 impl Resonance {
     /// At `hz`, so many hertz wide.
-    pub(super) fn new(hz: f32, width: f32) -> Self {
+    pub(in crate::bench) fn new(hz: f32, width: f32) -> Self {
         #[expect(clippy::cast_precision_loss, reason = "8,000")]
         let rate = HZ as f32;
         let radius = (-TAU * width / 2.0 / rate).exp();
@@ -105,7 +105,7 @@ impl Resonance {
         Self { a, gain: 1.0 - radius, past: [0.0; 2] }
     }
 
-    pub(super) fn next(&mut self, sample: f32) -> f32 {
+    pub(in crate::bench) fn next(&mut self, sample: f32) -> f32 {
         let out = self.gain * sample + self.a[0] * self.past[0] + self.a[1] * self.past[1];
         self.past = [out, self.past[0]];
         out
@@ -113,7 +113,7 @@ impl Resonance {
 }
 
 /// Takes away what lies below `hz`, as telephones do: two poles (Butterworth).
-pub(super) fn high_pass(samples: &mut [f32], hz: f32) {
+pub(in crate::bench) fn high_pass(samples: &mut [f32], hz: f32) {
     #[expect(clippy::cast_precision_loss, reason = "8,000")]
     let w = TAU * hz / HZ as f32;
     let alpha = w.sin() / std::f32::consts::SQRT_2;
@@ -131,7 +131,7 @@ pub(super) fn high_pass(samples: &mut [f32], hz: f32) {
 
 /// What lies behind a voice.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Noise {
+pub(in crate::bench) enum Noise {
     /// A quiet room and a good line: faint hiss.
     Quiet,
     /// The mains in a bad set.
@@ -145,9 +145,10 @@ pub(super) enum Noise {
 }
 
 impl Noise {
-    pub(super) const ALL: [Self; 5] = [Self::Quiet, Self::Hum, Self::Babble, Self::Street, Self::Music];
+    pub(in crate::bench) const ALL: [Self; 5] =
+        [Self::Quiet, Self::Hum, Self::Babble, Self::Street, Self::Music];
 
-    pub(super) const fn name(self) -> &'static str {
+    pub(in crate::bench) const fn name(self) -> &'static str {
         match self {
             Self::Quiet => "quiet",
             Self::Hum => "hum",
@@ -158,7 +159,7 @@ impl Noise {
     }
 
     /// `length` samples of it, of mean square 1; `crowd` are the voices that babble.
-    pub(super) fn make(self, length: usize, crowd: &[Vec<f32>], random: &mut Rng) -> Vec<f32> {
+    pub(in crate::bench) fn make(self, length: usize, crowd: &[Vec<f32>], random: &mut Rng) -> Vec<f32> {
         let mut noise = match self {
             Self::Quiet => (0..length).map(|_| random.f32() - 0.5).collect(),
             Self::Hum => hum(length, random),
@@ -244,7 +245,7 @@ fn music(length: usize, random: &mut Rng) -> Vec<f32> {
 }
 
 /// A cough or another noise of throat and nose, of peak 1: one of six kinds.
-pub(super) fn cough(kind: usize, random: &mut Rng) -> Vec<f32> {
+pub(in crate::bench) fn cough(kind: usize, random: &mut Rng) -> Vec<f32> {
     let mut sound = match kind % 6 {
         // One cough; two of them; one without a voice in it.
         0 => one_cough(0.6, random),
@@ -337,7 +338,7 @@ fn breath(length: f32, random: &mut Rng) -> Vec<f32> {
 }
 
 /// A click or a knock, of peak 1: one of five kinds.
-pub(super) fn click(kind: usize, random: &mut Rng) -> Vec<f32> {
+pub(in crate::bench) fn click(kind: usize, random: &mut Rng) -> Vec<f32> {
     let mut sound = match kind % 5 {
         // A tick of some samples, as a bad contact makes.
         0 => (0..8).map(|i| if i % 2 == 0 { 1.0 } else { -0.7 }).collect(),

@@ -136,6 +136,10 @@ pub(super) fn cost(call: &Call, vad: MakeVad) -> (Duration, u64, Effort) {
     (thread_cpu().saturating_sub(before), call.frames.len() as u64, taker.effort())
 }
 
+/// So far below its full level the bot is as good as silent, in decibels; and from there on down it is no more at full level.
+const SILENT_DB: f32 = 40.0;
+const FULL_FROM: f32 = 0.7;
+
 /// What the bot did when something was heard. Milliseconds since it began to speak.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub(super) struct Reaction {
@@ -143,8 +147,10 @@ pub(super) struct Reaction {
     pub(super) noticed: Option<f64>,
     /// When it was decided to go down first.
     pub(super) ducked: Option<f64>,
-    /// The end of the last frame at full level.
-    pub(super) full_until: Option<f64>,
+    /// The end of the last frame at full level since the sound began; 0 if there was none.
+    pub(super) full_until: f64,
+    /// The same of the last frame that was less than [`SILENT_DB`] below it.
+    pub(super) loud_until: f64,
     /// When it was decided to stop.
     pub(super) stopped: Option<f64>,
     /// The end of the last frame that was sent.
@@ -241,6 +247,12 @@ pub(super) fn play(
         // The bot's frame leaves, and what is heard in the same 20 ms comes.
         let sent = mouth.frame();
         taker.sent(now, &sent);
+        if millis(now) > onset {
+            // What is still on its way when it is decided has the level of before.
+            reaction.full_until = if mouth.gain > FULL_FROM { millis(now) } else { reaction.full_until };
+            reaction.loud_until =
+                if mouth.gain > sound::gain(-SILENT_DB) { millis(now) } else { reaction.loud_until };
+        }
         let frame = mouth.come_back(number * FRAME_SAMPLES, &scene.near);
         frames.push(Heard { frame, lost: false });
         while let Some((ready, words)) = ear.due(now) {
@@ -262,22 +274,18 @@ pub(super) fn play(
                     if millis(at) > onset {
                         reaction.noticed.get_or_insert(millis(noticed));
                         reaction.ducked.get_or_insert(millis(at));
-                        // The frame of this tick has left.
-                        reaction.full_until.get_or_insert(millis(now));
                     }
                 }
+                TurnSignal::Hush { .. } => mouth.gain = sound::gain(-f32::from(barge_in.hush_db)),
                 TurnSignal::Restore { .. } => {
                     mouth.gain = 1.0;
                     reaction.restored += 1;
-                    // Until it goes down again it is at full level; how fast it went down first stays.
-                    reaction.full_until = None;
                 }
                 TurnSignal::BargeIn { onset: noticed, decided, by, .. } => {
                     mouth.saying = false;
                     taker.playing(now, None);
                     reaction.early |= millis(decided) <= onset;
                     reaction.noticed.get_or_insert(millis(noticed));
-                    reaction.full_until.get_or_insert(millis(now));
                     reaction.stopped = Some(millis(decided));
                     reaction.silent_from = Some(millis(now));
                     reaction.by = Some(by);
@@ -332,6 +340,7 @@ pub(super) fn echo(
                     ducks += 1;
                     mouth.gain = sound::gain(-f32::from(barge_in.duck_db));
                 }
+                TurnSignal::Hush { .. } => mouth.gain = sound::gain(-f32::from(barge_in.hush_db)),
                 TurnSignal::Restore { .. } => mouth.gain = 1.0,
                 TurnSignal::BargeIn { .. } => {
                     stops += 1;

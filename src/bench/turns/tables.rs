@@ -101,7 +101,8 @@ impl fmt::Display for Interruptions {
             ("onset → duck", &self.onset_to_duck_ms),
             ("likely speech → duck", &self.likely_speech_to_duck_ms),
             ("onset → last frame at full level", &self.onset_to_last_full_frame_ms),
-            ("onset → silence", &self.onset_to_silence_ms),
+            ("onset → silence (40 dB down)", &self.onset_to_silence_ms),
+            ("onset → stopped", &self.onset_to_stop_ms),
         ] {
             writeln!(
                 f,

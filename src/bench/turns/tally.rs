@@ -75,7 +75,7 @@ pub(super) fn interruptions(
     let all = || scenes.iter().zip(reactions);
     let mut by: BTreeMap<String, usize> = BTreeMap::new();
     let (mut missed, mut false_before, mut speech) = (Vec::new(), 0, 0);
-    let [mut duck, mut likely, mut full, mut silent] = [const { Vec::new() }; 4];
+    let [mut duck, mut likely, mut full, mut silent, mut stopped] = [const { Vec::new() }; 5];
     for (scene, reaction) in all().filter(|(scene, _)| scene.class == Class::Speech) {
         #[expect(clippy::cast_precision_loss, reason = "milliseconds of a scene")]
         let (onset, end) = (scene.onset as f64, scene.end as f64);
@@ -94,8 +94,9 @@ pub(super) fn interruptions(
         }
         duck.extend(reaction.ducked.map(|ducked| ducked - onset));
         likely.extend(reaction.ducked.zip(reaction.noticed).map(|(ducked, noticed)| ducked - noticed));
-        full.extend(reaction.full_until.map(|until| until - onset));
-        silent.extend(reaction.silent_from.map(|from| from - onset));
+        full.push((reaction.full_until - onset).max(0.0));
+        silent.push((reaction.loud_until - onset).max(0.0));
+        stopped.extend(reaction.silent_from.map(|from| from - onset));
     }
     let classes = Class::ALL.into_iter().filter(|class| *class != Class::Speech).map(|class| {
         // What made the bot stop before it was heard is another matter.
@@ -135,6 +136,7 @@ pub(super) fn interruptions(
         likely_speech_to_duck_ms: Spread::of(likely),
         onset_to_last_full_frame_ms: Spread::of(full),
         onset_to_silence_ms: Spread::of(silent),
+        onset_to_stop_ms: Spread::of(stopped),
         by,
         classes: classes.collect(),
         echo,

@@ -15,7 +15,7 @@ const SOUNDS: &str = "/usr/share/asterisk/sounds";
 
 /// Who makes a voice.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) enum Maker {
+pub(in crate::bench) enum Maker {
     /// The synthesiser that is built in.
     Flite,
     /// A process of its own for each sentence.
@@ -26,29 +26,29 @@ pub(super) enum Maker {
 
 /// A voice.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) struct Voice {
-    pub(super) maker: Maker,
+pub(in crate::bench) struct Voice {
+    pub(in crate::bench) maker: Maker,
     /// As its maker calls it; of recordings the beginning of the folder's name.
-    pub(super) name: &'static str,
+    pub(in crate::bench) name: &'static str,
     /// Two letters.
-    pub(super) language: &'static str,
+    pub(in crate::bench) language: &'static str,
 }
 
-pub(super) const fn flite(name: &'static str) -> Voice {
+pub(in crate::bench) const fn flite(name: &'static str) -> Voice {
     Voice { maker: Maker::Flite, name, language: "en" }
 }
 
-pub(super) const fn espeak(name: &'static str, language: &'static str) -> Voice {
+pub(in crate::bench) const fn espeak(name: &'static str, language: &'static str) -> Voice {
     Voice { maker: Maker::Espeak, name, language }
 }
 
-pub(super) const fn recorded(language: &'static str) -> Voice {
+pub(in crate::bench) const fn recorded(language: &'static str) -> Voice {
     Voice { maker: Maker::Recorded, name: language, language }
 }
 
 impl Voice {
     /// Its maker and name.
-    pub(super) fn title(self) -> String {
+    pub(in crate::bench) fn title(self) -> String {
         let maker = match self.maker {
             Maker::Flite => "flite",
             Maker::Espeak => "espeak-ng",
@@ -59,7 +59,7 @@ impl Voice {
 }
 
 /// Makes them speak.
-pub(super) struct Voices {
+pub(in crate::bench) struct Voices {
     flite: Option<FliteSynthesizer>,
     espeak: bool,
     /// By language: the folder and its recordings, in order.
@@ -67,12 +67,12 @@ pub(super) struct Voices {
     /// What was said once is kept here: not all voices are sample-exact from run to run, and none is for nothing.
     cache: Option<PathBuf>,
     /// What is left out of the corpus, and what to install.
-    pub(super) missing: Vec<String>,
+    pub(in crate::bench) missing: Vec<String>,
 }
 
 impl Voices {
     /// Looks for everybody.
-    pub(super) fn find() -> Self {
+    pub(in crate::bench) fn find() -> Self {
         let mut missing = Vec::new();
         let flite = FliteSynthesizer::new(FliteConfig::default());
         let flite = flite.map_err(|error| missing.push(format!("Flite's voices ({error})"))).ok();
@@ -99,7 +99,7 @@ impl Voices {
     }
 
     /// Whether the voice is on this machine.
-    pub(super) fn has(&self, voice: Voice) -> bool {
+    pub(in crate::bench) fn has(&self, voice: Voice) -> bool {
         match voice.maker {
             Maker::Flite => self.flite.is_some(),
             Maker::Espeak => self.espeak,
@@ -109,7 +109,7 @@ impl Voices {
 
     /// `text` as the voice says it, 8 kHz, from its first sound to its last; [`None`] when it cannot. Blocks; not inside
     /// a task.
-    pub(super) fn say(&self, voice: Voice, text: &str) -> Option<Vec<f32>> {
+    pub(in crate::bench) fn say(&self, voice: Voice, text: &str) -> Option<Vec<f32>> {
         let name = format!("{:016x}.wav", fingerprint(&format!("{}|{text}", voice.title())));
         let kept = self.cache.as_ref().map(|cache| cache.join(name));
         if let Some(wav) = kept.as_ref().and_then(|kept| wav::read(kept).ok()) {
@@ -133,12 +133,12 @@ impl Voices {
     }
 
     /// The names of a language's recordings, in order.
-    pub(super) fn recordings(&self, language: &str) -> &[String] {
+    pub(in crate::bench) fn recordings(&self, language: &str) -> &[String] {
         self.recorded.get(language).map_or(&[], |(_, names)| names)
     }
 
     /// A recording, from its first sound to its last.
-    pub(super) fn play(&self, language: &str, name: &str) -> Option<Vec<f32>> {
+    pub(in crate::bench) fn play(&self, language: &str, name: &str) -> Option<Vec<f32>> {
         let (folder, _) = self.recorded.get(language)?;
         let wav = wav::read(&folder.join(format!("{name}.wav"))).ok()?;
         let samples = resample::to_rate(&wav.samples, wav.rate_hz, Rate::Hz8000).ok()?;

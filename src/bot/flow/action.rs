@@ -1,8 +1,13 @@
 //! What the state machine asks of its driver, and what the driver tells it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use super::Deed;
+use crate::turn::Listening;
 
 /// What is to be done now. Only [`Action::HangUp`] and [`Action::Continue`] end the flow; every other action is
 /// answered with an [`Input`].
@@ -41,6 +46,14 @@ pub enum Action {
         /// How often the question has been put in this visit of the step, from 1.
         attempt: u8,
     },
+    /// Say the parts, which nothing may cut short, then do it: [`Input::Done`] or [`Input::NotDone`]. A transfer that
+    /// somebody takes ends the flow.
+    Do {
+        /// What to say before; may be empty.
+        parts: Vec<Part>,
+        /// What to do.
+        deed: Deed,
+    },
     /// Say the parts, which nothing may cut short, then hang up. The flow is over.
     HangUp {
         /// What to say before; may be empty.
@@ -73,6 +86,7 @@ impl Action {
             Self::Say { parts, .. }
             | Self::Ask { parts, .. }
             | Self::Collect { parts, .. }
+            | Self::Do { parts, .. }
             | Self::HangUp { parts, .. }
             | Self::Continue { parts, .. } => parts,
         }
@@ -97,11 +111,33 @@ pub struct BargeInSpec {
     pub by_key: bool,
     /// Neither may in the first so many milliseconds.
     pub protected_ms: u32,
+    /// Whether the bot's voice goes down when the caller may be speaking, before that is sure.
+    pub duck: bool,
+    /// After so many milliseconds of likely speech; [`None`] for what [`BargeIn`](crate::turn::BargeIn) says, here and below.
+    pub duck_after_ms: Option<u16>,
+    /// By how many decibels.
+    pub duck_db: Option<u8>,
+    /// After so many milliseconds it is as good as silent.
+    pub hush_after_ms: Option<u16>,
+    /// By how many decibels it is down then.
+    pub hush_db: Option<u8>,
+    /// How often the prompt goes on from the sentence that was cut by what was no interruption.
+    pub resume: Option<u8>,
 }
 
 impl BargeInSpec {
     /// Nothing may cut the prompt short.
-    pub const NEVER: Self = Self { by_voice: false, by_key: false, protected_ms: 0 };
+    pub const NEVER: Self = Self {
+        by_voice: false,
+        by_key: false,
+        protected_ms: 0,
+        duck: true,
+        duck_after_ms: None,
+        duck_db: None,
+        hush_after_ms: None,
+        hush_db: None,
+        resume: None,
+    };
 }
 
 /// What to listen for.
@@ -113,6 +149,8 @@ pub struct ListenSpec {
     pub keys: String,
     /// When the caller is taken to be done.
     pub endpointing: Endpointing,
+    /// Single silences in place of those.
+    pub silences: Silences,
     /// [`Input::NoInput`] after so many milliseconds without a sound or a key, from the end of the prompt.
     pub no_input_ms: u32,
     /// An utterance that goes on for so many milliseconds is ended: [`Input::NoMatch`] unless it fits by then.
@@ -131,6 +169,48 @@ pub enum Endpointing {
     Patient,
     /// After so many milliseconds of silence, whatever was said.
     SilenceMs(u32),
+}
+
+/// Silences in milliseconds in place of those of a preset; the names are those of
+/// [`Listening`](crate::turn::Listening).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Silences {
+    /// After words to which nothing can be added.
+    pub whole_ms: Option<u16>,
+    /// After words that nothing that may follow can change.
+    pub settled_ms: Option<u16>,
+    /// After an answer that more may follow.
+    pub complete_ms: Option<u16>,
+    /// Where no words are known.
+    pub unknown_ms: Option<u16>,
+    /// After words that are no answer.
+    pub foreign_ms: Option<u16>,
+    /// After the beginning of an answer.
+    pub incomplete_ms: Option<u16>,
+    /// The longest that is ever waited.
+    pub limit_ms: Option<u16>,
+    /// After which the reply is prepared.
+    pub early_ms: Option<u16>,
+}
+
+impl Silences {
+    /// What it says, in place of what `how` says.
+    pub(super) fn lay_over(&self, how: Listening) -> Listening {
+        let or = |own: Option<u16>, preset: Duration| {
+            own.map_or(preset, |millis| Duration::from_millis(u64::from(millis)))
+        };
+        Listening {
+            silence_whole: or(self.whole_ms, how.silence_whole),
+            silence_settled: or(self.settled_ms, how.silence_settled),
+            silence_complete: or(self.complete_ms, how.silence_complete),
+            silence: or(self.unknown_ms, how.silence),
+            silence_foreign: or(self.foreign_ms, how.silence_foreign),
+            silence_incomplete: or(self.incomplete_ms, how.silence_incomplete),
+            limit: or(self.limit_ms, how.limit),
+            early: or(self.early_ms, how.early),
+            ..how
+        }
+    }
 }
 
 /// How to gather keys into digits.
@@ -216,6 +296,13 @@ pub enum Input {
     NoInput,
     /// The caller said something that is not in the grammar.
     NoMatch,
+    /// What was to be done is done.
+    Done {
+        /// Variables that it sets.
+        set: BTreeMap<String, String>,
+    },
+    /// It could not be done, and the caller is still here: nobody took the call, the service did not answer.
+    NotDone,
     /// The action could not be done: no decoder, no synthesiser, a prompt that cannot be read.
     Failed,
 }

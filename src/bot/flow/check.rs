@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Flow;
 use super::error::{Faults, nearest};
 use super::grammar::meanings;
-use super::model::{At, Choice, Kind, Question, Step, Target};
+use super::model::{At, Choice, Deed, Kind, Question, Step, Target};
 use super::read::ReadFlow;
 use crate::speech::Utterance;
 
@@ -327,6 +327,7 @@ fn assigned(step: &Step) -> Vec<&At<String>> {
             choices.iter().flat_map(|c| &c.set).map(|(name, _)| name).chain(into).collect()
         }
         Kind::Collect { into, .. } => vec![into],
-        Kind::Say { .. } | Kind::HangUp { .. } | Kind::Continue { .. } => Vec::new(),
+        Kind::Do { deed: Deed::LookUp { into, .. }, .. } => into.iter().map(|(name, _)| name).collect(),
+        Kind::Say { .. } | Kind::Do { .. } | Kind::HangUp { .. } | Kind::Continue { .. } => Vec::new(),
     }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::deed::{self, Came};
 use super::{
     Action, BargeInSpec, CollectSpec, DialplanPlace, Endpointing, Flow, FlowState, HangUpCause, Input,
     ListenSpec, Part, StartVars,
@@ -11,6 +12,8 @@ use super::{
 use crate::asterisk::ari::ops::HangupReason;
 use crate::bot::{Bot, Outcome};
 use crate::call::{self, Call, CallError, Heard, KeyPlan, Listen, Prompt, leg};
+use crate::service::Web;
+use crate::speech::Expected;
 use crate::time::WallTime;
 use crate::turn::{BargeIn, Listening};
 
@@ -18,6 +21,7 @@ use crate::turn::{BargeIn, Listening};
 pub struct FlowBot {
     flow: Arc<Flow>,
     voice: Option<String>,
+    web: Option<Web>,
 }
 
 impl FlowBot {
@@ -25,7 +29,14 @@ impl FlowBot {
     #[must_use]
     pub fn new(flow: Arc<Flow>, voice: Option<String>) -> Self {
         let voice = voice.or_else(|| flow.voice().map(str::to_owned));
-        Self { flow, voice }
+        Self { flow, voice, web: None }
+    }
+
+    /// With a way to the services that the flow asks, if it [asks any](Flow::looks_up).
+    #[must_use]
+    pub fn with_web(mut self, web: Web) -> Self {
+        self.web = Some(web);
+        self
     }
 
     /// The voice that it speaks with; [`None`] for the engine's.
@@ -66,7 +77,7 @@ impl FlowBot {
             hour: now.hour,
             minute: now.minute,
             weekday: now.weekday.to_owned(),
-            ..StartVars::default()
+            given: facts.args.iter().filter_map(|arg| named(arg)).chain(facts.variables.clone()).collect(),
         })
     }
 
@@ -100,14 +111,18 @@ impl FlowBot {
         let how = Listening {
             no_input: Duration::from_millis(u64::from(spec.no_input_ms)),
             max_speech: Duration::from_millis(u64::from(spec.max_speech_ms)),
-            ..preset
+            ..spec.silences.lay_over(preset)
         };
-        let grammar = spec.grammar.as_deref().and_then(|name| self.flow.grammar(name)).map(Arc::clone);
-        Listen { grammar, keys, how, ..Listen::keys(KeyPlan::Ignore) }
+        let grammar = spec.grammar.as_deref().and_then(|name| self.flow.grammar(name));
+        let expected = grammar.map(|grammar| Expected::Grammar(Arc::clone(grammar)));
+        Listen { expected, keys, how, ..Listen::keys(KeyPlan::Ignore) }
     }
 
     /// Says what comes before the end, which the end does not wait for if it fails.
     async fn last_words(&self, call: &mut Call, parts: &[Part]) -> Result<(), CallError> {
+        if parts.is_empty() {
+            return Ok(());
+        }
         match call.say(self.prompt(parts, BargeInSpec::NEVER)).await {
             Err(error) if !error.is_end() => {
                 tracing::error!(call = %call.id(), %error, "the last words could not be said");
@@ -136,7 +151,7 @@ impl FlowBot {
                 Ok(input(heard, call))
             }
             // The caller does not get here with these.
-            Action::HangUp { .. } | Action::Continue { .. } => Ok(Input::Failed),
+            Action::Do { .. } | Action::HangUp { .. } | Action::Continue { .. } => Ok(Input::Failed),
         }
     }
 }
@@ -148,6 +163,7 @@ impl Bot for FlowBot {
         loop {
             let snapshot = serde_json::to_value(&state).map_err(|error| CallError::Bot(error.to_string()))?;
             call.checkpoint(state.step(), snapshot);
+            call.keep_private(self.flow.is_private(&state));
             let input = match self.flow.action(&state) {
                 Action::HangUp { parts, cause } => {
                     self.last_words(call, &parts).await?;
@@ -157,6 +173,14 @@ impl Bot for FlowBot {
                     self.last_words(call, &parts).await?;
                     call.leave(Some(&dialplan(place)), &variables).await?;
                     return Ok(Outcome::Left);
+                }
+                Action::Do { parts, deed } => {
+                    self.last_words(call, &parts).await?;
+                    match deed::perform(call, &deed, self.voice.as_ref(), self.web.as_ref()).await? {
+                        Came::Done(set) => Input::Done { set },
+                        Came::NotDone => Input::NotDone,
+                        Came::Left => return Ok(Outcome::Left),
+                    }
                 }
                 action => match self.act(call, &action, &state).await {
                     Ok(input) => input,
@@ -178,17 +202,39 @@ impl Bot for FlowBot {
 }
 
 fn prompt(voice: Option<&String>, parts: &[Part], barge_in: BargeInSpec) -> Prompt {
-    let parts = parts.iter().map(|part| match part {
+    Prompt {
+        parts: call_parts(parts),
+        voice: voice.cloned(),
+        barge_in: Some(interruption(barge_in)),
+        resume: barge_in.resume,
+    }
+}
+
+/// The pieces as a call has them.
+pub(super) fn call_parts(parts: &[Part]) -> Vec<call::Part> {
+    let part = |part: &Part| match part {
         Part::Text(text) => call::Part::Text(text.clone()),
         Part::File(file) => call::Part::File(file.clone()),
-    });
-    let barge_in = BargeIn {
-        voice: barge_in.by_voice,
-        keys: barge_in.by_key,
-        protect: Duration::from_millis(u64::from(barge_in.protected_ms)),
-        ..BargeIn::ALLOWED
     };
-    Prompt { parts: parts.collect(), voice: voice.cloned(), barge_in: Some(barge_in), resume: None }
+    parts.iter().map(part).collect()
+}
+
+/// How a prompt may be interrupted.
+fn interruption(spec: BargeInSpec) -> BargeIn {
+    let built_in = BargeIn::ALLOWED;
+    let or = |own: Option<u16>, built_in: Duration| {
+        own.map_or(built_in, |millis| Duration::from_millis(u64::from(millis)))
+    };
+    BargeIn {
+        voice: spec.by_voice,
+        keys: spec.by_key,
+        protect: Duration::from_millis(u64::from(spec.protected_ms)),
+        duck_after: or(spec.duck_after_ms, built_in.duck_after),
+        duck_db: if spec.duck { spec.duck_db.unwrap_or(built_in.duck_db) } else { 0 },
+        hush_after: or(spec.hush_after_ms, built_in.hush_after),
+        hush_db: if spec.duck { spec.hush_db.unwrap_or(built_in.hush_db) } else { 0 },
+        ..built_in
+    }
 }
 
 fn digits(spec: CollectSpec) -> KeyPlan {
@@ -226,4 +272,10 @@ fn reason(cause: HangUpCause) -> HangupReason {
         HangUpCause::Rejected => HangupReason::Rejected,
         HangUpCause::Failure => HangupReason::Failure,
     }
+}
+
+/// An argument of `Stasis()` that is a variable: `name=Ada`.
+fn named(arg: &str) -> Option<(String, String)> {
+    let (name, value) = arg.split_once('=')?;
+    Some((name.trim().to_owned(), value.to_owned()))
 }

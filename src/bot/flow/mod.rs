@@ -54,13 +54,16 @@ use crate::speech::grammar::Grammar;
 
 mod action;
 mod check;
+mod deed;
 mod driver;
 mod error;
 mod grammar;
 mod model;
 mod read;
+mod read_deeds;
 mod read_prompt;
 mod read_question;
+mod read_turns;
 mod state;
 mod table;
 mod template;
@@ -69,7 +72,9 @@ mod tests;
 
 pub use action::{
     Action, BargeInSpec, CollectSpec, DialplanPlace, Endpointing, HangUpCause, Input, ListenSpec, Part,
+    Silences,
 };
+pub use deed::Deed;
 pub use driver::FlowBot;
 pub use error::{FlowError, FlowErrors, StateError};
 pub use state::{FlowState, StartVars};
@@ -175,6 +180,30 @@ impl Flow {
     #[must_use]
     pub fn grammar(&self, name: &str) -> Option<&Arc<Grammar>> {
         self.grammars.get(name)
+    }
+
+    /// The destinations that it transfers calls or sends messages to, each once.
+    #[must_use]
+    pub fn destinations(&self) -> Vec<&str> {
+        let mut found: Vec<(usize, &str)> = self
+            .steps
+            .values()
+            .filter_map(|step| match &step.kind {
+                model::Kind::Do { deed, .. } => deed.destination(),
+                _ => None,
+            })
+            .map(|name| (name.at, name.value.as_str()))
+            .collect();
+        in_order(&mut found)
+    }
+
+    /// Whether it asks services over HTTP.
+    #[must_use]
+    pub fn looks_up(&self) -> bool {
+        let asks = |step: &model::Step| {
+            matches!(&step.kind, model::Kind::Do { deed: model::Deed::LookUp { .. }, .. })
+        };
+        self.steps.values().any(asks)
     }
 
     /// Every text that is said without a variable in it, each once, in the order of the file, to be synthesised ahead.

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::action::{BargeInSpec, CollectSpec, Endpointing, HangUpCause};
+use super::action::{BargeInSpec, CollectSpec, Endpointing, HangUpCause, Silences};
 use super::template::Template;
 
 /// A value and the byte where it stands.
@@ -22,6 +22,8 @@ pub(super) type Target = At<String>;
 pub(super) struct Step {
     pub(super) at: usize,
     pub(super) kind: Kind,
+    /// Nothing of what is said, heard and keyed in it is written down.
+    pub(super) private: bool,
 }
 
 #[derive(Debug)]
@@ -52,6 +54,13 @@ pub(super) enum Kind {
         set: Assignments,
         goto: Target,
     },
+    Do {
+        prompt: Prompt,
+        deed: Deed,
+        /// [`None`] where the flow is over when it is done.
+        done: Option<Target>,
+        failed: Option<Target>,
+    },
     HangUp {
         prompt: Prompt,
         cause: HangUpCause,
@@ -61,6 +70,61 @@ pub(super) enum Kind {
         place: PlaceTemplate,
         variables: Vec<(String, At<Template>)>,
     },
+}
+
+/// [`super::Deed`] before its variables are filled in.
+#[derive(Debug)]
+pub(super) enum Deed {
+    Transfer {
+        to: At<String>,
+        announce: Option<Prompt>,
+    },
+    LookUp {
+        url: reqwest::Url,
+        query: Vec<(String, At<Template>)>,
+        into: Vec<(At<String>, String)>,
+        timeout_ms: u32,
+    },
+    SetVariables(Vec<(String, At<Template>)>),
+    SendKeys(At<Template>),
+    PlaySound(At<Template>),
+    Record {
+        name: At<Template>,
+        max_seconds: u32,
+    },
+    StopRecording,
+    CallBack {
+        minutes: u32,
+    },
+    OptOut,
+    Message {
+        to: At<String>,
+        text: At<Template>,
+    },
+}
+
+impl Deed {
+    /// The destination that it needs.
+    pub(super) fn destination(&self) -> Option<&At<String>> {
+        match self {
+            Self::Transfer { to, .. } | Self::Message { to, .. } => Some(to),
+            _ => None,
+        }
+    }
+
+    /// What is filled in, besides what is said.
+    fn templates(&self) -> Vec<&At<Template>> {
+        match self {
+            Self::LookUp { query: texts, .. } | Self::SetVariables(texts) => {
+                texts.iter().map(|(_, text)| text).collect()
+            }
+            Self::SendKeys(text)
+            | Self::PlaySound(text)
+            | Self::Record { name: text, .. }
+            | Self::Message { text, .. } => vec![text],
+            Self::Transfer { .. } | Self::StopRecording | Self::CallBack { .. } | Self::OptOut => Vec::new(),
+        }
+    }
 }
 
 /// What is said, in order.
@@ -81,6 +145,7 @@ pub(super) struct Question {
     pub(super) barge_in: BargeInSpec,
     pub(super) grammar: Option<At<String>>,
     pub(super) endpointing: Endpointing,
+    pub(super) silences: Silences,
     pub(super) no_input_ms: u32,
     pub(super) max_speech_ms: u32,
     pub(super) min_confidence: f32,
@@ -175,6 +240,7 @@ impl Step {
                 std::iter::once(goto).chain(question.give_up.targets()).collect()
             }
             Kind::Branch { cases, otherwise } => cases.iter().map(|c| &c.goto).chain([otherwise]).collect(),
+            Kind::Do { done, failed, .. } => done.iter().chain(failed).collect(),
             Kind::HangUp { .. } | Kind::Continue { .. } => Vec::new(),
         }
     }
@@ -188,6 +254,10 @@ impl Step {
             Kind::Ask { question: q, .. } | Kind::Collect { question: q, .. } => {
                 [&q.prompt].into_iter().chain(&q.again).chain(&q.no_input).chain(&q.no_match).collect()
             }
+            Kind::Do { prompt, deed: Deed::Transfer { announce, .. }, .. } => {
+                [prompt].into_iter().chain(announce).collect()
+            }
+            Kind::Do { prompt, .. } => vec![prompt],
             Kind::Branch { .. } | Kind::Set { .. } => Vec::new(),
         }
     }
@@ -203,6 +273,7 @@ impl Step {
             Kind::Ask { choices, .. } => all.extend(choices.iter().flat_map(|c| &c.set).map(|(_, v)| v)),
             Kind::Branch { cases, .. } => all.extend(cases.iter().flat_map(|c| &c.set).map(|(_, v)| v)),
             Kind::Set { set, .. } => all.extend(set.iter().map(|(_, v)| v)),
+            Kind::Do { deed, .. } => all.extend(deed.templates()),
             Kind::Say { .. } | Kind::Collect { .. } | Kind::HangUp { .. } => {}
         }
         all

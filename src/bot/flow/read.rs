@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use toml::de::DeTable;
 
-use super::action::{BargeInSpec, Endpointing, HangUpCause};
+use super::action::{BargeInSpec, Endpointing, HangUpCause, Silences};
 use super::error::Faults;
 use super::grammar::Grammars;
 use super::model::{Assignments, At, Case, GiveUp, Kind, PlaceTemplate, Prompt, Step, Steps, Target, Test};
+use super::read_deeds as deeds;
 use super::read_prompt::{prompt, prompt_value, prompts, required_prompt, template};
 use super::read_question as question;
+use super::read_turns::{self, BARGE_IN_KEYS, ENDING_KEYS, barge_in};
 use super::table::{Table, Value, scalar_text, wrong_type};
 use super::template::is_name;
 use super::{Flow, SearchPaths};
@@ -30,6 +32,7 @@ pub(super) struct Reader<'f> {
 /// `[defaults]`.
 pub(super) struct Defaults {
     pub(super) endpointing: Option<Endpointing>,
+    pub(super) silences: Silences,
     pub(super) no_input_ms: u32,
     pub(super) max_speech_ms: u32,
     pub(super) inter_digit_ms: u32,
@@ -46,13 +49,14 @@ impl Default for Defaults {
     fn default() -> Self {
         Self {
             endpointing: None,
+            silences: Silences::default(),
             no_input_ms: 5_000,
             max_speech_ms: 10_000,
             inter_digit_ms: 3_000,
             min_confidence: 0.0,
             tries: 3,
-            ask: BargeInSpec { by_voice: true, by_key: true, protected_ms: 0 },
-            say: BargeInSpec { by_voice: false, by_key: true, protected_ms: 0 },
+            ask: BargeInSpec { by_voice: true, by_key: true, ..BargeInSpec::NEVER },
+            say: BargeInSpec { by_key: true, ..BargeInSpec::NEVER },
             no_input: Vec::new(),
             no_match: Vec::new(),
             give_up: None,
@@ -70,9 +74,7 @@ pub(super) const BY: [(&str, (bool, bool)); 4] = [
 
 const FLOW_KEYS: [&str; 9] =
     ["name", "description", "language", "voice", "first", "goodbye", "given", "max_turns", "on_failure"];
-const DEFAULTS_KEYS: [&str; 13] = [
-    "endpointing",
-    "silence_ms",
+const DEFAULTS_KEYS: [&str; 10] = [
     "no_input_ms",
     "max_speech_ms",
     "inter_digit_ms",
@@ -80,7 +82,6 @@ const DEFAULTS_KEYS: [&str; 13] = [
     "tries",
     "ask_barge_in",
     "say_barge_in",
-    "protected_ms",
     "no_input",
     "no_match",
     "give_up",
@@ -172,10 +173,12 @@ fn flow(table: &Table<'_>, steps: Steps, cx: &mut Reader) -> Option<Flow> {
 }
 
 fn defaults(table: &Table<'_>, cx: &mut Reader) -> Defaults {
-    table.only(&DEFAULTS_KEYS, &mut cx.faults);
+    let known = DEFAULTS_KEYS.iter().chain(&BARGE_IN_KEYS).chain(&ENDING_KEYS);
+    table.only(&known.copied().collect::<Vec<_>>(), &mut cx.faults);
     let built_in = Defaults::default();
     Defaults {
-        endpointing: question::endpointing(table, cx),
+        endpointing: read_turns::endpointing(table, cx),
+        silences: read_turns::silences(table, built_in.silences, cx),
         no_input_ms: table
             .integer("no_input_ms", 500..=60_000, &mut cx.faults)
             .unwrap_or(built_in.no_input_ms),
@@ -281,7 +284,8 @@ fn steps(root: &Table<'_>, cx: &mut Reader) -> (Steps, Vec<At<String>>) {
         if let Some(mut table) = table {
             table.at = name.at;
             if let Some(kind) = step(&name.value, &table, cx) {
-                steps.insert(name.value.clone(), Step { at: name.at, kind });
+                let private = table.boolean("private", &mut cx.faults).unwrap_or(false);
+                steps.insert(name.value.clone(), Step { at: name.at, kind, private });
             }
         }
         names.push(name);
@@ -291,12 +295,22 @@ fn steps(root: &Table<'_>, cx: &mut Reader) -> (Steps, Vec<At<String>>) {
 
 fn step(name: &str, table: &Table<'_>, cx: &mut Reader) -> Option<Kind> {
     type Read = fn(&str, &Table<'_>, &mut Reader) -> Option<Kind>;
-    const KINDS: [(&str, Read); 7] = [
+    const KINDS: [(&str, Read); 17] = [
         ("say", say),
         ("ask", question::ask),
         ("collect", question::collect),
         ("branch", branch),
         ("set", set),
+        ("transfer", deeds::transfer),
+        ("look_up", deeds::look_up),
+        ("set_variables", deeds::set_variables),
+        ("send_keys", deeds::send_keys),
+        ("play_sound", deeds::play_sound),
+        ("record", deeds::record),
+        ("stop_recording", deeds::stop_recording),
+        ("call_back", deeds::call_back),
+        ("opt_out", deeds::opt_out),
+        ("message", deeds::message),
         ("hang_up", hang_up),
         ("continue_in_dialplan", continue_in_dialplan),
     ];
@@ -309,7 +323,8 @@ fn step(name: &str, table: &Table<'_>, cx: &mut Reader) -> Option<Kind> {
 }
 
 fn say(_: &str, table: &Table<'_>, cx: &mut Reader) -> Option<Kind> {
-    table.only(&["kind", "say", "play", "barge_in", "protected_ms", "goto"], &mut cx.faults);
+    let known = ["kind", "say", "play", "barge_in", "goto", "private"].into_iter().chain(BARGE_IN_KEYS);
+    table.only(&known.collect::<Vec<_>>(), &mut cx.faults);
     let prompt = required_prompt(table, cx);
     let nothing = |key: &str| table.list(key).is_some_and(|list| list.is_empty());
     if nothing("say") || nothing("play") {
@@ -437,14 +452,6 @@ pub(super) fn required_target(table: &Table<'_>, key: &str, what_for: &str, cx: 
     table.string(key, &mut cx.faults).unwrap_or(At { at: table.at, value: String::new() })
 }
 
-/// What may cut the prompt short: the words at `key` and `protected_ms`.
-pub(super) fn barge_in(table: &Table<'_>, key: &str, default: BargeInSpec, cx: &mut Reader) -> BargeInSpec {
-    let by = table.word(key, &BY, &mut cx.faults);
-    let (by_voice, by_key) = by.unwrap_or((default.by_voice, default.by_key));
-    let protected = table.integer("protected_ms", 0..=60_000, &mut cx.faults);
-    BargeInSpec { by_voice, by_key, protected_ms: protected.unwrap_or(default.protected_ms) }
-}
-
 /// The variable that `into` names.
 pub(super) fn into(table: &Table<'_>, cx: &mut Reader) -> Option<At<String>> {
     let name = table.string("into", &mut cx.faults)?;
@@ -452,7 +459,7 @@ pub(super) fn into(table: &Table<'_>, cx: &mut Reader) -> Option<At<String>> {
     Some(name)
 }
 
-fn check_name(what: &str, name: &At<String>, cx: &mut Reader) {
+pub(super) fn check_name(what: &str, name: &At<String>, cx: &mut Reader) {
     if !is_name(&name.value) {
         let problem = format!("'{}' cannot be the name of a {what}", name.value);
         let hint = "a name has lower-case letters, digits and underscores, and begins with a letter";

@@ -5,20 +5,18 @@ use std::sync::Arc;
 use super::action::{CollectSpec, Endpointing};
 use super::grammar;
 use super::model::{At, Choice, GiveUp, Kind, Question, Target};
-use super::read::{BY, Reader, assignments, barge_in, into, required_target};
+use super::read::{BY, Reader, assignments, into, required_target};
 use super::read_prompt::{prompt_value, prompts, required_prompt};
+use super::read_turns::{BARGE_IN_KEYS, ENDING_KEYS, barge_in, endpointing, silences};
 use super::table::{Table, wrong_type};
 use crate::speech::grammar::Grammar;
 
-const QUESTION_KEYS: [&str; 15] = [
+const QUESTION_KEYS: [&str; 13] = [
     "kind",
     "say",
     "play",
     "say_again",
     "barge_in",
-    "protected_ms",
-    "endpointing",
-    "silence_ms",
     "no_input_ms",
     "max_speech_ms",
     "min_confidence",
@@ -26,6 +24,7 @@ const QUESTION_KEYS: [&str; 15] = [
     "no_input",
     "no_match",
     "give_up",
+    "private",
 ];
 
 /// The keys of a telephone.
@@ -184,6 +183,7 @@ fn question(
     let mut barge_in = barge_in(table, "barge_in", cx.defaults.ask, cx);
     barge_in.by_voice &= grammar.is_some();
     let endpointing = endpointing(table, cx).or(cx.defaults.endpointing).unwrap_or(built_in);
+    let silences = silences(table, cx.defaults.silences, cx);
     let no_input_ms = table.integer("no_input_ms", 500..=60_000, &mut cx.faults);
     let max_speech_ms = table.integer("max_speech_ms", 500..=60_000, &mut cx.faults);
     let give_up = give_up(table, cx).or_else(|| cx.defaults.give_up.clone());
@@ -196,6 +196,7 @@ fn question(
         barge_in,
         grammar,
         endpointing,
+        silences,
         no_input_ms: no_input_ms.unwrap_or(cx.defaults.no_input_ms),
         max_speech_ms: max_speech_ms.unwrap_or(cx.defaults.max_speech_ms),
         min_confidence: confidence(table, cx).unwrap_or(cx.defaults.min_confidence),
@@ -205,22 +206,6 @@ fn question(
         prompt,
         give_up: give_up?,
     })
-}
-
-/// `endpointing` or `silence_ms`.
-pub(super) fn endpointing(table: &Table<'_>, cx: &mut Reader) -> Option<Endpointing> {
-    const PRESETS: [(&str, Endpointing); 3] = [
-        ("eager", Endpointing::Eager),
-        ("balanced", Endpointing::Balanced),
-        ("patient", Endpointing::Patient),
-    ];
-    let preset = table.word("endpointing", &PRESETS, &mut cx.faults);
-    let silence = table.integer("silence_ms", 100..=5_000, &mut cx.faults);
-    if table.has("endpointing") && table.has("silence_ms") {
-        let problem = format!("{} has both 'endpointing' and 'silence_ms'", table.what);
-        cx.faults.push_hint(table.at("silence_ms"), problem, "keep one of them");
-    }
-    preset.or(silence.map(Endpointing::SilenceMs))
 }
 
 /// A step name, or one for each failure.
@@ -318,6 +303,7 @@ fn key(table: &Table<'_>, name: &str, cx: &mut Reader) -> Option<At<char>> {
 }
 
 fn only(table: &Table<'_>, own: &[&str], cx: &mut Reader) {
-    let known: Vec<&str> = QUESTION_KEYS.iter().chain(own).copied().collect();
+    let known = QUESTION_KEYS.iter().chain(&BARGE_IN_KEYS).chain(&ENDING_KEYS).chain(own);
+    let known: Vec<&str> = known.copied().collect();
     table.only(&known, &mut cx.faults);
 }

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::Flow;
 use super::action::{Action, DialplanPlace, HangUpCause, Input, ListenSpec, Part};
+use super::deed::Deed;
 use super::error::StateError;
-use super::model::{Assignments, Choice, Item, Kind, Prompt, Question, Step, Target};
+use super::model::{self, Assignments, At, Choice, Item, Kind, Prompt, Question, Step, Target};
 use super::template::Template;
 use crate::speech::Utterance;
 
@@ -207,6 +209,9 @@ impl Flow {
                 keys: *keys,
                 attempt: attempt(state),
             },
+            Kind::Do { prompt, deed, .. } => {
+                Action::Do { parts: parts(prompt, state), deed: filled(deed, state) }
+            }
             Kind::HangUp { prompt, cause } => Action::HangUp { parts: parts(prompt, state), cause: *cause },
             Kind::Continue { prompt, place, variables } => {
                 let fill = |text: &Template| text.fill(&state.variables);
@@ -243,7 +248,15 @@ impl Flow {
             return;
         }
         match (&step.kind, input) {
-            (_, Input::Failed) => self.fail(state),
+            (Kind::Do { failed: Some(target), .. }, Input::Failed | Input::NotDone) => {
+                self.enter(state, target)
+            }
+            (Kind::Do { done: Some(target), failed: None, .. }, Input::NotDone) => self.enter(state, target),
+            (_, Input::Failed | Input::NotDone) => self.fail(state),
+            (Kind::Do { done: Some(target), .. }, Input::Done { set }) => {
+                set.iter().for_each(|(name, value)| state.set(name, value));
+                self.enter(state, target);
+            }
             (Kind::Say { goto, .. }, _) => self.enter(state, goto),
             (Kind::Ask { question, .. } | Kind::Collect { question, .. }, Input::NoInput) => {
                 self.miss(state, question, Miss::NoInput);
@@ -252,6 +265,12 @@ impl Flow {
             (Kind::Collect { .. }, input) => self.collect(state, step, input),
             _ => {}
         }
+    }
+
+    /// Whether nothing of what is said, heard and keyed now is to be written down.
+    #[must_use]
+    pub fn is_private(&self, state: &FlowState) -> bool {
+        self.sounding_step(state).is_some_and(|step| step.private)
     }
 
     /// What is said to a caller whom the engine has to leave: `goodbye` of the flow; may be empty.
@@ -387,6 +406,7 @@ fn listen(question: &Question, choices: &[Choice]) -> ListenSpec {
         grammar: question.grammar.as_ref().map(|name| name.value.clone()),
         keys: choices.iter().filter_map(|choice| choice.key.as_ref()).map(|key| key.value).collect(),
         endpointing: question.endpointing,
+        silences: question.silences,
         no_input_ms: question.no_input_ms,
         max_speech_ms: question.max_speech_ms,
     }
@@ -403,6 +423,36 @@ fn question_parts(question: &Question, state: &FlowState) -> Vec<Part> {
     let mut all = nth.checked_sub(1).map(|n| parts(&sentences[n], state)).unwrap_or_default();
     all.extend(parts(question.again.as_ref().unwrap_or(&question.prompt), state));
     all
+}
+
+/// What is to be done, with its variables filled in.
+fn filled(deed: &model::Deed, state: &FlowState) -> Deed {
+    let fill = |text: &At<Template>| text.value.fill(&state.variables);
+    let texts = |texts: &[(String, At<Template>)]| -> Vec<(String, String)> {
+        texts.iter().map(|(name, text)| (name.clone(), fill(text))).collect()
+    };
+    match deed {
+        model::Deed::Transfer { to, announce } => Deed::Transfer {
+            to: to.value.clone(),
+            announce: announce.as_ref().map(|prompt| parts(prompt, state)),
+        },
+        model::Deed::LookUp { url, query, into, timeout_ms } => Deed::LookUp {
+            url: url.clone(),
+            query: texts(query),
+            into: into.iter().map(|(name, pointer)| (name.value.clone(), pointer.clone())).collect(),
+            timeout: Duration::from_millis(u64::from(*timeout_ms)),
+        },
+        model::Deed::SetVariables(variables) => Deed::SetVariables(texts(variables)),
+        model::Deed::SendKeys(keys) => Deed::SendKeys(fill(keys)),
+        model::Deed::PlaySound(sound) => Deed::PlaySound(fill(sound)),
+        model::Deed::Record { name, max_seconds } => {
+            Deed::Record { name: fill(name), max_seconds: *max_seconds }
+        }
+        model::Deed::StopRecording => Deed::StopRecording,
+        model::Deed::OptOut => Deed::OptOut,
+        model::Deed::CallBack { minutes } => Deed::CallBack(Duration::from_secs(u64::from(*minutes) * 60)),
+        model::Deed::Message { to, text } => Deed::Message { to: to.value.clone(), text: fill(text) },
+    }
 }
 
 fn parts(prompt: &Prompt, state: &FlowState) -> Vec<Part> {

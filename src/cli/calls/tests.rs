@@ -2,6 +2,7 @@ use serde_json::json;
 
 use super::*;
 use crate::id::CallId;
+use crate::store::{AnsweredBy, CallOutcome, Detail, ServerStep};
 use crate::store::{Disposition, Heard, Numbers};
 
 const START: WallTime = WallTime(1_795_215_423_120);
@@ -70,12 +71,14 @@ fn the_list_has_a_line_for_each_call() {
         called: Some("+4930123456".into()),
         ..call()
     };
-    let text =
-        render_list(&[CallSummary { call: ended(), turns: 12 }, CallSummary { call: other, turns: 0 }]);
+    let text = render_list(&[
+        CallSummary { call: ended(), turns: 12, billed_seconds: Some(64) },
+        CallSummary { call: other, turns: 0, billed_seconds: None },
+    ]);
     let expected = "\
-ID                WHEN (UTC)           BOT        DIR  CALLER       DURATION  TURNS  DISPOSITION
-01m7a2kq3v0000ab  2026-11-20 22:57:03  reception  in   ********456      1:05     12  caller_hung_up
-01m7a2kq3v0000cd  2026-11-20 22:57:03  reception  out  +4930123456         –      0  up
+ID                WHEN (UTC)           BOT        DIR  CALLER       DURATION  BILLED  TURNS  DISPOSITION
+01m7a2kq3v0000ab  2026-11-20 22:57:03  reception  in   ********456      1:05    1:04     12  caller_hung_up
+01m7a2kq3v0000cd  2026-11-20 22:57:03  reception  out  +4930123456         –       –      0  up
 ";
     assert_eq!(text, expected);
     assert_eq!(render_list(&[]), "No calls yet.\n");
@@ -106,8 +109,8 @@ turn 1 · menu · 22:57:15.120
   first frame   ·································███████    74 ms
   caller waited                                            400 ms
 ";
-    assert_eq!(render_call(&ended(), &[turn(usual())]), expected);
-    assert!(render_call(&call(), &[]).ends_with("outcome    up\n\nNo turns.\n"));
+    assert_eq!(render_call(&ended(), &[turn(usual())], None), expected);
+    assert!(render_call(&call(), &[], None).ends_with("outcome    up\n\nNo turns.\n"));
 }
 
 #[test]
@@ -159,6 +162,10 @@ fn a_turn_says_who_decided_and_how_it_was_interrupted() {
         resumed: true,
         saved_ms: Some(45.0),
         wasted: 1,
+        recognizer: Some("deepgram".into()),
+        recognizer_ms: Some(231.4),
+        synthesizer: Some("flite".into()),
+        synthesizer_ms: Some(12.0),
     };
     let text = render_turn(&TurnRecord { taking, ..turn(usual()) });
     for line in [
@@ -167,6 +174,8 @@ fn a_turn_says_who_decided_and_how_it_was_interrupted() {
         "  barge-in  ducked after 60 ms, stopped after 340 ms by words; went on, it was nothing",
         "            2 sounds that were nothing ducked it",
         "  prepared  the reply, 45 ms saved; 1 for nothing",
+        "  heard by  deepgram, final after 231 ms",
+        "  spoken by flite, first audio after 12 ms",
     ] {
         assert!(text.lines().any(|shown| shown == line), "{line} is not in\n{text}");
     }
@@ -198,7 +207,8 @@ fn a_caller_cannot_drive_the_terminal() {
     call.caller = Some("\u{1b}[2J\u{202e}911\r\n".into());
     let mut turn = turn(usual());
     turn.heard.text = Some("\u{9b}31m".into());
-    let text = render_list(&[CallSummary { call: call.clone(), turns: 1 }]) + &render_call(&call, &[turn]);
+    let text = render_list(&[CallSummary { call: call.clone(), turns: 1, billed_seconds: None }])
+        + &render_call(&call, &[turn], None);
     assert!(text.chars().all(|c| c == '\n' || !(c.is_control() || c == '\u{202e}')), "{text:?}");
     assert!(text.contains("·[2J·911··"), "{text}");
 }
@@ -210,9 +220,12 @@ async fn the_command_reads_the_store() {
     store.put_turn(turn(usual()));
     store.flush().await.unwrap();
     let args = CallsArgs { id: None, json: false, limit: 20, latencies: None, config: ConfigArg::default() };
-    assert_eq!(output(&args, &store).await.unwrap(), render_list(&[CallSummary { call: ended(), turns: 1 }]));
+    assert_eq!(
+        output(&args, &store).await.unwrap(),
+        render_list(&[CallSummary { call: ended(), turns: 1, billed_seconds: None }])
+    );
     let one = CallsArgs { id: Some("01M7".into()), ..args.clone() };
-    assert_eq!(output(&one, &store).await.unwrap(), render_call(&ended(), &[turn(usual())]));
+    assert_eq!(output(&one, &store).await.unwrap(), render_call(&ended(), &[turn(usual())], None));
     let none = CallsArgs { id: Some("02".into()), ..args.clone() };
     assert_eq!(
         output(&none, &store).await.unwrap_err().to_string(),
@@ -233,6 +246,42 @@ reception
   from 400 ms   ████████████████████████████████████████ 1
 ";
     assert_eq!(output(&took, &store).await.unwrap(), expected);
+}
+
+#[test]
+fn what_asterisk_says_of_a_call_stands_between_its_facts_and_its_turns() {
+    let record = ServerRecord {
+        call: ended().id,
+        linkedid: "1795.1".into(),
+        billed_seconds: Some(64),
+        details: vec![Detail {
+            channel: "PJSIP/alice-1".into(),
+            peer: "UnicastRTP/1".into(),
+            source: Some("****456".into()),
+            destination: None,
+            application: "Stasis".into(),
+            account: "carrier".into(),
+            duration_seconds: 66,
+            billed_seconds: 64,
+            disposition: "ANSWERED".into(),
+            ..Detail::default()
+        }],
+        steps: vec![ServerStep {
+            at: "2026-11-20 22:57:03".into(),
+            event: "ANSWER".into(),
+            channel: "PJSIP/alice-1".into(),
+            application: "Stasis".into(),
+        }],
+        whole: false,
+    };
+    let expected = "\
+Asterisk: call 1795.1, 1:04 billed (AMI was away meanwhile: some of it may be missing)
+  cdr  ****456 → –, answered, 1:06 in all, 1:04 billed, account carrier
+       PJSIP/alice-1 with UnicastRTP/1, last Stasis
+  2026-11-20 22:57:03  ANSWER       PJSIP/alice-1 in Stasis
+";
+    assert_eq!(render_server_record(&record), expected);
+    assert!(render_call(&ended(), &[], Some(&record)).contains(expected));
 }
 
 #[tokio::test]
@@ -261,6 +310,21 @@ async fn json_carries_everything_under_the_names_of_the_store() {
     assert_eq!(one["turns"][0]["heard"]["meaning"], "sales");
     assert_eq!(one["turns"][0]["reply"]["interrupted"], "voice");
     assert_eq!(one["turns"][0]["latencies"]["sent_ms"], 400.0);
+}
+
+#[test]
+fn what_came_of_a_call_is_shown() {
+    let mut call = ended();
+    call.outcome = Some(CallOutcome {
+        rang: false,
+        answered_by: Some(AnsweredBy::Machine),
+        opted_out: true,
+        result: [("SOLD".to_owned(), "yes".to_owned())].into(),
+    });
+    let shown = render_call(&call, &[], None);
+    for line in ["answerer   machine", "opted out  nobody calls", "result     SOLD = yes"] {
+        assert!(shown.contains(line), "{shown}");
+    }
 }
 
 #[test]

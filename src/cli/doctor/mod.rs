@@ -7,7 +7,8 @@
 //! - `report`: [`Check`], [`Outcome`], and how they look.
 //! - `server`: from the TCP port to the modules.
 //! - `calls`: events, and the way from an extension to the application.
-//! - `ami`: AMI, where the configuration has it.
+//! - `ways`: what the engine has noted, its open doors, and the ways to ARI besides HTTP.
+//! - `ami`: AMI, where the configuration has it; `services`: recognisers, synthesisers and models over the network.
 //! - `audio`: real RTP packets, both ways; `streams`: the same for AudioSocket and WebSocket.
 //!
 //! # How it finds out where the dialplan leads
@@ -28,7 +29,9 @@ mod audio;
 mod calls;
 mod report;
 mod server;
+mod services;
 mod streams;
+mod ways;
 
 use std::io::IsTerminal as _;
 use std::net::{IpAddr, SocketAddr};
@@ -58,18 +61,32 @@ pub(super) struct Options {
 
 pub(super) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let config = options.config.load()?;
-    let asterisk = &config.asterisk;
-    let what = Examination {
-        ari: asterisk.ari_by_http()?,
-        app: asterisk.app.clone(),
-        extension: options.extension,
-        context: options.context,
-        bind: SocketAddr::new(config.media.bind, config.media.port),
-        advertise: config.media.advertise,
-        config: config.clone(),
-    };
     let colour = std::io::stdout().is_terminal();
-    let healthy = examine(&what, |check| print!("{}", check.render(colour))).await;
+    let servers = config.asterisk.servers();
+    let several = servers.len() > 1;
+    let mut healthy = true;
+    for (index, server) in servers.iter().enumerate() {
+        if several {
+            println!("{}{}, {}", if index == 0 { "" } else { "\n" }, server.name(), server.url);
+        }
+        let mut config = config.clone();
+        config.asterisk = server.clone();
+        if index > 0 {
+            // It is one for all servers, and was looked at.
+            config.ami.address = None;
+        }
+        let what = Examination {
+            ari: server.ari_by_http()?,
+            app: server.app.clone(),
+            extension: options.extension.clone(),
+            context: options.context.clone(),
+            bind: SocketAddr::new(config.media.bind, config.media.port),
+            advertise: server.advertise.or(config.media.advertise),
+            config,
+        };
+        healthy &= examine(&what, |check| print!("{}", check.render(colour))).await;
+    }
+    healthy &= services::examine(&config, |check| print!("{}", check.render(colour))).await;
     Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -96,10 +113,14 @@ pub struct Examination {
 /// about half a minute otherwise.
 pub async fn examine(what: &Examination, say: impl FnMut(&Check)) -> bool {
     let mut doctor = Doctor { what, say, healthy: true, transports: None };
-    let Some(ari) = doctor.server().await else {
+    let ari = doctor.server().await;
+    doctor.outages().await;
+    doctor.doors();
+    let Some(ari) = ari else {
         doctor.ami().await;
         return doctor.healthy;
     };
+    doctor.ways().await;
     let name = format!("{}{:08x}", crate::asterisk::PROBE, fastrand::u32(..));
     let probe = Probe { ari, events: None, name };
     doctor.calls(probe).await;

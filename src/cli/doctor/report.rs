@@ -22,6 +22,14 @@ pub enum Step {
     Modules,
     /// Whether an engine has registered the application.
     Application,
+    /// Whether Asterisk was restarted, or the engine had no events, of late.
+    Outages,
+    /// Which of the engine's ports other machines get to.
+    Doors,
+    /// Requests go by the way that the configuration says.
+    Requests,
+    /// Asterisk connects to us, where the configuration says so.
+    Outbound,
     /// AMI lets us in, where the configuration has it.
     Ami,
     /// Events come.
@@ -34,6 +42,8 @@ pub enum Step {
     AudioFrom,
     /// Audio from here arrives at Asterisk.
     AudioTo,
+    /// The services of the configuration are there, and accept their keys.
+    Services,
     /// Nothing of the examination is left in Asterisk.
     CleanUp,
 }
@@ -48,12 +58,17 @@ impl fmt::Display for Step {
             Self::Version => "version",
             Self::Modules => "modules",
             Self::Application => "application",
+            Self::Outages => "outages",
+            Self::Doors => "doors",
+            Self::Requests => "requests",
+            Self::Outbound => "outbound",
             Self::Ami => "AMI",
             Self::Events => "events",
             Self::Dialplan => "dialplan",
             Self::Transports => "transports",
             Self::AudioFrom => "audio from Asterisk",
             Self::AudioTo => "audio to Asterisk",
+            Self::Services => "service",
             Self::CleanUp => "clean-up",
         })
     }

@@ -13,6 +13,7 @@ use super::{Doctor, Probe};
 use crate::asterisk::ari::model::EventKind;
 use crate::asterisk::ari::ops::{CreateBridge, Play};
 use crate::asterisk::ari::{AriError, ChannelId, PlaybackId};
+use crate::asterisk::tls::{self, TlsError};
 use crate::audio::Rate;
 use crate::audio::ring::{PlayId, VoiceItem};
 use crate::audio::tone::Tone;
@@ -38,6 +39,8 @@ struct End {
 enum Trouble {
     /// The engine has the port that Asterisk connects to.
     EngineIsThere(u16),
+    /// Our certificate or its key cannot be used.
+    Identity(TlsError),
     Call(CallError),
 }
 
@@ -103,7 +106,7 @@ impl<Say: FnMut(&Check)> Doctor<'_, Say> {
                 self.fine(Step::AudioTo, format!("{kind}: {came} of {FRAMES} frames came back"));
             }
             Err(Trouble::Call(error)) => self.failed(Step::AudioTo, error.to_string(), Vec::new()),
-            Err(Trouble::EngineIsThere(_)) => {}
+            Err(Trouble::EngineIsThere(_) | Trouble::Identity(_)) => {}
         }
     }
 
@@ -111,8 +114,12 @@ impl<Say: FnMut(&Check)> Doctor<'_, Say> {
     /// anyway.
     fn media(&self, kind: TransportKind) -> Result<Media, Trouble> {
         let section = &self.what.config.media;
+        let tls = self.what.config.media_identity().map(|identity| tls::server(&identity)).transpose();
+        let tls = tls.map_err(Trouble::Identity)?;
         let config = |port| MediaConfig {
             advertise: self.what.advertise,
+            allow: section.allow.clone(),
+            tls: tls.clone(),
             audiosocket: (kind == TransportKind::Audiosocket).then_some(port),
             websocket: (kind == TransportKind::WebsocketServer).then_some(port),
             ..MediaConfig::new(self.what.bind.ip())
@@ -141,12 +148,18 @@ impl<Say: FnMut(&Check)> Doctor<'_, Say> {
                     format!("{kind}: TCP port {port} is in use, by the engine perhaps: stop it to try this");
                 self.skip(&[Step::AudioFrom, Step::AudioTo], &why);
             }
+            Trouble::Identity(error) => {
+                let fix = Fix::new(format!("{OURS} [media]"), "tls_cert and tls_key = the two files");
+                self.failed(Step::AudioFrom, format!("{kind}: {error}"), vec![fix]);
+                self.skip(&[Step::AudioTo], "our own certificate cannot be used");
+            }
             Trouble::Call(error) => {
                 let port = match kind {
                     TransportKind::Audiosocket => self.what.config.media.audiosocket_port,
                     _ => self.what.config.media.websocket_port,
                 };
-                let uri = format!("uri = ws://OFFHOOK:{port}/media");
+                let scheme = if self.what.config.media_identity().is_some() { "wss" } else { "ws" };
+                let uri = format!("uri = {scheme}://OFFHOOK:{port}/media");
                 let fixes = match kind {
                     TransportKind::WebsocketServer => vec![
                         Fix::new(format!("websocket_client.conf [{}]", plan.websocket_client), uri),

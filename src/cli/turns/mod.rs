@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::bench::{progress, write};
+use super::bench::{progress, tell, write};
 use crate::bench::turns::{self, Only, Part, Plan, page};
 use crate::media::TransportKind;
 
@@ -96,10 +96,7 @@ async fn run_live(options: &Options) -> anyhow::Result<ExitCode> {
     };
     live::check(&plan)?;
     let report = live::run(&plan).await?;
-    print!("{report}");
-    if let Some(file) = &options.json {
-        write(file, &format!("{}\n", serde_json::to_string_pretty(&report)?))?;
-    }
+    tell(&report, options.json.as_deref(), None, |_| String::new())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -122,12 +119,6 @@ pub(super) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let report = tokio::task::spawn_blocking(move || turns::measure(&plan, &progress)).await?;
     bar.finish_and_clear();
     let report = report?;
-    print!("{report}");
-    if let Some(file) = &options.json {
-        write(file, &format!("{}\n", serde_json::to_string_pretty(&report)?))?;
-    }
-    if let Some(file) = &options.html {
-        write(file, &page::page(&report))?;
-    }
+    tell(&report, options.json.as_deref(), options.html.as_deref(), page::page)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,4 +1,5 @@
-//! The doors beside ARI: AMI, and AGI by which the dialplan asks where a call goes.
+//! The doors beside ARI: AMI, by which Asterisk tells what our calls cost (`accounts`), and AGI, by which the dialplan asks
+//! where a call goes.
 //!
 //! `AGI(agi://engine:4573/route)` runs the rules under `[[route]]` and sets OFFHOOK_ROUTE (`bot`, `queue`, `extension` or
 //! `refuse`), OFFHOOK_TARGET, OFFHOOK_CONTEXT and OFFHOOK_RULE on the channel; the dialplan does the rest.
@@ -7,13 +8,17 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_util::task::AbortOnDropHandle;
+
 use super::config::{Config, ConfigError};
 use super::route::{self, Answer, Enquiry, LookUp, Refusal, Rule, Target};
 use crate::asterisk::agi::{AgiError, AsyncAgi, Patience, Router, Server, Session};
 use crate::asterisk::ami::Ami;
 use crate::asterisk::number::Plain;
+use crate::store::Store;
 use crate::time::WallTime;
 
+mod accounts;
 pub mod sections;
 
 /// What listens beside ARI. Dropping it closes all of it.
@@ -22,6 +27,8 @@ pub struct Doors {
     fast_agi: Option<Server>,
     async_agi: Option<AsyncAgi>,
     ami: Option<Ami>,
+    /// Keeps Asterisk's own records of our calls.
+    accounts: Option<AbortOnDropHandle<()>>,
 }
 
 impl Doors {
@@ -33,8 +40,20 @@ impl Doors {
         config: &Config,
         calls: impl Fn() -> usize + Send + Sync + 'static,
     ) -> Result<Self, ConfigError> {
+        Self::open_with(config, calls, |router| router).await
+    }
+
+    /// As [`open`](Self::open), with the handlers that `more` adds.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_with(
+        config: &Config,
+        calls: impl Fn() -> usize + Send + Sync + 'static,
+        more: impl FnOnce(Router) -> Router,
+    ) -> Result<Self, ConfigError> {
         let refuse = |why: &dyn std::fmt::Display| ConfigError::new(why.to_string());
-        let router = Self::router(config, calls)?;
+        let router = more(Self::router(config, calls)?);
         let ami = match config.ami.client()? {
             Some(client) => Some(Ami::new(client).map_err(|why| refuse(&why))?),
             None => None,
@@ -52,7 +71,12 @@ impl Doors {
             Some(server) => Some(Server::start(server, router).await.map_err(|why| refuse(&why))?),
             None => None,
         };
-        Ok(Self { fast_agi, async_agi, ami })
+        Ok(Self { fast_agi, async_agi, ami, accounts: None })
+    }
+
+    /// Puts what Asterisk itself says of our calls into `store` from now on, where AMI is configured.
+    pub fn keep_accounts(&mut self, store: &Store) {
+        self.accounts = self.ami.as_ref().map(|ami| accounts::keep(ami, store.clone()));
     }
 
     /// The engine's own handlers: `route`. `calls` tells how many calls are up.

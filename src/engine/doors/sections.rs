@@ -5,11 +5,12 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use crate::asterisk::agi::{Network, ServerConfig};
+use crate::asterisk::agi::ServerConfig;
 use crate::asterisk::ami::{AmiConfig, Login, Tls};
 use crate::asterisk::secret::Secret;
-use crate::engine::config::{Config, ConfigError};
+use crate::engine::config::{AsteriskSection, Config, ConfigError, line_of};
 use crate::engine::route::Target;
+use crate::guard::{Allow, Exposure};
 
 /// `[ami]`
 #[derive(Debug, Clone, Deserialize)]
@@ -93,7 +94,7 @@ pub struct AgiSection {
     /// Where FastAGI listens, `127.0.0.1:4573`. Without it FastAGI is off.
     pub bind: Option<SocketAddr>,
     /// Who may connect. Off loopback there must be some: FastAGI has no password.
-    pub allow: Vec<Allowed>,
+    pub allow: Allow,
     /// Sessions at once.
     pub max_sessions: usize,
     /// Whether channels in `AGI(agi:async,NAME)` are served, over AMI.
@@ -102,20 +103,7 @@ pub struct AgiSection {
 
 impl Default for AgiSection {
     fn default() -> Self {
-        Self { bind: None, allow: Vec::new(), max_sessions: 1_000, over_ami: false }
-    }
-}
-
-/// An address or a network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Allowed(pub Network);
-
-impl TryFrom<String> for Allowed {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse().map(Self)
+        Self { bind: None, allow: Allow::UNSAID, max_sessions: 1_000, over_ami: false }
     }
 }
 
@@ -123,20 +111,29 @@ impl AgiSection {
     /// What FastAGI is told; [`None`] when it is off.
     #[must_use]
     pub fn server(&self) -> Option<ServerConfig> {
-        let mut config =
-            ServerConfig { bind: self.bind?, most_sessions: self.max_sessions, ..ServerConfig::default() };
-        if !self.allow.is_empty() {
-            config.allow = self.allow.iter().map(|allowed| allowed.0).collect();
-        }
-        Some(config)
+        Some(ServerConfig {
+            bind: self.bind?,
+            allow: self.allow.clone(),
+            most_sessions: self.max_sessions,
+            ..ServerConfig::default()
+        })
     }
 }
 
 impl Config {
+    /// The doors that the configuration opens, but for those of media, which depend on what the server can do.
+    #[must_use]
+    pub fn exposures(&self) -> Vec<Exposure> {
+        let agi = self.agi.server().map(|server| server.exposure());
+        let servers = self.asterisk.servers();
+        let ari = servers.iter().filter_map(AsteriskSection::listen_exposure);
+        let remote = self.bots.values().filter_map(|bot| bot.remote.as_ref()?.0.exposure());
+        agi.into_iter().chain(ari).chain(self.health.exposure()).chain(remote).collect()
+    }
+
     /// What one section's keys alone do not show. `text` is the file, for the line.
     pub(in crate::engine) fn check_doors(&self, text: &str) -> Result<(), ConfigError> {
-        let file = self.path.as_ref().map_or("configuration".into(), |path| path.display().to_string());
-        let fault = |line: usize, what: String| Err(ConfigError::new(format!("{file}:{line}: {what}")));
+        let fault = |line: usize, what: String| Err(self.fault(line, &what));
         for (index, rule) in self.route.iter().enumerate() {
             if let Some(what) = &rule.fault {
                 return fault(line_of(text, "[[route]]", index), what.clone());
@@ -157,25 +154,22 @@ impl Config {
                 "`over_ami` takes AMI: write `address = \"127.0.0.1:5038\"` under [ami]".into(),
             );
         }
-        if let Some(bind) = self.agi.bind
-            && !bind.ip().is_loopback()
-            && self.agi.allow.is_empty()
-        {
-            return fault(
-                line_of(text, "[agi]", 0),
-                format!(
-                    "FastAGI on {bind} is open to other machines and has no password: list your Asterisk servers, `allow = [\"192.0.2.7\"]`"
-                ),
-            );
+        let servers = self.asterisk.servers();
+        let servers = servers.iter().map(|server| ("[asterisk]", &server.tls_cert, &server.tls_key));
+        let media = ("[media]", &self.media.tls_cert, &self.media.tls_key);
+        for (header, cert, key) in servers.chain([media]) {
+            if cert.is_some() != key.is_some() {
+                let what = format!("`tls_cert` and `tls_key` under {header} go together: name both files");
+                return fault(line_of(text, header, 0), what);
+            }
+        }
+        for door in self.exposures() {
+            if let Err(what) = door.check() {
+                return fault(line_of(text, door.section, 0), what);
+            }
         }
         Ok(())
     }
-}
-
-/// The line of the n-th header of that form; 1 when it is not in the file (it came by the environment).
-fn line_of(text: &str, header: &str, index: usize) -> usize {
-    let headers = text.lines().enumerate().filter(|(_, line)| line.trim_start().starts_with(header));
-    headers.map(|(line, _)| line + 1).nth(index).unwrap_or(1)
 }
 
 #[cfg(test)]
@@ -204,7 +198,7 @@ mod tests {
         let ami = config.ami.client().unwrap().unwrap();
         assert_eq!(ami.secret.reveal(), "12345");
         assert_eq!(ami.tls.unwrap().ca_file.unwrap(), Path::new("/etc/offhook/ca.pem"));
-        assert_eq!(config.agi.server().unwrap().allow, Network::loopback());
+        assert_eq!(config.agi.server().unwrap().exposure().allow, Allow::this_machine());
         assert!(!format!("{config:?}").contains("12345"));
         let error = parse(text, &[]).unwrap().ami.client().unwrap_err().to_string();
         assert!(error.contains("OFFHOOK_AMI_SECRET"), "{error}");
@@ -232,6 +226,15 @@ mod tests {
         assert!(error.starts_with("/etc/offhook/desk.toml:2: ") && error.contains("allow"), "{error}");
         assert!(parse("[agi]\nbind = '0.0.0.0:4573'\nallow = ['192.0.2.7']\n", &[]).is_ok());
         assert!(refused("[agi]\nallow = ['pbx']\n").contains("no address or network"));
+        let listening = "[asterisk]\npassword = 'x'\nevents = 'listen'\nlisten = '0.0.0.0:8090'\n";
+        let error = refused(listening);
+        assert!(error.starts_with("/etc/offhook/desk.toml:1: ") && error.contains("in the clear"), "{error}");
+        let guarded = parse(&format!("{listening}allow = ['10.0.0.0/8']\n"), &[]).unwrap();
+        assert_eq!(guarded.exposures()[0].to_string(), "ARI on 0.0.0.0:8090 (for 10.0.0.0/8, a password)");
+        assert!(parse(&format!("{listening}tls_cert = 'a.pem'\ntls_key = 'a.key'\n"), &[]).is_ok());
+        assert!(refused("[media]\ntls_cert = 'a.pem'\n").contains("go together"));
+        let env = [("OFFHOOK_AGI_BIND", "0.0.0.0:4573"), ("OFFHOOK_AGI_ALLOW", "192.0.2.7, 10.0.0.0/8")];
+        assert_eq!(parse("", &env).unwrap().agi.allow.to_string(), "192.0.2.7, 10.0.0.0/8");
         assert!(refused("[agi]\nover_ami = true\n").contains("[ami]"));
     }
 }

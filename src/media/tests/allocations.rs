@@ -144,3 +144,30 @@ fn turns_are_taken_without_an_allocation() {
         assert_eq!(asked, 0, "{kind}: allocations and releases in {} frames", frames.len());
     }
 }
+
+#[test]
+fn finding_out_who_answered_allocates_nothing_per_frame() {
+    use crate::audio::tone::Tone;
+    use crate::audio::{Frame, Rate};
+    use crate::time::Moment;
+    use crate::turn::answer::{AnswerSettings, Answerer};
+
+    let mut answerer = Answerer::new(&AnswerSettings::default(), Rate::Hz8000);
+    answerer.answered(Moment::ZERO);
+    let (mut beep, silence) = (Tone::sine(Rate::Hz8000, 1_000.0, -12.0), Frame::silence(Rate::Hz8000));
+    let (mut told, mut now) = (0, Moment::ZERO);
+    let asked = asked(|| {
+        for i in 0..1_000_usize {
+            now = now + crate::audio::PTIME;
+            let mut frame = if i % 100 < 20 { beep.frame() } else { silence };
+            if i % 100 > 60 {
+                frame.samples.iter_mut().zip(0_i16..).for_each(|(s, at)| *s = at.wrapping_mul(7_001) >> 2);
+            }
+            answerer.sent(&silence);
+            answerer.frame(now, (i % 30 != 0).then_some(&frame), &mut |_| told += 1);
+            answerer.words(now, "Leave a message", &mut |_| told += 1);
+        }
+    });
+    assert!(told > 1, "beeps are told");
+    assert_eq!(asked, 0, "allocations and releases in 1,000 frames");
+}

@@ -195,3 +195,38 @@ fn a_configuration_that_cannot_work_says_what_to_do() {
     let refused = Media::start(&MediaConfig { port, ..MediaConfig::new(local) }).err();
     assert!(matches!(refused, Some(MediaError::Bind { .. })));
 }
+
+#[tokio::test]
+async fn a_crowd_is_heard_and_served_as_few_are_and_few_as_before_when_it_has_gone() {
+    let media = media(1);
+    let mut calls: Vec<_> = (0..120)
+        .map(|_| {
+            let peer = Peer::new();
+            let (ours, session) = attach(&media, &peer);
+            (peer, ours, session)
+        })
+        .collect();
+    // Every one is heard and sent to, while there is a crowd and when there is none.
+    for left in [120, 10] {
+        for (_, _, session) in calls.split_off(left) {
+            let stats = session.detach().await;
+            assert_eq!((stats.stream.received, stats.stream.lost), (5, 0), "{stats:?}");
+        }
+        let before: Vec<u64> = calls.iter().map(|(_, _, session)| session.control.stats().sent).collect();
+        for _ in 0..5 {
+            for (peer, ours, _) in &mut calls {
+                peer.say(*ours, 8_031);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        for ((_, _, session), before) in calls.iter().zip(before) {
+            let stats = session.control.stats();
+            assert!(stats.sent > before, "{before} before, {stats:?}");
+        }
+    }
+    for (_, _, session) in calls {
+        let stats = session.detach().await;
+        assert_eq!((stats.stream.received, stats.stream.lost), (10, 0), "{stats:?}");
+    }
+}

@@ -126,6 +126,47 @@ async fn who_is_unknown_late_or_comes_twice_is_sent_away() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn who_is_not_on_the_list_is_closed_unread_with_the_right_secret_too() {
+    let allow = "192.0.2.7".parse().expect("an address");
+    let config = MediaConfig { audiosocket: Some(0), websocket: Some(0), allow, ..MediaConfig::new(local()) };
+    let media = Media::start(&config).expect("the loopback has free ports");
+    let (_seat, address, uuid) = reserve(&media);
+    assert!(is_sent_away(&mut connect(address, uuid)));
+    let websocket = media.listens_for(TransportKind::WebsocketServer).expect("it listens");
+    assert!(is_sent_away(&mut TcpStream::connect(websocket).expect("somebody listens")));
+    eventually("both are counted", || media.totals().refused == 2).await;
+    let doors: Vec<String> = media.exposures().iter().map(ToString::to_string).collect();
+    assert!(doors[0].starts_with("AudioSocket on 127.0.0.1:") && doors[0].contains("this machine alone"));
+    assert!(doors[1].starts_with("WebSocket media on "), "{doors:?}");
+}
+
+/// `offhook bench --attack` measures what it costs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn of_an_attacker_nothing_is_heard() {
+    let media = media();
+    let caller = std::net::UdpSocket::bind(("127.0.0.1", 0)).expect("a port");
+    let seat = media.reserve_for(TransportKind::Rtp, Format::Ulaw).expect("RTP needs no listener");
+    let session = attach(&media, seat, caller.local_addr().expect("it is bound"), Format::Ulaw);
+    // While a call is awaited, so that each is read.
+    let (mut awaited, address, uuid) = reserve(&media);
+    let attacker = std::net::UdpSocket::bind(("127.0.0.1", 0)).expect("a port");
+    let mut packet = [0x2a; 172];
+    packet[..12].copy_from_slice(&[0x80, 0, 0, 1, 0, 0, 0, 0, 1, 2, 3, 4]);
+    for round in 0..100_u8 {
+        packet[3] = round;
+        for port in media.ports() {
+            attacker.send_to(&packet, port).expect("the loopback takes it");
+        }
+        assert!(is_sent_away(&mut connect(address, [round; 16])));
+    }
+    eventually("all connections are counted", || media.totals().refused == 100).await;
+    eventually("packets are counted", || media.totals().unknown_source >= 50).await;
+    assert_eq!(session.control.stats().stream.received, 0, "none is heard");
+    let _peer = connect(address, uuid);
+    awaited.connected(PATIENCE).await.expect("who is awaited is let in still");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_crowd_that_says_nothing_keeps_nobody_out_for_long() {
     let media = media();
     let (mut seat, address, uuid) = reserve(&media);

@@ -50,6 +50,11 @@ const LISTENING: Listening = Listening {
 
 impl Booth {
     pub(super) fn new() -> Self {
+        Self::with(None)
+    }
+
+    /// One of a call that we made, where somebody finds out who answered.
+    fn with(answerer: Option<Box<crate::turn::answer::Answerer>>) -> Self {
         let (ear_writer, ear) = ring::ear(1_000);
         let (voice, voice_reader) = ring::voice(50);
         let (tape_writer, tape) = ring::tape(1_000);
@@ -62,7 +67,8 @@ impl Booth {
             peer: ([127, 0, 0, 1], 9).into(),
             transport: Transport::Rtp(Rtp::new(Format::Ulaw, PayloadType::EVENTS)),
             encoder: Encoder::new(Format::Ulaw, ByteOrder::Big).expect("it is built in"),
-            hearing: Hearing::new(TurnTaker::new(Box::new(Loud)), ear_writer, decoder, Rate::Hz8000),
+            hearing: Hearing::new(TurnTaker::new(Box::new(Loud)), ear_writer, decoder, Rate::Hz8000)
+                .answering(answerer),
             playout: Playout::new(voice_reader, Rate::Hz8000, false),
             tape: Some(Tape::new(tape_writer)),
             events: events_out,
@@ -547,6 +553,25 @@ fn a_duck_is_heard_within_a_frame_and_taken_back_within_one() {
 }
 
 #[test]
+fn a_bot_that_is_hushed_is_as_good_as_silent_and_comes_back_where_it_is() {
+    let mut booth = Booth::new();
+    booth.play(1, 20);
+    booth.tick();
+    let hush = TurnSignal::Hush { onset: booth.now, at: booth.now };
+    booth.line.decided(booth.now, hush);
+    assert!(is_speech(&booth.tick().1), "only what is down goes down further");
+    booth.line.decided(booth.now, duck(booth.now));
+    booth.tick();
+    booth.line.decided(booth.now, hush);
+    booth.tick();
+    // 50 dB below 8,031.
+    assert!(booth.tick().1.iter().all(|sample| sample.abs() <= 32));
+    booth.line.decided(booth.now, restore(booth.now));
+    booth.tick();
+    assert!(is_speech(&booth.tick().1));
+}
+
+#[test]
 fn what_must_be_heard_is_not_ducked_and_no_duck_outlasts_its_play() {
     let mut booth = Booth::new();
     booth.play(1, 3);
@@ -569,4 +594,31 @@ fn an_utterance_that_was_none_is_taken_back_in_the_ear() {
     booth.line.decided(booth.now, restore(booth.now));
     let mut items: Vec<_> = std::iter::from_fn(|| booth.ear.try_pop()).collect();
     assert_eq!(items.pop(), Some(EarItem::TakenBack));
+}
+
+#[test]
+fn who_answered_is_found_out_while_the_bot_talks() {
+    use crate::audio::tone::Tone;
+    use crate::turn::answer::{AnswerSettings, AnswerSignal, Answerer};
+
+    let mut answerer = Box::new(Answerer::new(&AnswerSettings::default(), Rate::Hz8000));
+    answerer.answered(Moment::from_millis(1_000));
+    let mut booth = Booth::with(Some(answerer));
+    booth.play(1, 40);
+    let mut tone = Tone::sine(Rate::Hz8000, 1_000.0, -12.0);
+    for number in 0..70 {
+        let silent = [Law::Mu.encode(0); FRAME_SAMPLES];
+        let payload = if (20..40).contains(&number) {
+            tone.frame().samples.map(|sample| Law::Mu.encode(sample))
+        } else {
+            silent
+        };
+        booth.packet(0, &payload);
+        booth.tick();
+    }
+    let told: Vec<AnswerSignal> = std::iter::from_fn(|| booth.events.try_recv().ok())
+        .filter_map(|event| if let MediaEvent::Answer(signal) = event { Some(signal) } else { None })
+        .collect();
+    let names: Vec<_> = told.iter().map(AnswerSignal::name).collect();
+    assert_eq!(names, ["machine", "beep"], "{told:?}");
 }

@@ -4,6 +4,7 @@
 //! makes Asterisk give the stream up, so a message goes out in one write, and two seconds without any do the same.
 
 use super::outbox::Outbox;
+use super::pieces::{Extent, Pieces};
 use crate::audio::Rate;
 
 /// A kind, and a length in network order.
@@ -51,60 +52,29 @@ pub(in crate::media) enum Said<'a> {
 /// Reads messages out of a stream of bytes, however they are cut.
 #[derive(Debug, Default)]
 pub(in crate::media) struct Reader {
-    /// The beginning of a message whose end has not come.
-    partial: Vec<u8>,
+    pieces: Pieces,
 }
 
 impl Reader {
     pub(in crate::media) fn new() -> Self {
-        Self { partial: Vec::with_capacity(HEADER + LARGEST) }
+        Self { pieces: Pieces::with_room(HEADER + LARGEST) }
     }
 
     /// Takes what came. After [`Said::Broken`] or [`Said::HangUp`] nothing more is read.
-    pub(in crate::media) fn read(&mut self, mut bytes: &[u8], out: &mut dyn FnMut(Said<'_>)) -> bool {
-        // What is left of the last one is completed first; what is whole is read in place.
-        while !self.partial.is_empty() {
-            let need = match message_len(&self.partial) {
-                Ok(need) => need.unwrap_or(HEADER),
-                Err(()) => return broken(out),
-            };
-            if self.partial.len() >= need && self.partial.len() >= HEADER {
-                let more = tell(&self.partial[..need], out);
-                self.partial.clear();
-                if !more {
-                    return false;
-                }
-                break;
-            }
-            if bytes.is_empty() {
-                return true;
-            }
-            let taken = bytes.len().min(need - self.partial.len());
-            self.partial.extend_from_slice(&bytes[..taken]);
-            bytes = &bytes[taken..];
-        }
-        loop {
-            match message_len(bytes) {
-                Ok(Some(len)) if bytes.len() >= len => {
-                    if !tell(&bytes[..len], out) {
-                        return false;
-                    }
-                    bytes = &bytes[len..];
-                }
-                Ok(_) => break,
-                Err(()) => return broken(out),
-            }
-        }
-        self.partial.extend_from_slice(bytes);
-        true
+    pub(in crate::media) fn read(&mut self, bytes: &[u8], out: &mut dyn FnMut(Said<'_>)) -> bool {
+        let read = self.pieces.read(bytes, extent, |message| tell(message, out));
+        read.unwrap_or_else(|Unknown| broken(out))
     }
 }
 
-/// The length of the message that begins here, with its header; [`None`] while that has not come.
-fn message_len(bytes: &[u8]) -> Result<Option<usize>, ()> {
-    let Some((header, _)) = bytes.split_first_chunk::<HEADER>() else { return Ok(None) };
+/// A message that is longer than any of Asterisk's.
+struct Unknown;
+
+/// The length of the message that begins here, with its header.
+fn extent(bytes: &[u8]) -> Result<Extent, Unknown> {
+    let Some((header, _)) = bytes.split_first_chunk::<HEADER>() else { return Ok(Extent::Takes(HEADER)) };
     let len = usize::from(u16::from_be_bytes([header[1], header[2]]));
-    if len > LARGEST { Err(()) } else { Ok(Some(HEADER + len)) }
+    if len > LARGEST { Err(Unknown) } else { Ok(Extent::Message(HEADER + len)) }
 }
 
 fn broken(out: &mut dyn FnMut(Said<'_>)) -> bool {

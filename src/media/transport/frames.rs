@@ -4,6 +4,7 @@
 //! them. A frame or message above [`LARGEST`] ends the connection, and so does whatever the RFC forbids.
 
 use super::outbox::Outbox;
+use super::pieces::{Extent, Pieces};
 
 /// The largest frame and message that is taken. Asterisk's largest is MEDIA_START with the variables of a channel.
 pub(in crate::media) const LARGEST: usize = 16_384;
@@ -56,8 +57,7 @@ pub(in crate::media) enum Message<'a> {
 /// Reads messages out of a stream of bytes, however they are cut.
 #[derive(Debug)]
 pub(in crate::media) struct Reader {
-    /// The beginning of a frame whose end has not come.
-    partial: Vec<u8>,
+    pieces: Pieces,
     /// The fragments of a message so far, and what it is.
     message: Vec<u8>,
     kind: Option<Opcode>,
@@ -81,50 +81,20 @@ impl Reader {
     pub(in crate::media) fn new() -> Self {
         // What Asterisk sends while a call goes on fits into this; what does not makes it grow once.
         let room = || Vec::with_capacity(2_048);
-        Self { partial: room(), message: room(), kind: None, unmasked: room() }
+        Self { pieces: Pieces::with_room(2_048), message: room(), kind: None, unmasked: room() }
     }
 
     /// Takes what came. False after [`Message::Violation`] or [`Message::Close`]: nothing more is read.
-    pub(in crate::media) fn read(&mut self, mut bytes: &[u8], out: &mut dyn FnMut(Message<'_>)) -> bool {
-        while !self.partial.is_empty() {
-            let need = match head(&self.partial) {
-                Ok(Some(head)) => head.len + head.payload,
-                // One byte at a time: a header has at most fourteen.
-                Ok(None) => self.partial.len() + 1,
-                Err(Forbidden) => return violated(out),
-            };
-            if self.partial.len() >= need {
-                let frame = std::mem::take(&mut self.partial);
-                let goes_on = self.frame(&frame, out);
-                self.partial = frame;
-                self.partial.clear();
-                if !goes_on {
-                    return false;
-                }
-                break;
-            }
-            if bytes.is_empty() {
-                return true;
-            }
-            let taken = bytes.len().min(need - self.partial.len());
-            self.partial.extend_from_slice(&bytes[..taken]);
-            bytes = &bytes[taken..];
-        }
-        loop {
-            match head(bytes) {
-                Ok(Some(head)) if bytes.len() >= head.len + head.payload => {
-                    let (frame, rest) = bytes.split_at(head.len + head.payload);
-                    if !self.frame(frame, out) {
-                        return false;
-                    }
-                    bytes = rest;
-                }
-                Ok(_) => break,
-                Err(Forbidden) => return violated(out),
-            }
-        }
-        self.partial.extend_from_slice(bytes);
-        true
+    pub(in crate::media) fn read(&mut self, bytes: &[u8], out: &mut dyn FnMut(Message<'_>)) -> bool {
+        let extent = |bytes: &[u8]| {
+            // One byte at a time: a header has at most fourteen.
+            let takes = Extent::Takes(bytes.len() + 1);
+            Ok(head(bytes)?.map_or(takes, |head| Extent::Message(head.len + head.payload)))
+        };
+        let mut pieces = std::mem::take(&mut self.pieces);
+        let read = pieces.read(bytes, extent, |frame| self.frame(frame, out));
+        self.pieces = pieces;
+        read.unwrap_or_else(|Forbidden| violated(out))
     }
 
     /// A whole frame.

@@ -4,7 +4,7 @@
 //! - [`audiosocket`]: a TCP stream that Asterisk opens, with messages of three bytes and a payload.
 //! - [`websocket`]: a TCP stream that either side opens, with the frames of RFC 6455 (`frames`) around audio and
 //!   control messages.
-//! - `outbox`: what a stream has still to write, bounded.
+//! - `outbox`: what a stream has still to write, bounded; `pieces`: whole messages out of what came.
 //! - `nat`: whom to believe to be the far end where its address is not known beforehand.
 //!
 //! On RTP and AudioSocket a frame that is sent is as good as heard. On WebSocket Asterisk queues what it gets and plays
@@ -16,6 +16,7 @@ pub(super) mod audiosocket;
 pub(super) mod frames;
 pub(super) mod nat;
 pub(super) mod outbox;
+mod pieces;
 pub(super) mod rtp;
 pub(super) mod websocket;
 

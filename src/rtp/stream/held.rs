@@ -1,6 +1,7 @@
 //! Packets that are held back until what is missing before them comes or is given up.
 
 use super::timing::Timing;
+use crate::prefetch::prefetch;
 use crate::rtp::Seq;
 use crate::rtp::packet::{Header, Packet};
 use crate::time::Moment;
@@ -37,6 +38,11 @@ pub(super) enum Refused {
 }
 
 impl HeldPackets {
+    /// Asks for the memory that says whether there are any.
+    pub(super) fn prefetch(&self) {
+        prefetch(&self.count);
+    }
+
     /// Room for `bytes` of payload.
     pub(super) fn new(bytes: usize) -> Self {
         Self { slots: [None; SLOTS as usize], arena: vec![0; bytes].into(), used: 0, count: 0 }

@@ -28,6 +28,7 @@ use std::time::Duration;
 use super::carriage::Carriage;
 use super::packet::{Header, Packet};
 use super::{PayloadType, Seq, Ssrc, Timestamp};
+use crate::prefetch::prefetch;
 use crate::time::Moment;
 use held::{HeldPackets, Refused};
 use patience::Patience;
@@ -229,6 +230,17 @@ impl ReceiveStream {
             }
             None => self.key_at = Some(now),
         }
+    }
+
+    /// Asks for the memory that the next packet needs if it is the one awaited.
+    pub(crate) fn prefetch(&self) {
+        prefetch(&self.audio);
+        prefetch(&self.source);
+        prefetch(&self.timeline);
+        prefetch(&self.patience);
+        prefetch(&self.stats);
+        prefetch(&self.hole);
+        self.held.prefetch();
     }
 
     /// When the packet that is waited for will be given up; [`None`] when none is.

@@ -13,6 +13,8 @@ const MAX_STATES: usize = 20_000;
 pub(super) struct Machine {
     states: Vec<Vec<(Edge, usize)>>,
     end: usize,
+    /// For each state the tags on the way to the end, where all ways from it have the same.
+    settled: Vec<Option<Box<str>>>,
 }
 
 #[derive(Debug)]
@@ -49,6 +51,16 @@ struct Met<'a> {
     before: Tags<'a>,
 }
 
+/// The tags of a way, in the order in which they were met.
+fn meaning_of(mut way: Tags<'_>) -> String {
+    let mut tags = Vec::new();
+    while let Some(met) = way {
+        tags.push(met.tag);
+        way = met.before.clone();
+    }
+    tags.into_iter().rev().collect()
+}
+
 impl Compact {
     /// Without the states that only lead from nowhere. Edges lead to earlier states, so one pass from the last finds all.
     fn reachable(mut self) -> Self {
@@ -75,9 +87,42 @@ impl Compact {
 impl Machine {
     /// Compiles `root`; the error is a sentence for the user.
     pub(super) fn new(root: &Node) -> Result<Self, String> {
-        let mut machine = Self { states: vec![Vec::new()], end: 0 };
+        let mut machine = Self { states: vec![Vec::new()], end: 0, settled: Vec::new() };
         machine.end = machine.add(root, 0)?;
+        machine.settle();
         Ok(machine)
+    }
+
+    /// Whether every sentence that begins with `words` means the same, whatever follows.
+    pub(super) fn is_settled<'w>(&self, words: impl Iterator<Item = &'w str>) -> bool {
+        let mut meaning: Option<String> = None;
+        for (state, tags) in self.run(words) {
+            let Some(rest) = &self.settled[state] else { return false };
+            let mut tagged = meaning_of(tags);
+            tagged.push_str(rest);
+            // Without tags a sentence means its words: each that follows changes it.
+            if tagged.is_empty() || meaning.as_ref().is_some_and(|known| *known != tagged) {
+                return false;
+            }
+            meaning = Some(tagged);
+        }
+        meaning.is_some()
+    }
+
+    /// Finds where the meaning of a sentence is settled. Edges lead from a state to a later one.
+    fn settle(&mut self) {
+        let mut settled: Vec<Option<Box<str>>> = vec![None; self.states.len()];
+        settled[self.end] = Some(Box::default());
+        for index in (0..self.states.len()).rev().filter(|index| *index != self.end) {
+            let mut ways = self.states[index].iter().map(|(edge, to)| {
+                let rest = settled[*to].as_deref()?;
+                Some(if let Edge::Tag(tag) = edge { format!("{tag}{rest}") } else { rest.to_owned() })
+            });
+            let first = ways.next().flatten();
+            settled[index] =
+                first.filter(|first| ways.all(|way| way.as_ref() == Some(first))).map(Into::into);
+        }
+        self.settled = settled;
     }
 
     pub(super) fn accepts_nothing_said(&self) -> bool {
@@ -87,19 +132,14 @@ impl Machine {
     pub(super) fn interpret<'w>(&self, words: impl Iterator<Item = &'w str> + Clone) -> Option<String> {
         let mut ways = self.run(words.clone());
         let index = ways.iter().position(|(state, _)| *state == self.end)?;
-        let mut tags = Vec::new();
-        let mut way = ways.swap_remove(index).1;
-        while let Some(met) = way {
-            tags.push(met.tag);
-            way = met.before.clone();
-        }
-        if tags.is_empty() {
+        let way = ways.swap_remove(index).1;
+        let Some(met) = way else {
             let mut words = words.peekable();
             // Silence is no sentence: a grammar that accepts it is refused.
             words.peek()?;
             return Some(words.collect::<Vec<_>>().join(" "));
-        }
-        Some(tags.into_iter().rev().collect())
+        };
+        Some(meaning_of(Some(met)))
     }
 
     pub(super) fn is_prefix<'w>(&self, words: impl Iterator<Item = &'w str>) -> bool {

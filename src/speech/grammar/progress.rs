@@ -10,8 +10,10 @@ use super::{DIGIT_WORDS, Grammar};
 pub enum Progress {
     /// The beginning of a sentence; no words are the beginning of every one.
     Begun,
-    /// A sentence, and more may follow: "sales" of `sales [department]`.
+    /// A sentence, and more may follow that makes it mean something else: "one two" of two to four digits.
     Complete,
+    /// A sentence, and whatever may follow, it means the same: "sales" of `(sales [department]) {sales}`.
+    Settled,
     /// A sentence, and nothing can follow.
     Whole,
     /// No sentence begins so.
@@ -131,10 +133,12 @@ impl Walker {
 
 impl Grammar {
     /// How far `words` (lower case, separated by spaces) are a sentence. Exact also where parts are optional or
-    /// repeated; takes a few microseconds.
+    /// repeated; takes some microseconds.
     #[must_use]
     pub fn progress(&self, words: &str) -> Progress {
-        self.walker.progress(words.split_whitespace())
+        let progress = self.walker.progress(words.split_whitespace());
+        let settled = progress == Progress::Complete && self.machine.is_settled(words.split_whitespace());
+        if settled { Progress::Settled } else { progress }
     }
 
     /// What kind of answer this grammar expects.

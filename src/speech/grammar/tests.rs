@@ -174,7 +174,7 @@ fn words_are_begun_complete_whole_or_foreign_also_where_parts_are_optional() {
     let desk = desk();
     let of = |words: &str| desk.progress(words);
     assert_eq!([of(""), of("i"), of("i need the"), of("the sales")], [Progress::Begun; 4]);
-    assert_eq!([of("sales"), of("i would like the sales department")], [Progress::Complete; 2]);
+    assert_eq!([of("sales"), of("i would like the sales department")], [Progress::Settled; 2]);
     assert_eq!([of("sales please"), of("support"), of("goodbye")], [Progress::Whole; 3]);
     assert_eq!([of("please"), of("support please"), of("weather")], [Progress::Foreign; 3]);
     let digits = Grammar::any_length_of_digits(2..=4);
@@ -187,6 +187,22 @@ fn words_are_begun_complete_whole_or_foreign_also_where_parts_are_optional() {
         [of("one two three four"), of("one two three four five")],
         [Progress::Whole, Progress::Foreign]
     );
+}
+
+#[test]
+fn words_are_settled_where_whatever_follows_means_the_same() {
+    let of = |phrases: &[(&str, &str)], words: &str| {
+        Grammar::from_phrases("x", phrases.iter().copied()).expect("right").progress(words)
+    };
+    let answers = [("yes [please]", "yes"), ("no [thank you]", "no"), ("no [not now]", "later")];
+    assert_eq!(of(&answers, "yes"), Progress::Settled);
+    assert_eq!(of(&answers, "no"), Progress::Complete, "\"no not now\" is another answer");
+    assert_eq!(of(&answers, "no thank you"), Progress::Whole);
+    // Without tags the words are the meaning.
+    assert_eq!(of(&[("yes [please]", "")], "yes"), Progress::Complete);
+    let both = [("sales [please]", "sales"), ("sales figures", "figures"), ("help (me | us) [now]", "help")];
+    assert_eq!([of(&both, "sales"), of(&both, "help us")], [Progress::Complete, Progress::Settled]);
+    assert_eq!(of(&both, "help"), Progress::Begun, "the meaning is known, but it is no sentence yet");
 }
 
 #[test]
@@ -210,7 +226,8 @@ proptest! {
         let (desk, words) = (desk(), words.join(" "));
         let wanted = match (desk.is_prefix(&words), desk.is_complete(&words), desk.is_final(&words)) {
             (_, _, true) => Progress::Whole,
-            (_, true, _) => Progress::Complete,
+            // All that may follow in this grammar are other words for the same.
+            (_, true, _) => Progress::Settled,
             (true, ..) => Progress::Begun,
             _ => Progress::Foreign,
         };

@@ -1,6 +1,8 @@
-//! One decoder, the bandwidth extension before it, and the judgement behind it.
+//! One decoder, the bandwidth extension before it, and the judgement behind it: for the sentences of grammars, or with a
+//! language model for anything that people say.
 
 use std::collections::{HashSet, VecDeque};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::acoustics::Acoustics;
@@ -9,7 +11,7 @@ use super::evidence::{Evidence, Weights};
 use crate::audio::{Frame, Rate};
 use crate::speech::bandwidth::Extender;
 use crate::speech::grammar::Grammar;
-use crate::speech::{Hypothesis, SpeechError};
+use crate::speech::{Expected, Hypothesis, SpeechError};
 use crate::time::Moment;
 
 /// A decoder keeps this many grammars compiled; the one used longest ago goes first.
@@ -19,11 +21,11 @@ const GRAMMARS_KEPT: usize = 32;
 pub(super) const TELEPHONE_MEAN: CepstralMean =
     [40.7, -5.72, -4.7, 11.32, -13.05, -0.79, -9.39, -8.28, -2.14, -7.11, 0.4, -4.81, -2.31];
 
-/// A grammar with everything a decoder needs to listen for it.
+/// A question with everything a decoder needs to listen for its answer.
 pub(super) struct Prepared {
     /// Unique within a recogniser.
     pub name: String,
-    pub grammar: Arc<Grammar>,
+    pub expected: Expected,
     /// As the library reads it.
     pub fsg: String,
     /// Every word of it and its pronunciations.
@@ -31,6 +33,10 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
+    fn is_open(&self) -> bool {
+        matches!(self.expected, Expected::Open)
+    }
+
     /// How many phones a word has; `yes(2)` is its second pronunciation.
     fn phones(&self, word: &str) -> usize {
         let (word, number) = match word.split_once('(') {
@@ -45,9 +51,24 @@ impl Prepared {
     /// The same words under the tags of another grammar.
     pub(super) fn with(&self, grammar: &Arc<Grammar>) -> Self {
         let (name, fsg, words) = (self.name.clone(), self.fsg.clone(), self.words.clone());
-        Self { name, grammar: Arc::clone(grammar), fsg, words }
+        Self { name, expected: Expected::Grammar(Arc::clone(grammar)), fsg, words }
+    }
+
+    /// For anything that people say, which a decoder with a language model knows from the start.
+    pub(super) fn open() -> Self {
+        Self { name: DICTATION.to_owned(), expected: Expected::Open, fsg: String::new(), words: Vec::new() }
     }
 }
+
+/// A language model, and the pronunciations of its words.
+#[derive(Debug, Clone)]
+pub(super) struct LanguageModel {
+    pub model: PathBuf,
+    pub dictionary: PathBuf,
+}
+
+/// The library's name of the search that the language model makes (`PS_DEFAULT_SEARCH`).
+const DICTATION: &str = "_default";
 
 /// Samples between two frames of the library.
 const FRAME: usize = 160;
@@ -72,6 +93,24 @@ const SETTINGS: [(&str, &str); 12] = [
     ("-pbeam", "1e-40"),
     ("-dither", "no"),
 ];
+
+/// Settings for a language model. It goes through the utterance once: what it would find in it when it looked again at
+/// the end (`-fwdflat`, `-bestpath`) a caller would have to wait for.
+const DICTATION_SETTINGS: [(&str, &str); 6] = [
+    ("-remove_silence", "no"),
+    ("-cmn", "live"),
+    ("-fwdflat", "no"),
+    ("-bestpath", "no"),
+    ("-dither", "no"),
+    // Looking ahead scores each frame twice; our scorer takes them once, in order.
+    ("-pl_window", "0"),
+];
+
+/// What is longer is not heard again with its own cepstral mean where anything may be said: it takes too long.
+const AGAIN: usize = 2 * 16_000;
+
+/// How sure dictation is of what it heard: it says nothing about that.
+const UNTOLD: f32 = 0.7;
 
 /// What may be turned off, for comparison.
 #[derive(Debug, Clone, Copy)]
@@ -101,9 +140,18 @@ impl Hearing {
     pub(super) fn new(
         acoustic_model: &std::path::Path,
         acoustics: &Arc<Acoustics>,
+        dictation: Option<&LanguageModel>,
         Options { extend, refuse }: Options,
     ) -> Result<Self, SpeechError> {
-        let decoder = Decoder::new(acoustic_model, acoustics, &SETTINGS)?;
+        let decoder = match dictation {
+            None => Decoder::new(acoustic_model, acoustics, &SETTINGS)?,
+            Some(LanguageModel { model, dictionary }) => {
+                let (model, dictionary) = (model.to_string_lossy(), dictionary.to_string_lossy());
+                let files = [("-lm", &*model), ("-dict", &*dictionary)];
+                let settings: Vec<_> = files.into_iter().chain(DICTATION_SETTINGS).collect();
+                Decoder::new(acoustic_model, acoustics, &settings)?
+            }
+        };
         Ok(Self {
             decoder,
             words: HashSet::new(),
@@ -120,6 +168,9 @@ impl Hearing {
 
     /// Makes ready for a grammar without beginning an utterance.
     pub(super) fn prepare(&mut self, prepared: &Prepared) -> Result<(), SpeechError> {
+        if prepared.is_open() {
+            return Ok(());
+        }
         if let Some(at) = self.grammars.iter().position(|name| *name == prepared.name) {
             let name = self.grammars.remove(at).expect("found at this index");
             self.grammars.push_back(name);
@@ -227,6 +278,9 @@ impl Hearing {
         }
         let prepared =
             self.prepared.as_ref().ok_or_else(|| failed("a pause in an utterance that never began"))?;
+        if prepared.is_open() && self.wide.len() > AGAIN {
+            return Ok(());
+        }
         self.decoder.end()?;
         self.mean = own_mean(&self.mean, &self.decoder.cepstral_mean(), self.wide.len() / FRAME);
         self.own = true;
@@ -250,7 +304,9 @@ impl Hearing {
 
     /// Nothing that is likelier to have been said outside the grammar.
     fn believed(&self, heard: Option<Hypothesis>) -> Option<Hypothesis> {
-        heard.filter(|heard| !self.refuse || !Weights::shipped().refuse(&heard.text, heard.confidence))
+        let open = self.prepared.as_ref().is_some_and(|prepared| prepared.is_open());
+        heard
+            .filter(|heard| !self.refuse || open || !Weights::shipped().refuse(&heard.text, heard.confidence))
     }
 
     /// The best hypothesis with its confidence; `whole`: only a sentence of the grammar counts.
@@ -260,11 +316,11 @@ impl Hearing {
         if heard.words.is_empty() {
             return None;
         }
-        let meaning = prepared.grammar.interpret(&heard.words);
+        let meaning = prepared.expected.interpret(&heard.words);
         if whole && meaning.is_none() {
             return None;
         }
-        let confidence = self.evidence()?.confidence();
+        let confidence = if prepared.is_open() { UNTOLD } else { self.evidence()?.confidence() };
         // Whoever reads the ear knows when.
         Some(Hypothesis { text: heard.words, meaning, confidence, at: Moment::ZERO })
     }

@@ -1,6 +1,7 @@
 //! Embedded recognition with PocketSphinx (feature `pocketsphinx`; Debian: libpocketsphinx-dev, pocketsphinx-en-us).
 //!
-//! A call's audio is matched with the grammar of the question at hand while the caller speaks. Beside it goes a free loop
+//! A call's audio is matched with the grammar of the question at hand while the caller speaks; an open question has
+//! decoders of its own, with a language model of English. Beside it goes a free loop
 //! over all phones; where that explains the sound much better than the grammar does, something else was said, and the
 //! answer is refused.
 //!
@@ -73,6 +74,9 @@ pub struct PocketSphinxConfig {
     /// At most this many callers are decoded at once; each decoder is a thread and takes about 7 MB. Those that are
     /// never needed are never made.
     pub decoders: usize,
+    /// At most this many are decoded at once who are asked an open question, with the language model `en-us.lm.bin` in the
+    /// model's folder; each takes some 100 MB, made when it is first needed. 0: open questions are not taken.
+    pub dictation_decoders: usize,
     /// Whether what the telephone cut off above 3.5 kHz is estimated. Only a comparison has a reason to turn it off.
     pub extend_bandwidth: bool,
     /// Whether answers that are likelier to have been outside the grammar are refused. Only a comparison has a reason to
@@ -87,6 +91,7 @@ impl Default for PocketSphinxConfig {
             model_dir: PathBuf::from("/usr/share/pocketsphinx/model/en-us"),
             pronunciations: None,
             decoders: 2 * cores,
+            dictation_decoders: cores,
             extend_bandwidth: true,
             refuse: true,
         }

@@ -1,7 +1,7 @@
 //! Decoder threads, leased to a call for one utterance.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc as std_mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::acoustics::Acoustics;
 use super::decoder::CepstralMean;
-use super::hearing::{Hearing, Options, Prepared};
+use super::hearing::{Hearing, LanguageModel, Options, Prepared};
 use crate::audio::PTIME;
 use crate::audio::ring::{EarItem, EarReader};
 use crate::speech::{Answer, AskId, Hypothesis, SpeechError};
@@ -51,9 +51,14 @@ pub(super) enum Outcome {
 pub(super) struct Pool {
     acoustic_model: PathBuf,
     acoustics: Arc<Acoustics>,
+    /// Of decoders for anything that people say.
+    dictation: Option<LanguageModel>,
     options: Options,
+    warm: AtomicBool,
     /// One permit for each decoder that may be.
     free: Arc<Semaphore>,
+    /// Utterances that wait for a permit.
+    waiting: AtomicUsize,
     /// How many threads wait for an order. Whoever holds a permit and finds none waiting starts one.
     idle: Arc<AtomicUsize>,
     orders: std_mpsc::SyncSender<Order>,
@@ -86,41 +91,75 @@ pub(super) struct Lease {
 }
 
 impl Pool {
-    /// Reads the model; the decoders come later.
+    /// A pool for grammars, or with a language model for anything; the decoders come later.
     pub(super) fn new(
         acoustic_model: PathBuf,
+        acoustics: Arc<Acoustics>,
+        dictation: Option<LanguageModel>,
         options: Options,
         decoders: usize,
-    ) -> Result<Self, SpeechError> {
+    ) -> Self {
         let decoders = decoders.clamp(1, 1_024);
         let (orders, inbox) = std_mpsc::sync_channel(decoders);
-        let acoustics = Arc::new(Acoustics::read(&acoustic_model)?);
-        Ok(Self {
+        Self {
             acoustic_model,
             acoustics,
+            dictation,
             options,
+            warm: AtomicBool::new(false),
             free: Arc::new(Semaphore::new(decoders)),
+            waiting: AtomicUsize::new(0),
             idle: Arc::new(AtomicUsize::new(0)),
             orders,
             inbox: Arc::new(Mutex::new(inbox)),
-        })
+        }
     }
 
     /// Another decoder, beside the pool's.
     pub(super) fn hearing(&self) -> Result<Hearing, SpeechError> {
-        Hearing::new(&self.acoustic_model, &self.acoustics, self.options)
+        Hearing::new(&self.acoustic_model, &self.acoustics, self.dictation.as_ref(), self.options)
     }
 
     /// Makes the first decoder, so that the first caller need not wait for it and errors show at the start.
     pub(super) fn warm_up(&self) -> Result<(), SpeechError> {
         let hearing = self.hearing()?;
         self.idle.fetch_add(1, Ordering::SeqCst);
-        self.start(Some(hearing))
+        self.start(Some(hearing), false)
+    }
+
+    /// Begins to make the first decoder, if there is none yet, and does not wait for it: somebody is about to speak.
+    pub(super) fn warm_up_soon(&self) {
+        if !self.warm.swap(true, Ordering::SeqCst) {
+            self.idle.fetch_add(1, Ordering::SeqCst);
+            if let Err(error) = self.start(None, true) {
+                self.idle.fetch_sub(1, Ordering::SeqCst);
+                tracing::warn!("a decoder's thread does not start: {error}");
+            }
+        }
     }
 
     /// The right to use a decoder, as soon as one is free.
     pub(super) async fn permit(&self) -> Option<OwnedSemaphorePermit> {
+        /// Who waits; counted as long as it lives, also when he gives up.
+        struct Waits<'a>(&'a AtomicUsize);
+
+        impl Drop for Waits<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+
+        if let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() {
+            return Some(permit);
+        }
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let _waits = Waits(&self.waiting);
         Arc::clone(&self.free).acquire_owned().await.ok()
+    }
+
+    /// How many utterances wait for a decoder.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// How many more utterances could have a decoder now.
@@ -133,7 +172,7 @@ impl Pool {
     pub(super) fn lease(&self, permit: OwnedSemaphorePermit, job: Job) -> Result<Lease, SpeechError> {
         let taken = self.idle.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |idle| idle.checked_sub(1));
         if taken.is_err() {
-            self.start(None)?;
+            self.start(None, false)?;
         }
         let recall = Arc::new(Recall::default());
         let (done, outcome) = oneshot::channel();
@@ -143,25 +182,29 @@ impl Pool {
         Ok(Lease { recall, done: outcome })
     }
 
-    fn start(&self, hearing: Option<Hearing>) -> Result<(), SpeechError> {
+    /// Starts a thread with a decoder, or one that makes its own: at once, or for its first utterance.
+    fn start(&self, hearing: Option<Hearing>, at_once: bool) -> Result<(), SpeechError> {
         let (inbox, idle) = (Arc::clone(&self.inbox), Arc::clone(&self.idle));
         let (model, acoustics, options) =
             (self.acoustic_model.clone(), Arc::clone(&self.acoustics), self.options);
+        let dictation = self.dictation.clone();
+        self.warm.store(true, Ordering::SeqCst);
         let run = move || {
-            let mut hearing = hearing;
+            let make = || Hearing::new(&model, &acoustics, dictation.as_ref(), options);
+            // An error comes again with the first utterance, and is told there.
+            let mut hearing = hearing.or_else(|| at_once.then(|| make().ok()).flatten());
             loop {
                 // Held while it waits: the threads queue for the lock, and the next one takes the next order.
                 let order = lock(&inbox).recv();
                 let Ok(Order { job, recall, done, permit }) = order else { return };
-                let outcome =
-                    match hearing.take().map_or_else(|| Hearing::new(&model, &acoustics, options), Ok) {
-                        Ok(mut ready) => {
-                            let outcome = listen(&mut ready, &job, &recall);
-                            hearing = Some(ready);
-                            outcome
-                        }
-                        Err(e) => Outcome::Failed(e),
-                    };
+                let outcome = match hearing.take().map_or_else(make, Ok) {
+                    Ok(mut ready) => {
+                        let outcome = listen(&mut ready, &job, &recall);
+                        hearing = Some(ready);
+                        outcome
+                    }
+                    Err(e) => Outcome::Failed(e),
+                };
                 drop(job);
                 // Idle before the permit is free: whoever gets the permit counts on this thread.
                 idle.fetch_add(1, Ordering::SeqCst);

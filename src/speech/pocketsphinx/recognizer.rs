@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 
 use super::PocketSphinxConfig;
+use super::acoustics::Acoustics;
 use super::decoder::CepstralMean;
 use super::evidence::Evidence;
-use super::hearing::{Hearing, Options, Prepared};
+use super::hearing::{Hearing, LanguageModel, Options, Prepared};
 use super::lexicon::{self, Lexicon};
 use super::pool::Pool;
 use super::session::Session;
@@ -17,7 +18,7 @@ use crate::audio::ring::EarReader;
 use crate::audio::{Frame, Rate};
 use crate::id::CallId;
 use crate::speech::grammar::Grammar;
-use crate::speech::{Hypothesis, Recognizer, RecognizerSession, SpeechError};
+use crate::speech::{Expected, Hypothesis, Recognizer, RecognizerSession, SpeechError};
 
 /// Grammars kept with their pronunciations; the one asked for longest ago goes first.
 const PREPARED_KEPT: usize = 256;
@@ -38,6 +39,8 @@ pub struct PocketSphinxRecognizer {
 /// What sessions share.
 pub(super) struct Inner {
     pub pool: Pool,
+    /// For questions that are open, where there is a language model.
+    pub dictation: Option<Pool>,
     known: Mutex<Known>,
 }
 
@@ -59,12 +62,19 @@ impl PocketSphinxRecognizer {
         for file in [&acoustic_model.join("mdef"), &acoustic_model.join("means"), &dictionary] {
             readable(file)?;
         }
-        let lexicon = Lexicon::new(dictionary, config.pronunciations.clone())?;
+        let lexicon = Lexicon::new(dictionary.clone(), config.pronunciations.clone())?;
         let options = Options { extend: config.extend_bandwidth, refuse: config.refuse };
-        let pool = Pool::new(acoustic_model, options, config.decoders)?;
+        let acoustics = Arc::new(Acoustics::read(&acoustic_model)?);
+        let language_model = config.model_dir.join("en-us.lm.bin");
+        let dictation = (config.dictation_decoders > 0 && readable(&language_model).is_ok()).then(|| {
+            let model = LanguageModel { model: language_model, dictionary };
+            let (path, acoustics) = (acoustic_model.clone(), Arc::clone(&acoustics));
+            Pool::new(path, acoustics, Some(model), options, config.dictation_decoders)
+        });
+        let pool = Pool::new(acoustic_model, acoustics, None, options, config.decoders);
         pool.warm_up()?;
         let known = Known { lexicon, prepared: VecDeque::new(), named: 0 };
-        let inner = Arc::new(Inner { pool, known: Mutex::new(known) });
+        let inner = Arc::new(Inner { pool, dictation, known: Mutex::new(known) });
         let (sessions, mut opened) = mpsc::channel::<Session>(OPENINGS);
         let attend = move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
@@ -85,6 +95,15 @@ impl PocketSphinxRecognizer {
 }
 
 impl PocketSphinxRecognizer {
+    /// A decoder for anything that people say, for measurements.
+    ///
+    /// # Errors
+    /// When there is no language model, or the decoder cannot be made.
+    pub fn dictation(&self) -> Result<Examiner, SpeechError> {
+        let (pool, _) = self.inner.ready_for(&Expected::Open)?;
+        Ok(Examiner { inner: Arc::clone(&self.inner), hearing: pool.hearing()? })
+    }
+
     /// A decoder that tells what its answers rest on, for calibration (`models/refusal/train.rs`).
     ///
     /// # Errors
@@ -126,6 +145,15 @@ impl Examiner {
         let prepared = self.inner.prepared(grammar)?;
         self.hearing.abandon();
         self.hearing.begin(&prepared, known.map(|known| &known.0))
+    }
+
+    /// The same for anything that people say; of a decoder for [dictation](PocketSphinxRecognizer::dictation).
+    ///
+    /// # Errors
+    /// When the decoder fails.
+    pub fn begin_open(&mut self, known: Option<&Acquaintance>) -> Result<(), SpeechError> {
+        self.hearing.abandon();
+        self.hearing.begin(&Arc::new(Prepared::open()), known.map(|known| &known.0))
     }
 
     /// Hears the next frame; what it would say now, when that is not what it said before.
@@ -172,6 +200,14 @@ impl Recognizer for PocketSphinxRecognizer {
         super::NAME
     }
 
+    fn is_local(&self) -> bool {
+        true
+    }
+
+    fn is_open(&self) -> bool {
+        self.inner.dictation.is_some()
+    }
+
     fn open(&self, _call: CallId, ear: EarReader, _rate: Rate) -> Result<RecognizerSession, SpeechError> {
         let (asks, asked) = mpsc::channel(QUESTIONS);
         let (answers, answered) = mpsc::channel(ANSWERS);
@@ -186,20 +222,41 @@ impl Recognizer for PocketSphinxRecognizer {
     fn prepare(&self, grammar: &Arc<Grammar>) -> Result<(), SpeechError> {
         self.inner.prepared(grammar).map(|_| ())
     }
+
+    fn waiting(&self) -> usize {
+        self.inner.pool.waiting() + self.inner.dictation.as_ref().map_or(0, Pool::waiting)
+    }
 }
 
 impl Inner {
+    /// Who hears an answer, and for what.
+    pub(super) fn ready_for(&self, expected: &Expected) -> Result<(&Pool, Arc<Prepared>), SpeechError> {
+        match expected {
+            Expected::Grammar(grammar) => Ok((&self.pool, self.prepared(grammar)?)),
+            Expected::Open => {
+                let pool = self.dictation.as_ref().ok_or_else(|| {
+                    SpeechError::Unavailable(
+                        "PocketSphinx has no language model for open questions: install the Debian package \
+                         pocketsphinx-en-us, or name another `recognizer` under [speech]"
+                            .to_owned(),
+                    )
+                })?;
+                Ok((pool, Arc::new(Prepared::open())))
+            }
+        }
+    }
+
     /// The grammar with its pronunciations, made now if it was not before. Reads the dictionary for new words.
     pub(super) fn prepared(&self, grammar: &Arc<Grammar>) -> Result<Arc<Prepared>, SpeechError> {
         let mut guard = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let known = &mut *guard;
         let key = grammar.to_fsg("");
-        if let Some(at) =
-            known.prepared.iter().position(|(k, p)| *k == key && p.grammar.name() == grammar.name())
-        {
+        if let Some(at) = known.prepared.iter().position(|(k, p)| {
+            *k == key && p.expected.grammar().is_some_and(|known| known.name() == grammar.name())
+        }) {
             let found = known.prepared.remove(at).expect("found at this index");
             // The words may be the same and the tags not: meanings are those of the grammar asked with.
-            let same = Arc::ptr_eq(&found.1.grammar, grammar);
+            let same = found.1.expected.grammar().is_some_and(|known| Arc::ptr_eq(known, grammar));
             let prepared = if same { Arc::clone(&found.1) } else { Arc::new(found.1.with(grammar)) };
             known.prepared.push_back((found.0, Arc::clone(&prepared)));
             return Ok(prepared);
@@ -208,7 +265,7 @@ impl Inner {
         known.named += 1;
         let prepared = Arc::new(Prepared {
             name: format!("g{}", known.named),
-            grammar: Arc::clone(grammar),
+            expected: Expected::Grammar(Arc::clone(grammar)),
             fsg: grammar.to_fsg("offhook"),
             words,
         });

@@ -9,7 +9,7 @@ use super::decoder::CepstralMean;
 use super::pool::{Job, Lease, Outcome};
 use super::recognizer::Inner;
 use crate::audio::ring::{EarItem, EarReader};
-use crate::speech::{Answer, Ask, AskId, SpeechError};
+use crate::speech::{Answer, Ask, AskId, Expected, SpeechError};
 
 /// How long an utterance waits for a decoder. The ear holds about 3 s; after that its beginning is lost.
 const PATIENCE: Duration = Duration::from_millis(2_000);
@@ -40,6 +40,10 @@ impl Session {
                 biased;
                 ask = self.asks.recv() => match ask {
                     Some(ask) => {
+                        // A language model takes a while to read: before the caller speaks, please.
+                        if let (Some(Ask { expected: Expected::Open, .. }), Some(pool)) = (&ask, &self.inner.dictation) {
+                            pool.warm_up_soon();
+                        }
                         asked = ask;
                         false
                     }
@@ -119,8 +123,8 @@ async fn lease(
     answers: mpsc::Sender<(AskId, Answer)>,
     mean: Option<CepstralMean>,
 ) -> Result<Lease, SpeechError> {
-    let prepared = inner.prepared(&ask.grammar)?;
-    let permit = tokio::time::timeout(PATIENCE, inner.pool.permit()).await;
+    let (pool, prepared) = inner.ready_for(&ask.expected)?;
+    let permit = tokio::time::timeout(PATIENCE, pool.permit()).await;
     let permit = permit.ok().flatten().ok_or(SpeechError::Busy)?;
-    inner.pool.lease(permit, Job { prepared, ask: ask.id, ear, answers, mean })
+    pool.lease(permit, Job { prepared, ask: ask.id, ear, answers, mean })
 }

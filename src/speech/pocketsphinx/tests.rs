@@ -10,7 +10,8 @@ use crate::id::CallId;
 use crate::speech::flite::{FliteConfig, FliteSynthesizer};
 use crate::speech::grammar::Grammar;
 use crate::speech::{
-    Answer, Ask, AskId, Hypothesis, Recognizer, RecognizerSession, SpeechError, Synthesizer, Utterance,
+    Answer, Ask, AskId, Expected, Hypothesis, Recognizer, RecognizerSession, SpeechError, Synthesizer,
+    Utterance,
 };
 use crate::time::{Moment, WallTime};
 
@@ -52,7 +53,7 @@ fn spoken(text: &str) -> Vec<Frame> {
 }
 
 fn ask(session: &RecognizerSession, id: u32, grammar: &Arc<Grammar>) {
-    let ask = Ask { id: AskId(id), grammar: Arc::clone(grammar) };
+    let ask = Ask { id: AskId(id), expected: Expected::Grammar(Arc::clone(grammar)) };
     session.asks.blocking_send(Some(ask)).expect("the session lives");
 }
 

@@ -6,11 +6,14 @@
 //! | [`Kind::Level`] | the level above the call's noise, with hysteresis | 0.2 µs | quiet lines; nothing to be fooled by but loudness |
 //! | [`Kind::Neural`] | a small network (`earshot`), asked where the first one hears speech and may be wrong | 2 to 9 µs | noisy lines |
 //!
+//! The first two hear the call without what lies below the telephone's band (`band`): hum is no speech, and hides none.
+//!
 //! A detector of tones goes before all of them ([`Tones`](super::tones::Tones)): key tones and ringback are loud and
 //! no speech.
 
 use crate::audio::{Frame, Rate};
 
+mod band;
 pub mod level;
 pub mod neural;
 pub mod webrtc;
@@ -83,7 +86,7 @@ impl std::fmt::Display for Kind {
 pub fn make(kind: Kind, rate: Rate) -> Box<dyn Vad> {
     match kind {
         Kind::Webrtc => Box::new(WebRtcVad::new(rate)),
-        Kind::Level => Box::new(LevelVad::new()),
+        Kind::Level => Box::new(LevelVad::new(rate)),
         Kind::Neural => Box::new(NeuralVad::new(rate)),
     }
 }

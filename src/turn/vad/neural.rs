@@ -55,7 +55,7 @@ impl NeuralVad {
     #[must_use]
     pub fn new(rate: Rate) -> Self {
         Self {
-            gate: WebRtcVad::new(rate),
+            gate: WebRtcVad::of_everything(rate),
             network: Detector::default_boxed(),
             rate,
             up: Up2::new(),

@@ -2,6 +2,7 @@
 
 use webrtc_vad::{SampleRate, Vad as Gmm, VadMode};
 
+use super::band::Band;
 use super::{Effort, FAINTEST_SPEECH, Vad};
 use crate::audio::{Frame, Rate};
 use crate::turn::loudness::Loudness;
@@ -13,6 +14,8 @@ use crate::turn::loudness::Loudness;
 /// noise of the call, or nearer to that noise than to its caller's vowels is never speech.
 pub struct WebRtcVad {
     gmm: Gmm,
+    /// What it hears; [`None`] for everything.
+    band: Option<Band>,
     rate: Rate,
     loudness: Loudness,
     speaks: bool,
@@ -37,6 +40,7 @@ impl WebRtcVad {
         };
         Self {
             gmm: Gmm::new_with_rate_and_mode(hz, VadMode::VeryAggressive),
+            band: Some(Band::new(rate)),
             rate,
             loudness: Loudness::default(),
             speaks: false,
@@ -45,11 +49,19 @@ impl WebRtcVad {
     }
 }
 
+impl WebRtcVad {
+    /// One that hears what lies below the telephone's band too: for a network that judges what it lets through.
+    pub(super) fn of_everything(rate: Rate) -> Self {
+        Self { band: None, ..Self::new(rate) }
+    }
+}
+
 impl Vad for WebRtcVad {
     fn is_speech(&mut self, frame: &Frame) -> bool {
         debug_assert_eq!(frame.rate, self.rate, "a call's frames keep their rate");
         self.frames += 1;
-        let level = self.loudness.hear(frame);
+        let frame = self.band.as_mut().map_or(*frame, |band| band.pass(frame));
+        let level = self.loudness.hear(&frame);
         // Asked even when the frame is too faint, so that its noise model keeps up. 160 samples are 20 ms at 8 kHz
         // and 10 ms at 16 kHz, both lengths that it knows; any other would be an error and counts as no speech.
         let voiced = self.gmm.is_voice_segment(&frame.samples).unwrap_or(false);

@@ -19,7 +19,7 @@ async fn a_call_is_answered_bridged_with_its_media_and_hung_up() {
     let mut events = ari.events(app);
     connected(&mut events).await;
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
 
     let (leg, media) = (ChannelId::from("offhook-it-call-leg"), ChannelId::from("offhook-it-call-media"));
     let channel = ari.channels().originate(&call_from_echo(app, &leg)).await.unwrap();
@@ -34,7 +34,7 @@ async fn a_call_is_answered_bridged_with_its_media_and_hung_up() {
     assert_eq!(ari.channels().var(&leg, "GREETING").await.unwrap().value, "häl lo & more");
     ari.channels().set_var(&leg, "OTHER", "2").await.unwrap();
     // Setting is queued; Asterisk 16 answers before it is done.
-    let other = eventually(Duration::from_secs(2), "the variable is set", async || {
+    let other = eventually(Duration::from_secs(20), "the variable is set", async || {
         ari.channels().var(&leg, "OTHER").await.ok()
     })
     .await;

@@ -69,7 +69,7 @@ async fn a_channel_goes_to_another_application_and_into_the_dialplan() {
     };
     ari.channels().continue_in_dialplan(&leg, &after).await.unwrap();
     wait_for_type(&mut there, "StasisEnd").await;
-    eventually(Duration::from_secs(5), "it is in the dialplan", async || {
+    eventually(Duration::from_secs(20), "it is in the dialplan", async || {
         let dialplan = ari.channels().get(&leg).await.unwrap().dialplan;
         (dialplan.context == "it-after" && dialplan.app_name == "Wait").then_some(())
     })
@@ -95,7 +95,7 @@ async fn variables_of_a_channel_are_set_and_read() {
         assert_eq!(ari.channels().vars(&leg, &["TWO", "THREE"]).await.unwrap().variables, more);
         // One that is to be reported is shown with the channel from then on.
         ari.channels().set_var_as(&leg, "SHOWN", "yes", Some(true)).await.unwrap();
-        eventually(Duration::from_secs(5), "the variable is shown", async || {
+        eventually(Duration::from_secs(20), "the variable is shown", async || {
             let shown = ari.channels().get(&leg).await.unwrap().channelvars;
             (shown.get("SHOWN").map(String::as_str) == Some("yes")).then_some(())
         })
@@ -120,7 +120,8 @@ async fn keys_are_sent_and_come_back_from_the_echo() {
             _ => None,
         })
         .await;
-        assert!(duration >= 80, "{duration}");
+        // 120 ms as they were sent; the echo's way there and back counts in packets.
+        assert!(duration >= 60, "{duration}");
     }
     hang_up(&ari, &leg).await;
 }

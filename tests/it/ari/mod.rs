@@ -70,9 +70,9 @@ async fn has(ari: &Ari, wanted: (u32, u32), what: &str) -> bool {
     version >= wanted
 }
 
-/// The next signal, which must come within ten seconds.
+/// The next signal, which must come; how fast is not the matter of these tests.
 async fn signal(events: &mut EventStream) -> Signal {
-    tokio::time::timeout(Duration::from_secs(10), events.next()).await.expect("a signal within 10 s")
+    tokio::time::timeout(Duration::from_secs(30), events.next()).await.expect("a signal within 30 s")
 }
 
 async fn connected(events: &mut EventStream) {

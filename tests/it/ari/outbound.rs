@@ -7,12 +7,14 @@ use offhook::asterisk::ari::model::EventKind;
 use offhook::asterisk::ari::ops::HangupReason;
 use offhook::asterisk::ari::{Ari, AriConfig, ChannelId, Listen, Requests, Signal};
 use offhook::asterisk::secret::Secret;
+use offhook::asterisk::tls::Identity;
+use offhook::guard::Allow;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::{DIALPLAN, call_from_echo, has, server, signal, wait_for, wait_for_start};
 use crate::support::asterisk::eventually;
-use crate::support::{AsteriskUnderTest, Wanted};
+use crate::support::{AsteriskUnderTest, Wanted, certificates};
 
 /// A port that nobody has.
 fn free() -> SocketAddr {
@@ -21,7 +23,16 @@ fn free() -> SocketAddr {
 
 fn listen(bind: SocketAddr, per_call: bool) -> Listen {
     let (user, password) = ("it-door".to_owned(), Secret::new("it-secret"));
-    Listen { bind, user, password, per_call, apps: Vec::new(), connections: 16 }
+    Listen {
+        bind,
+        user,
+        password,
+        per_call,
+        apps: Vec::new(),
+        connections: 16,
+        allow: Allow::UNSAID,
+        tls: None,
+    }
 }
 
 /// An Asterisk that connects to `address`, for `it-persistent` once and for `it-percall` with each call; [`None`] on one that
@@ -93,7 +104,7 @@ async fn asterisk_connects_once_and_calls_and_requests_come_that_way() {
 
     // We end, and another process of ours takes the place.
     drop((events, late, ari));
-    let ari = eventually(Duration::from_secs(5), "the port is free", async || {
+    let ari = eventually(Duration::from_secs(20), "the port is free", async || {
         Ari::new(waiting(address, false)).ok()
     })
     .await;
@@ -139,6 +150,57 @@ async fn asterisk_connects_for_each_call() {
             other => panic!("the end of a call's own connection is no outage: {other:?}"),
         }
     }
+}
+
+/// Asterisk looks at our certificate, and says its password to nobody else.
+#[tokio::test]
+async fn asterisk_connects_by_tls() {
+    if !has(&server().await.ari(), (22, 5), "outbound WebSockets").await {
+        return;
+    }
+    let address = free();
+    let asterisk = AsteriskUnderTest::start_own(Wanted::default()).await;
+    let etc = asterisk.dir.join("etc");
+    certificates(&etc);
+    let identity = Identity { certificate: etc.join("server.pem"), key: etc.join("server.key") };
+    let mut config = waiting(address, false);
+    config.listen = config.listen.map(|listen| Listen { tls: Some(identity), ..listen });
+    let ari = Ari::new(config).unwrap();
+    let mut events = ari.events("it-encrypted");
+    let client = format!(
+        "[it-one]\ntype = websocket_client\nconnection_type = persistent\nuri = wss://localhost:{}/ari\n\
+         protocols = ari\nusername = it-door\npassword = it-secret\nreconnect_interval = 200\ntls_enabled = yes\n\
+         ca_list_file = {}/ca.pem\nverify_server_cert = yes\nverify_server_hostname = yes\n",
+        address.port(),
+        etc.display()
+    );
+    std::fs::write(etc.join("websocket_client.conf"), client).unwrap();
+    let way = "\n[it-one]\ntype = outbound_websocket\nwebsocket_client_id = it-one\napps = it-encrypted\nlocal_ari_user = offhook\n";
+    let ari_conf = std::fs::read_to_string(etc.join("ari.conf")).unwrap() + way;
+    std::fs::write(etc.join("ari.conf"), ari_conf).unwrap();
+    asterisk.cli("module reload res_websocket_client.so").await;
+    asterisk.cli("module reload res_ari.so").await;
+    assert!(connected_again(&mut events).await);
+    assert_eq!(ari.asterisk().ping().await.unwrap().ping, "pong");
+    // Who speaks no TLS is none of Asterisk's.
+    let mut plain = TcpStream::connect(address).await.unwrap();
+    plain.write_all(b"GET /ari HTTP/1.1\r\n\r\n").await.unwrap();
+    let mut answer = [0; 64];
+    let length = plain.read(&mut answer).await.unwrap_or(0);
+    assert!(!answer[..length].starts_with(b"HTTP"), "an alert of TLS at most");
+}
+
+#[tokio::test]
+async fn addresses_that_are_not_allowed_are_closed_unheard() {
+    let mut config = waiting("127.0.0.1:0".parse().unwrap(), false);
+    config.listen = config.listen.map(|listen| Listen { allow: "192.0.2.7".parse().unwrap(), ..listen });
+    let ari = Ari::new(config).unwrap();
+    let mut stranger = TcpStream::connect(ari.listens_at().unwrap()).await.unwrap();
+    let closed = tokio::time::timeout(Duration::from_secs(10), stranger.read(&mut [0; 16])).await;
+    assert_eq!(closed.expect("at once").unwrap_or(0), 0);
+    // Off loopback a password in the clear takes a list.
+    let open = Ari::new(waiting("0.0.0.0:0".parse().unwrap(), false)).unwrap_err().to_string();
+    assert!(open.contains("allow") && open.contains("tls_cert"), "{open}");
 }
 
 /// What is answered to a request for a WebSocket.

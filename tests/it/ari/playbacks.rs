@@ -8,6 +8,7 @@ use offhook::asterisk::ari::{Ari, ChannelId, EventStream, PlaybackId};
 use offhook::time::Moment;
 
 use super::{server, wait_for, wait_for_type, with_echo};
+use crate::support::asterisk::eventually;
 
 /// The longest sound that every installation has, in seconds; it is 16 long.
 const MONKEYS: &str = "sound:tt-monkeys";
@@ -74,7 +75,11 @@ async fn a_prompt_goes_forward_back_and_from_the_start() {
     let began = Moment::now();
     // 16 seconds long: two steps forward leave six, one back makes it eleven, three more end it.
     for step in [PlaybackControl::Forward, PlaybackControl::Forward, PlaybackControl::Reverse] {
-        ari.playbacks().control(&playback, step).await.unwrap();
+        // Asterisk tells that it has started a little before it can be wound.
+        eventually(Duration::from_secs(20), "it is wound", async || {
+            ari.playbacks().control(&playback, step.clone()).await.ok()
+        })
+        .await;
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     assert_eq!(ari.playbacks().get(&playback).await.unwrap().id, playback);

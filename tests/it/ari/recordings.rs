@@ -74,7 +74,7 @@ async fn a_recording_that_is_thrown_away_leaves_nothing() {
     wait_for_type(&mut events, "RecordingStarted").await;
     ari.recordings().cancel(&name).await.unwrap();
     // It is answered before it is done.
-    eventually(Duration::from_secs(5), "the recording is gone", async || {
+    eventually(Duration::from_secs(20), "the recording is gone", async || {
         ari.recordings().get_live(&name).await.is_err_and(|error| error.is_gone()).then_some(())
     })
     .await;

@@ -56,7 +56,7 @@ async fn a_log_is_started_begun_anew_and_stopped() {
     ari.asterisk().add_log("it-log-two", "notice,warning,error").await.unwrap();
     ari.asterisk().rotate_log("it-log-two").await.unwrap();
     let old = asterisk.dir.join("log/it-log-two.0");
-    eventually(Duration::from_secs(5), "the old file has another name", async || old.exists().then_some(()))
+    eventually(Duration::from_secs(20), "the old file has another name", async || old.exists().then_some(()))
         .await;
 }
 

@@ -46,7 +46,7 @@ async fn events_that_nobody_takes_are_counted() {
     for _ in 0..10 {
         ari.user_events().send("Hello", &mine).await.unwrap();
     }
-    eventually(Duration::from_secs(5), "ten events come", async || {
+    eventually(Duration::from_secs(20), "ten events come", async || {
         (events.counts().events - before >= 10).then_some(())
     })
     .await;

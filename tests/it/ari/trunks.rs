@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use offhook::asterisk::ami::{Ami, AmiConfig};
 use offhook::asterisk::ari::model::{ChannelState, EventKind};
 use offhook::asterisk::ari::ops::{HangupReason, Originate};
 use offhook::asterisk::ari::{AriError, ChannelId};
@@ -57,6 +58,12 @@ async fn calls_go_and_come_over_a_trunk_that_was_made_while_asterisk_runs() {
     .await;
     assert!(near.cli("pjsip show registrations").await.contains("Registered"));
 
+    let ami =
+        Ami::new(AmiConfig::new(near.ami_addr.to_string(), near.user, Secret::new(near.password))).unwrap();
+    ami.ready(Duration::from_secs(20)).await.unwrap();
+    let registered = trunk::registrations(&ami).await.unwrap();
+    assert_eq!(registered.get("it-carrier").map(String::as_str), Some("Registered"), "{registered:?}");
+
     // There: the far end's echo answers.
     let mut events = ari.events("it-trunk");
     connected(&mut events).await;
@@ -71,7 +78,7 @@ async fn calls_go_and_come_over_a_trunk_that_was_made_while_asterisk_runs() {
     wait_for_start(&mut events, &leg).await;
     assert_eq!(ari.channels().get(&leg).await.unwrap().state, ChannelState::Up);
     assert_eq!(trunk::list(&ari).await.unwrap()[0].channels, 1);
-    eventually(Duration::from_secs(5), "the echo of the far end has it", async || {
+    eventually(Duration::from_secs(20), "the echo of the far end has it", async || {
         let there = far.ari().channels().list().await.unwrap();
         let echoed = |name: &str, app: &str| app == "Echo" && name.starts_with("PJSIP/");
         there.iter().any(|channel| echoed(&channel.name, &channel.dialplan.app_name)).then_some(())

@@ -62,6 +62,7 @@ impl AsteriskUnderTest {
     }
 
     fn start(wanted: Wanted) -> io::Result<Self> {
+        super::say_failures_at_once();
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         // Short: Asterisk's control socket has a path of at most 107 characters.
@@ -144,9 +145,10 @@ impl AsteriskUnderTest {
         Ari::new(self.ari_config()).expect("the configuration is right")
     }
 
-    /// How a client reaches it.
+    /// How a client reaches it, more patient than by default: the machine may be busy with other things.
     pub fn ari_config(&self) -> AriConfig {
-        AriConfig::new(self.ari_url.clone(), self.user, Secret::new(self.password))
+        let timeout = Duration::from_secs(20);
+        AriConfig { timeout, ..AriConfig::new(self.ari_url.clone(), self.user, Secret::new(self.password)) }
     }
 
     /// Below what the script chooses from by itself. Processes begin at different places.

@@ -27,8 +27,8 @@ pub async fn house() -> (&'static AsteriskUnderTest, &'static EngineUnderTest) {
     let (asterisk, engine) = SHARED
         .get_or_init(|| async {
             let asterisk = own_asterisk(false).await;
-            let engine =
-                EngineUnderTest::start(&asterisk, Settings { ears: true, recordings: true, env: &[] }).await;
+            let settings = Settings { ears: true, recordings: true, ..Settings::default() };
+            let engine = EngineUnderTest::start(&asterisk, settings).await;
             (asterisk, engine)
         })
         .await;

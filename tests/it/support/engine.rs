@@ -118,6 +118,8 @@ pub struct Settings<'a> {
     pub recordings: bool,
     /// Variables of the environment, after all others.
     pub env: &'a [(&'a str, &'a str)],
+    /// More of the configuration file, after all else.
+    pub more: &'a str,
 }
 
 impl EngineUnderTest {
@@ -135,6 +137,7 @@ impl EngineUnderTest {
         } else {
             config += "[speech]\nrecognizer = 'none'\n";
         }
+        config += settings.more;
         std::fs::write(folder.path().join("offhook.toml"), config).expect("a file");
         std::fs::write(folder.path().join("quick.toml"), QUICK).expect("a file");
         std::fs::write(folder.path().join("talker.toml"), TALKER).expect("a file");

@@ -1,5 +1,6 @@
 //! Makes the calls and the scenes of the corpus.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fastrand::Rng;
@@ -8,9 +9,9 @@ use super::super::sound::{self, HZ, Noise};
 use super::super::voices::{Maker as Who, Voice, Voices, flite};
 use super::super::{Part, TurnsError};
 use super::{
-    ANSWERS, Asked, BACKCHANNELS, BOT_DBFS, CONCEALED, Call, Cast, Class, Echo, FOUR, Heard, MENU, MONTHS,
-    OPEN, PAUSE_MS, PAUSES, PROMPTS, SEVEN, SOME, Scene, TAIL_MS, TURNS, Turn, YES_NO, lines, millis,
-    samples,
+    ANSWERS, Asked, BACKCHANNELS, BOT_DBFS, CONCEALED, Call, Cast, Class, DIGITS_OF, Echo, FOUR, Heard, MENU,
+    MONTHS, ONE_BY_ONE, OPEN, PAUSE_MS, PAUSES, PROMPTS, SEVEN, SOME, Scene, TAIL_MS, TURNS, Turn, YES_NO,
+    lines, millis, samples,
 };
 use crate::audio::conceal::Concealer;
 use crate::audio::{FRAME_SAMPLES, Frame, Rate};
@@ -31,6 +32,8 @@ pub(super) struct Maker<'a> {
     yes_no: Arc<Grammar>,
     months: Arc<Grammar>,
     digits: [Arc<Grammar>; 4],
+    /// By language: the words of people's digits, and grammars of one, four and seven of them.
+    spoken: BTreeMap<&'static str, ([&'static str; 10], [Arc<Grammar>; 3])>,
 }
 
 /// An utterance, clean and at a level of its own.
@@ -90,6 +93,13 @@ impl<'a> Maker<'a> {
                 Grammar::digits(7).into(),
                 Grammar::any_length_of_digits(2..=4).into(),
             ],
+            spoken: DIGITS_OF
+                .into_iter()
+                .map(|(language, words)| {
+                    let of = |count| Arc::new(digits_in(language, &words, count));
+                    (language, (words, [1, 4, 7].map(of)))
+                })
+                .collect(),
         })
     }
 
@@ -109,7 +119,7 @@ impl<'a> Maker<'a> {
                 break;
             }
             let one = match (grammar, voice.maker) {
-                (true, Who::Recorded) => self.recorded_digits(voice, &mut random),
+                (true, Who::Recorded) => self.one_by_one(voice, &mut random),
                 (true, _) => self.answer(voice, &mut random),
                 (false, Who::Recorded) => {
                     self.recorded_sentence(voice, number * 4 * TURNS + attempt, &mut random)
@@ -180,6 +190,10 @@ impl<'a> Maker<'a> {
 
     /// An answer to a question that has a grammar.
     fn answer(&self, voice: Voice, random: &mut Rng) -> Option<Said> {
+        if self.part == Part::Tuning && random.f32() < ONE_BY_ONE * 0.4 {
+            // Four in ten are numbers.
+            return self.one_by_one(voice, random);
+        }
         let digits = |random: &mut Rng, groups: &[usize]| {
             let group = |count: &usize| {
                 (0..*count).map(|_| DIGIT_WORDS[random.usize(..10)]).collect::<Vec<_>>().join(" ")
@@ -242,13 +256,14 @@ impl<'a> Maker<'a> {
         Some(Said { asked, kind, text, samples })
     }
 
-    /// Digits that a person recorded, one by one: four, or seven.
-    fn recorded_digits(&self, voice: Voice, random: &mut Rng) -> Option<Said> {
+    /// Digits one by one, each spoken by itself, as a person recorded them: one, four, or seven.
+    fn one_by_one(&self, voice: Voice, random: &mut Rng) -> Option<Said> {
+        let (words, grammars) = self.spoken.get(voice.language)?;
         let (kind, groups, question, grammar): (_, &[usize], _, _) = match random.usize(..4) {
-            0 => ("one digit", &[1], Question::Digits { least: 1, most: 1 }, &self.digits[0]),
-            1 => ("seven digits", &[3, 4], Question::Digits { least: 7, most: 7 }, &self.digits[2]),
-            2 => ("four digits", &[4], Question::Digits { least: 4, most: 4 }, &self.digits[1]),
-            _ => ("four digits", &[2, 2], Question::Digits { least: 4, most: 4 }, &self.digits[1]),
+            0 => ("one digit", &[1], Question::Digits { least: 1, most: 1 }, &grammars[0]),
+            1 => ("seven digits", &[3, 4], Question::Digits { least: 7, most: 7 }, &grammars[2]),
+            2 => ("four digits", &[4], Question::Digits { least: 4, most: 4 }, &grammars[1]),
+            _ => ("four digits", &[2, 2], Question::Digits { least: 4, most: 4 }, &grammars[1]),
         };
         let (mut text, mut sound) = (String::new(), Vec::new());
         for (number, group) in groups.iter().enumerate() {
@@ -259,9 +274,12 @@ impl<'a> Maker<'a> {
             }
             for _ in 0..*group {
                 let digit = random.usize(..10);
-                text = format!("{text} {}", DIGIT_WORDS[digit]);
+                text = format!("{text} {}", words[digit]);
                 sound.resize(sound.len() + samples(20 + random.usize(..50)), 0.0);
-                sound.extend(self.voices.play(voice.language, &format!("digits/{digit}"))?);
+                sound.extend(match voice.maker {
+                    Who::Recorded => self.voices.play(voice.language, &format!("digits/{digit}"))?,
+                    _ => self.voices.say(voice, words[digit])?,
+                });
             }
         }
         let asked = Asked { question, grammar: Some(Arc::clone(grammar)) };
@@ -391,6 +409,21 @@ impl<'a> Maker<'a> {
             end: millis(at + to),
         })
     }
+}
+
+/// Exactly so many digits in a language.
+fn digits_in(language: &str, words: &[&str; 10], count: usize) -> Grammar {
+    if language == "en" {
+        return Grammar::digits(count);
+    }
+    let digits: Vec<String> =
+        words.iter().enumerate().map(|(digit, word)| format!("{word} {{{digit}}}")).collect();
+    let text = format!(
+        "#JSGF V1.0; grammar {language}_{count}; public <n> = {}; <d> = {};",
+        "<d> ".repeat(count),
+        digits.join(" | ")
+    );
+    Grammar::parse(language, &text).expect("words and digits make a grammar")
 }
 
 /// Echoes in scenes are between −20 and −40 dB.

@@ -89,8 +89,11 @@ fn a_key_that_is_missing_is_told_with_what_it_is_for() {
     expect(
         "kind = \"collect\"\n",
         "",
-        &["15:7: step 'number' needs 'kind', one of: say, ask, collect, branch, set, hang_up, \
-         continue_in_dialplan"],
+        &[
+            "15:7: step 'number' needs 'kind', one of: say, ask, collect, branch, set, transfer, look_up, set_variables, \
+         send_keys, play_sound, record, stop_recording, call_back, opt_out, message, hang_up, \
+         continue_in_dialplan",
+        ],
     );
     expect(
         "into = \"number\"\n",
@@ -477,7 +480,24 @@ fn the_documentation_has_every_key_and_a_flow_that_works() {
 
     // What a step does not know is told with all that it does.
     let mut keys = Vec::new();
-    for kind in ["say", "ask", "collect", "branch", "set", "hang_up", "continue_in_dialplan"] {
+    for kind in [
+        "say",
+        "ask",
+        "collect",
+        "branch",
+        "set",
+        "transfer",
+        "look_up",
+        "set_variables",
+        "send_keys",
+        "play_sound",
+        "record",
+        "stop_recording",
+        "call_back",
+        "message",
+        "hang_up",
+        "continue_in_dialplan",
+    ] {
         let text = format!("[flow]\nxx = 1\n[defaults]\nxx = 1\n[step.a]\nkind = \"{kind}\"\nxx = 1\n");
         let choices = "choices = [{ xx = 1 }]\ncases = [{ xx = 1 }]\n";
         let hints = faults(&format!("{text}{choices}"));
@@ -488,4 +508,33 @@ fn the_documentation_has_every_key_and_a_flow_that_works() {
     for key in keys {
         assert!(page.contains(&format!("`{key}`")), "docs/flows.md says nothing of '{key}'");
     }
+}
+
+#[test]
+fn how_turns_are_taken_is_checked_key_by_key() {
+    let with = |keys: &str, wanted: &[&str]| {
+        let to = format!("{keys}\ninto = ");
+        expect("into = ", &to, wanted);
+    };
+    with(
+        "silences = { limt_ms = 900 }",
+        &["19:14: 'silences' of step 'number' has no key 'limt_ms'; did you mean 'limit_ms'?"],
+    );
+    with(
+        "silences = { limit_ms = 50 }",
+        &["19:25: 'silences' of step 'number': 'limit_ms' is 50; expected a whole number from 100 to 5000"],
+    );
+    with(
+        "silence_ms = 700\nsilences = { whole_ms = 200 }",
+        &["19:1: step 'number' has both 'silences' and 'silence_ms'; keep one of them"],
+    );
+    with(
+        "duck = false\nduck_db = 12",
+        &["20:1: step 'number' has 'duck_db', but does not duck; take it out, or duck = false"],
+    );
+    with(
+        "resume = \"often\"",
+        &["19:10: step 'number': 'resume' is a text; expected true, false, or how often, from 0 to 5"],
+    );
+    with("resume = 9", &["19:10: step 'number': 'resume' is 9; expected a whole number from 0 to 5"]);
 }

@@ -21,7 +21,10 @@ fn the_front_desk_greets_shortly() {
     let action = flow.action(&flow.start(vars()));
     let Action::Ask { parts, barge_in, listen, attempt } = &action else { panic!("{action:?}") };
     assert_eq!(parts[0], Part::Text("Hello, this is the front desk.".into()));
-    assert_eq!(*barge_in, BargeInSpec { by_voice: true, by_key: true, protected_ms: 300 });
+    assert_eq!(
+        *barge_in,
+        BargeInSpec { by_voice: true, by_key: true, protected_ms: 300, ..BargeInSpec::NEVER }
+    );
     assert_eq!((listen.grammar.as_deref(), listen.keys.as_str()), (Some("menu"), "1234*0"));
     assert_eq!((listen.no_input_ms, *attempt), (5_000, 1));
     assert_eq!(flow.grammar("menu").unwrap().interpret("sales please").as_deref(), Some("sales"));
@@ -392,4 +395,46 @@ fn shipped_once(name: &str) -> &'static Flow {
     use std::sync::OnceLock;
     static FLOWS: [OnceLock<Flow>; 2] = [OnceLock::new(), OnceLock::new()];
     FLOWS[usize::from(name != "frontdesk.toml")].get_or_init(|| shipped(name))
+}
+
+#[test]
+fn each_prompt_and_each_listening_has_settings_of_its_own() {
+    let text = "\
+[flow]
+name = \"test\"
+first = \"number\"
+[defaults]
+give_up = \"bye\"
+duck_db = 12
+resume = false
+silences = { limit_ms = 1200, whole_ms = 300 }
+[step.number]
+kind = \"collect\"
+say = \"Which number?\"
+digits = 4
+into = \"number\"
+goto = \"sure\"
+hush_after_ms = 260
+resume = 2
+silences = { whole_ms = 450 }
+[step.sure]
+kind = \"ask\"
+say = \"Sure?\"
+duck = false
+silence_ms = 800
+choices = [{ say = \"yes\", goto = \"bye\" }]
+[step.bye]
+kind = \"hang_up\"
+say = \"Bye.\"
+";
+    let flow = parse(text).expect("without a fault");
+    let mut state = flow.start(vars());
+    let Action::Collect { barge_in, listen, .. } = flow.action(&state) else { panic!("it collects") };
+    assert_eq!((barge_in.duck, barge_in.duck_db, barge_in.hush_after_ms), (true, Some(12), Some(260)));
+    assert_eq!(barge_in.resume, Some(2));
+    assert_eq!((listen.silences.whole_ms, listen.silences.limit_ms), (Some(450), Some(1_200)));
+    flow.advance(&mut state, keys("1234"));
+    let Action::Ask { barge_in, listen, .. } = flow.action(&state) else { panic!("it asks") };
+    assert_eq!((barge_in.duck, barge_in.resume), (false, Some(0)));
+    assert_eq!((listen.endpointing, listen.silences), (Endpointing::SilenceMs(800), Silences::default()));
 }

@@ -1,15 +1,15 @@
-//! The crypto provider of the process, and whom a client trusts.
+//! The crypto provider of the process, whom a client trusts, and who a server of ours is.
 //!
 //! Some crates bring ring, some aws-lc; rustls refuses to choose. Offhook uses ring everywhere.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
-/// Why no client for TLS can be made.
+/// Why there can be no TLS.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// The file cannot be read, or holds no certificate.
@@ -21,6 +21,19 @@ pub enum TlsError {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
+        reason: String,
+    },
+    /// A server's files do not make a pair that can be used.
+    #[error(
+        "{} and {} do not make a certificate and its key ({reason}): name the certificate with the chain below it, and its private key, both as PEM",
+        certificate.display(), key.display()
+    )]
+    NoPair {
+        /// The file with the certificates.
+        certificate: PathBuf,
+        /// The file with the key.
+        key: PathBuf,
+        /// What is wrong with them.
         reason: String,
     },
     /// There is nobody to trust.
@@ -66,4 +79,30 @@ pub fn client(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
         return Err(TlsError::Nobody);
     }
     Ok(Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()))
+}
+
+/// Who a server of ours is: two files.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Identity {
+    /// Its certificate and the chain below it, as PEM.
+    pub certificate: PathBuf,
+    /// The private key, as PEM.
+    pub key: PathBuf,
+}
+
+/// What a server of ours shows to who connects. Blocks on the disk.
+///
+/// # Errors
+///
+/// [`TlsError::NoPair`] when the files cannot be read or do not belong together.
+pub fn server(identity: &Identity) -> Result<Arc<ServerConfig>, TlsError> {
+    install();
+    let Identity { certificate, key } = identity;
+    let wrong =
+        |reason: String| TlsError::NoPair { certificate: certificate.clone(), key: key.clone(), reason };
+    let pems = CertificateDer::pem_file_iter(certificate).map_err(|error| wrong(error.to_string()))?;
+    let chain = pems.collect::<Result<Vec<_>, _>>().map_err(|error| wrong(error.to_string()))?;
+    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| wrong(error.to_string()))?;
+    let config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key);
+    config.map(Arc::new).map_err(|error| wrong(error.to_string()))
 }

@@ -1,0 +1,74 @@
+//! Thresholds, found on the tuning half alone.
+
+use super::corpus::{Call, Corpus};
+use super::tally::{self, Score};
+use super::{AnswersError, Plan, run};
+use crate::bench::Progress;
+use crate::bench::turns::Part;
+use crate::turn::answer::AnswerSettings;
+use crate::turn::answer::settings::Limits;
+
+/// Rounds over all thresholds; the last ones change nothing.
+const ROUNDS: usize = 4;
+
+/// A threshold: its name, the values that are tried, and how to set it.
+type Knob = (&'static str, &'static [u32], fn(&mut AnswerSettings) -> &mut u32);
+
+const KNOBS: [Knob; 10] = [
+    ("short_pause_ms", &[420, 460, 500, 540, 580, 620, 660, 700, 740], |s| &mut s.short_pause_ms),
+    ("short_greeting_ms", &[400, 500, 600, 700, 800, 900, 1_000], |s| &mut s.short_greeting_ms),
+    ("long_greeting_ms", &[800, 1_000, 1_200, 1_400, 1_600, 2_000], |s| &mut s.long_greeting_ms),
+    ("long_pause_ms", &[900, 1_000, 1_100, 1_200, 1_300, 1_400, 1_500, 1_700], |s| &mut s.long_pause_ms),
+    ("machine_greeting_ms", &[2_800, 3_000, 3_200, 3_400, 3_600, 3_800, 4_000, 4_400], |s| {
+        &mut s.machine_greeting_ms
+    }),
+    ("machine_stretch_ms", &[2_000, 2_300, 2_600, 2_800, 3_000, 3_300, 4_000], |s| &mut s.machine_stretch_ms),
+    ("sentence_pause_ms", &[200, 240, 280, 320, 360, 400, 460], |s| &mut s.sentence_pause_ms),
+    ("machine_sentences_ms", &[1_600, 1_800, 2_000, 2_200, 2_400, 2_600, 2_800, 3_200], |s| {
+        &mut s.machine_sentences_ms
+    }),
+    ("rising_ms", &[0, 40, 80, 120, 160], |s| &mut s.rising_ms),
+    ("shortest_voice_ms", &[80, 100, 120, 140, 160], |s| &mut s.shortest_voice_ms),
+];
+
+/// Tries thresholds one after the other, on the tuning half, beginning with those of the plan, and gives the best with what
+/// each change brought. Blocks for minutes.
+///
+/// # Errors
+/// As [`measure`](super::measure).
+pub fn fit(plan: &Plan, progress: &Progress) -> Result<(AnswerSettings, Vec<String>), AnswersError> {
+    plan.settings.check()?;
+    (progress.tell)("the tuning half", 0.0);
+    let corpus = Corpus::make(Part::Tuning, plan.seed, plan.share(), plan.settings.detector)?;
+    let mut best = plan.settings.clone();
+    let mut least = score(&corpus.calls, &best);
+    let mut told = vec![format!("as given: {least}")];
+    for round in 0..ROUNDS {
+        let before = least.cost();
+        for (name, values, knob) in KNOBS {
+            #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+            (progress.tell)(name, 0.2 + 0.8 * round as f64 / ROUNDS as f64);
+            for value in values {
+                let mut other = best.clone();
+                *knob(&mut other) = *value;
+                if other.check().is_err() {
+                    continue;
+                }
+                let found = score(&corpus.calls, &other);
+                if found.cost() < least.cost() - 1e-6 {
+                    told.push(format!("{name} = {value}: {found}"));
+                    (best, least) = (other, found);
+                }
+            }
+        }
+        if least.cost() >= before {
+            break;
+        }
+    }
+    Ok((best, told))
+}
+
+fn score(calls: &[Call], settings: &AnswerSettings) -> Score {
+    let limits = Limits::from(settings);
+    tally::score(calls, &calls.iter().map(|call| run(call, limits)).collect::<Vec<_>>())
+}

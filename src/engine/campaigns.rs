@@ -1,0 +1,537 @@
+//! Dials campaigns: takes contacts from the book as fast as their plans and trunks allow, calls them, and writes down how
+//! each call ended.
+//!
+//! The book decides whom and when, [`Pace`] how many, [`Gate`] the moment; a call is made as any other that goes out, under the
+//! attempt's own id. So what the engine's store has of a call tells how the attempt ended, also to the next process.
+//!
+//! A book that cannot be reached is tried again for ever: meanwhile nobody new is called, calls that are up go on, and what
+//! they come to is written when it is back.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use self::ending::closing;
+use self::gate::{Gate, Ticket};
+use super::outbound::{Wanted, begin, places, server_for};
+use super::server::Server;
+use super::{Phase, Shared};
+use crate::call::is_variable;
+use crate::campaign::pace::{People, Wish};
+use crate::campaign::plan::Pacing;
+use crate::campaign::{
+    self, Book, Campaign, CampaignError, CampaignId, Claimed, Cleared, Closing, Courier, Disposition, Engine,
+    OpenAttempt, Pace, Zones,
+};
+use crate::id::CallId;
+use crate::time::{Moment, WallTime};
+
+mod ending;
+mod gate;
+
+/// How often it is looked whether somebody is to be called.
+const EVERY: Duration = Duration::from_millis(100);
+
+/// How often campaigns are read from the book.
+const READ_EVERY: Duration = Duration::from_secs(1);
+
+/// How often what is ours is kept ours, and what others left is looked for.
+const RENEW_EVERY: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether a call is over.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How long its record may take to be written.
+const WRITTEN: Duration = Duration::from_secs(5);
+
+/// How long is waited for a book that does not answer.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// An attempt of ours of which nothing is known here is left over when it is so old, in milliseconds.
+const LEFT_OVER_MS: i64 = 15_000;
+
+/// Numbers that wait to be put on the list.
+const OPT_OUTS: usize = 1_000;
+
+/// Who writes down whom nobody is to call again. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct OptOuts(mpsc::Sender<(CallId, String)>);
+
+impl OptOuts {
+    /// One, and where what it is told comes out.
+    pub fn new() -> (Self, mpsc::Receiver<(CallId, String)>) {
+        let (sender, told) = mpsc::channel(OPT_OUTS);
+        (Self(sender), told)
+    }
+
+    /// The other side of a call, at this number, is called by nobody from now on.
+    pub fn add(&self, call: CallId, number: &str) {
+        if self.0.try_send((call, number.to_owned())).is_err() {
+            tracing::error!(
+                %call,
+                "somebody who does not want to be called could not be put on the list: `offhook never-call add` does it by hand"
+            );
+        }
+    }
+}
+
+/// The dialler of an engine; it ends when this is dropped.
+pub(super) struct Dialler {
+    _task: AbortOnDropHandle<()>,
+    stop: CancellationToken,
+}
+
+impl Drop for Dialler {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// Begins to dial, as long as the engine takes calls.
+pub(super) fn start(
+    shared: &Arc<Shared>,
+    servers: &[Arc<Server>],
+    opt_outs: mpsc::Receiver<(CallId, String)>,
+) -> Dialler {
+    let stop = CancellationToken::new();
+    let work = run(Arc::clone(shared), servers.to_vec(), opt_outs, stop.clone());
+    Dialler { _task: AbortOnDropHandle::new(tokio::spawn(work)), stop }
+}
+
+async fn run(
+    shared: Arc<Shared>,
+    servers: Vec<Arc<Server>>,
+    opt_outs: mpsc::Receiver<(CallId, String)>,
+    stop: CancellationToken,
+) {
+    let book = open(&shared).await;
+    let listing = list(book.clone(), shared.config.policy.country.clone(), opt_outs);
+    if !shared.config.campaigns.dial {
+        return listing.await;
+    }
+    let telling = async {
+        match shared.services.web.get() {
+            Ok(web) => Courier::new(book.clone(), web).run(stop.clone()).await,
+            Err(error) => tracing::error!(%error, "nobody is told of the outcomes of campaigns"),
+        }
+    };
+    let work = Work {
+        me: me(&shared),
+        servers,
+        book: book.clone(),
+        pace: Arc::default(),
+        gate: Arc::default(),
+        up: Arc::default(),
+        mine: Arc::default(),
+        shared: Arc::clone(&shared),
+    };
+    tokio::join!(listing, telling, work.run());
+}
+
+/// The book, as soon as it can be had.
+async fn open(shared: &Shared) -> Book {
+    let (zones, store) = (Arc::new(Zones::of_system()), &shared.config.store);
+    let mut told = false;
+    loop {
+        let opened = match &store.url {
+            Some(url) => Book::open_postgres(url.reveal(), Arc::clone(&zones)).await,
+            None => Book::open_sqlite(&store.path, Arc::clone(&zones)).await,
+        };
+        match opened {
+            Ok(book) => return book,
+            Err(error) if !told => {
+                tracing::error!(%error, "the book of campaigns cannot be opened; trying again");
+                told = true;
+            }
+            Err(_) => {}
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// This engine in a book that it shares: each has a store of its own.
+fn me(shared: &Shared) -> Engine {
+    let path = shared.store.path();
+    let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let host = rustix::system::uname();
+    let host = host.nodename().to_string_lossy();
+    Engine(format!("{}@{host}:{}", shared.config.asterisk.app, path.display()))
+}
+
+/// Puts onto the list of all campaigns whom nobody is to call again.
+async fn list(book: Book, country: Option<String>, mut opt_outs: mpsc::Receiver<(CallId, String)>) {
+    while let Some((call, number)) = opt_outs.recv().await {
+        let why = Some("asked for during a call");
+        let add = || book.never_call(&number, None, country.as_deref(), why, WallTime::now()).boxed();
+        match patiently(add).await {
+            Ok(_) => tracing::info!(%call, "nobody calls the other side again"),
+            Err(error) => tracing::error!(
+                %call,
+                %error,
+                "somebody who does not want to be called could not be put on the list: say in [policy] of which `country` numbers without a code are"
+            ),
+        }
+    }
+}
+
+/// Does it until the book answers.
+async fn patiently<'a, T>(
+    mut attempt: impl FnMut() -> BoxFuture<'a, Result<T, CampaignError>>,
+) -> Result<T, CampaignError> {
+    let mut told = false;
+    loop {
+        match attempt().await {
+            Err(error @ CampaignError::Database { .. }) => {
+                if !std::mem::replace(&mut told, true) {
+                    tracing::warn!(%error, "the book of campaigns cannot be written; trying again");
+                }
+                tokio::time::sleep(AGAIN).await;
+            }
+            other => return other,
+        }
+    }
+}
+
+/// Calls of a campaign.
+#[derive(Debug, Clone, Copy, Default)]
+struct Up {
+    ringing: u32,
+    talking: u32,
+}
+
+#[derive(Clone)]
+struct Work {
+    shared: Arc<Shared>,
+    servers: Vec<Arc<Server>>,
+    book: Book,
+    me: Engine,
+    pace: Arc<Mutex<Pace>>,
+    gate: Arc<Mutex<Gate>>,
+    up: Arc<Mutex<HashMap<CampaignId, Up>>>,
+    /// The attempts that a task of ours sees to.
+    mine: Arc<Mutex<HashSet<CallId>>>,
+}
+
+fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
+    what.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What may be known of campaigns from one look to the next.
+#[derive(Default)]
+struct Seen {
+    campaigns: Vec<Campaign>,
+    read: Option<Instant>,
+    kept: Option<Instant>,
+    is_away: bool,
+}
+
+impl Work {
+    async fn run(self) {
+        let mut every = tokio::time::interval(EVERY);
+        every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut seen = Seen::default();
+        loop {
+            every.tick().await;
+            let (inherited, phase) = (*self.shared.inherited.borrow(), *self.shared.phase.borrow());
+            if !inherited || phase == Phase::HandingOver {
+                continue;
+            }
+            match self.look(&mut seen, phase == Phase::Running).await {
+                Ok(()) if std::mem::take(&mut seen.is_away) => {
+                    tracing::info!("the book of campaigns is back");
+                }
+                Ok(()) => {}
+                Err(error) => {
+                    if !std::mem::replace(&mut seen.is_away, true) {
+                        tracing::warn!(%error, "the book of campaigns cannot be read; nobody new is called");
+                    }
+                    tokio::time::sleep(AGAIN).await;
+                }
+            }
+        }
+    }
+
+    /// Looks whether something is to be done, and begins it; without `dials` it just keeps what is ours.
+    async fn look(&self, seen: &mut Seen, dials: bool) -> Result<(), CampaignError> {
+        let now = Instant::now();
+        let due = |last: Option<Instant>, every| last.is_none_or(|at| now.duration_since(at) >= every);
+        if due(seen.kept, RENEW_EVERY) {
+            self.keep(seen.kept.is_none()).await?;
+            lock(&self.gate).forget(Moment::now());
+            seen.kept = Some(now);
+        }
+        if !dials {
+            return Ok(());
+        }
+        if due(seen.read, READ_EVERY) {
+            let mut campaigns = self.book.campaigns().await?;
+            campaigns.retain(|campaign| campaign.state == campaign::State::Running);
+            seen.campaigns = campaigns;
+            seen.read = Some(now);
+        }
+        self.order(&seen.campaigns).await
+    }
+
+    /// Begins as many calls as there may be.
+    async fn order(&self, campaigns: &[Campaign]) -> Result<(), CampaignError> {
+        let room: usize = self.servers.iter().map(|server| places(server)).sum();
+        if campaigns.is_empty() || room == 0 {
+            return Ok(());
+        }
+        let now = WallTime::now();
+        let up = lock(&self.up).clone();
+        let wishes: Vec<_> = campaigns.iter().map(|campaign| wish(campaign, &up)).collect();
+        let load = self.book.trunk_load().await?;
+        let room = u32::try_from(room).unwrap_or(u32::MAX);
+        let orders = lock(&self.pace).next(Moment::now(), &wishes, &load, room);
+        for order in orders {
+            let Some(campaign) = campaigns.iter().find(|campaign| campaign.id == order.campaign) else {
+                continue;
+            };
+            for contact in self.book.claim(campaign, &self.me, now, order.calls as usize).await? {
+                self.change(campaign.id, |up| up.ringing += 1);
+                let (campaign, trunk) = (campaign.clone(), order.trunk.clone());
+                self.see_to(contact.attempt, async move |work| {
+                    let called = work.call(&campaign, &contact, trunk).await;
+                    work.change(campaign.id, |up| up.ringing -= 1);
+                    called
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn change(&self, campaign: CampaignId, how: impl FnOnce(&mut Up)) {
+        how(lock(&self.up).entry(campaign).or_default());
+    }
+
+    /// Lets a task see to an attempt to its end.
+    fn see_to<F>(&self, id: CallId, how: impl FnOnce(Self) -> F)
+    where
+        F: Future<Output = Result<(), CampaignError>> + Send + 'static,
+    {
+        lock(&self.mine).insert(id);
+        let (mine, work) = (Arc::clone(&self.mine), how(self.clone()));
+        self.shared.tasks.spawn(async move {
+            match work.await {
+                // Whoever closed it had a reason.
+                Ok(()) | Err(CampaignError::NotOpen(_)) => {}
+                Err(error) => tracing::warn!(attempt = %id, %error, "an attempt is left to the next look"),
+            }
+            lock(&mine).remove(&id);
+        });
+    }
+}
+
+/// How long ago it was started or resumed.
+fn since_start(campaign: &Campaign) -> Duration {
+    let since = campaign.started.map_or(0, |started| WallTime::now().0.saturating_sub(started.0));
+    Duration::from_millis(u64::try_from(since).unwrap_or_default())
+}
+
+/// What a campaign would do now.
+fn wish<'a>(campaign: &'a Campaign, up: &HashMap<CampaignId, Up>) -> Wish<'a> {
+    let Up { ringing, talking } = up.get(&campaign.id).copied().unwrap_or_default();
+    let people = match campaign.plan.pacing {
+        Pacing::Progressive => None,
+        Pacing::Predictive { people, .. } => {
+            let busy = talking.min(people);
+            Some(People { free: people - busy, busy })
+        }
+    };
+    Wish {
+        campaign: campaign.id,
+        plan: &campaign.plan,
+        since_start: since_start(campaign),
+        ringing,
+        talking,
+        people,
+    }
+}
+
+impl Work {
+    /// One attempt, from the last look into the book to its end there.
+    async fn call(&self, campaign: &Campaign, contact: &Claimed, trunk: String) -> Result<(), CampaignError> {
+        let id = contact.attempt;
+        let mut ticket = self.pass(campaign, &trunk).await;
+        let Ok(server) = server_for(&self.servers, None) else {
+            return self.book.give_back(id, WallTime::now()).await;
+        };
+        let cleared = self.book.dialled(campaign, &self.me, id, &trunk, WallTime::now()).await?;
+        if cleared != Cleared::Dial {
+            return Ok(());
+        }
+        let mut tried = vec![trunk];
+        let closing = loop {
+            let trunk = tried.last().expect("one was taken");
+            let (begun, why) = (Instant::now(), self.dial(campaign, contact, trunk, server, ticket).await);
+            let rang = begun.elapsed();
+            let talked = match &why {
+                Ok(()) => Some(self.answered(campaign, id).await?),
+                Err(_) => None,
+            };
+            let Some(mut closing) = self.ending(campaign, id).await else {
+                // Another process sees to it.
+                return Ok(());
+            };
+            {
+                let mut pace = lock(&self.pace);
+                pace.ended_ringing(campaign.id, rang, closing.disposition.is_person());
+                if closing.disposition.is_person() {
+                    pace.handled(
+                        campaign.id,
+                        talked.filter(|_| closing.disposition != Disposition::Abandoned),
+                    );
+                }
+            }
+            if talked.is_none() && closing.disposition.may_take_another_trunk() {
+                let other = campaign.plan.trunks.iter().find(|other| !tried.contains(&other.name));
+                if let Some(other) = other {
+                    ticket = self.pass(campaign, &other.name).await;
+                    patiently(|| self.book.takes_trunk(id, &other.name).boxed()).await?;
+                    tried.push(other.name.clone());
+                    continue;
+                }
+            }
+            closing.note = closing.note.or(why.err());
+            break closing;
+        };
+        patiently(|| self.book.finish(campaign, id, &closing, WallTime::now()).boxed()).await
+    }
+
+    /// Waits for the moment when a call may begin.
+    async fn pass(&self, campaign: &Campaign, trunk: &str) -> Ticket {
+        let of_trunk = campaign.plan.trunks.iter().find(|known| known.name == trunk);
+        let of_trunk = of_trunk.map(|trunk| (trunk.name.as_str(), trunk.calls_per_second));
+        loop {
+            let rate = campaign.plan.rate(since_start(campaign));
+            let now = Moment::now();
+            let passed = lock(&self.gate).pass(now, (campaign.id, rate), of_trunk);
+            match passed {
+                Ok(ticket) => return ticket,
+                Err(later) => tokio::time::sleep(later.since(now)).await,
+            }
+        }
+    }
+
+    /// Calls the contact and waits until somebody answers; an error says in a sentence why nobody did.
+    async fn dial(
+        &self,
+        campaign: &Campaign,
+        contact: &Claimed,
+        trunk: &str,
+        server: &Arc<Server>,
+        ticket: Ticket,
+    ) -> Result<(), String> {
+        let plan = &campaign.plan;
+        let shown = contact.contact.in_turn(contact.nth, &plan.callers);
+        let text =
+            |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let known: BTreeMap<String, String> =
+            contact.variables.iter().map(|(name, value)| (name.clone(), text(value))).collect();
+        let mut variables: BTreeMap<String, String> =
+            known.clone().into_iter().filter(|(name, _)| is_variable(name)).collect();
+        variables.insert("OFFHOOK_CAMPAIGN".into(), campaign.name.clone());
+        variables.insert("OFFHOOK_ATTEMPT".into(), contact.nth.to_string());
+        let wanted = Wanted {
+            id: contact.attempt,
+            endpoint: &format!("PJSIP/{}@{trunk}", contact.number),
+            number: &contact.number,
+            bot: &plan.bot,
+            caller_id: shown.map(String::as_str),
+            patience: plan.ring,
+            known,
+            variables,
+            machines: plan.machines.clone(),
+        };
+        let begun = begin(&self.shared, server, wanted).await;
+        lock(&self.gate).went(ticket, Moment::now());
+        match begun {
+            Ok(begun) => begun.answered().await,
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Writes down that somebody answered, waits until the call is over here, and says how long it was.
+    async fn answered(&self, campaign: &Campaign, id: CallId) -> Result<Duration, CampaignError> {
+        let (at, talked) = (WallTime::now(), Instant::now());
+        self.change(campaign.id, |up| {
+            up.talking += 1;
+            up.ringing -= 1;
+        });
+        let noting = patiently(|| self.book.answered(id, at).boxed());
+        let (noted, ()) = tokio::join!(noting, self.over(id));
+        self.change(campaign.id, |up| {
+            up.talking -= 1;
+            up.ringing += 1;
+        });
+        noted.map(|()| talked.elapsed())
+    }
+
+    /// Waits until the call is over here.
+    async fn over(&self, id: CallId) {
+        while self.servers.iter().any(|server| server.switchboard.has(id)) {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// How the call ended, by what the engine wrote of it; [`None`] when another process has it.
+    async fn ending(&self, campaign: &Campaign, id: CallId) -> Option<Closing> {
+        let mut patience = WRITTEN;
+        loop {
+            self.over(id).await;
+            if *self.shared.phase.borrow() == Phase::HandingOver {
+                return None;
+            }
+            let record = self.shared.store.find_call(id.as_str()).await.ok().flatten();
+            if let Some(record) = record.map(|summary| summary.call).filter(|call| call.ended.is_some()) {
+                return Some(closing(&record, &campaign.plan));
+            }
+            if patience.is_zero() {
+                let note = Some("what became of the call is not in the store".to_owned());
+                return Some(Closing { note, ..Closing::new(Disposition::Lost) });
+            }
+            // A server that is away may have the call still: it is waited for twelve times as long.
+            let all_there = self.servers.iter().all(|server| *server.connected.borrow());
+            patience = patience.saturating_sub(if all_there { LOOK } else { LOOK / 12 });
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Keeps what is ours, and ends what was left open: by an earlier process of ours (`first`), by engines that do not keep
+    /// theirs, and by a book that went away in the middle of a claim.
+    async fn keep(&self, first: bool) -> Result<(), CampaignError> {
+        let now = WallTime::now();
+        self.book.renew(&self.me, now).await?;
+        let is_old = |attempt: &OpenAttempt| first || attempt.claimed.0 < now.0 - LEFT_OVER_MS;
+        let mut left: Vec<_> = self.book.open_attempts(&self.me).await?.into_iter().filter(is_old).collect();
+        for attempt in self.book.abandoned(now).await? {
+            if attempt.engine != self.me && self.book.take_over(&attempt, &self.me, now).await? {
+                left.push(attempt);
+            }
+        }
+        for attempt in left {
+            if !lock(&self.mine).contains(&attempt.attempt) {
+                self.see_to(attempt.attempt, async move |work| work.resolve(&attempt).await);
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends an attempt that nobody sees to: its call is up here still, or its record says how it ended.
+    async fn resolve(&self, left: &OpenAttempt) -> Result<(), CampaignError> {
+        if left.dialled.is_none() {
+            return self.book.give_back(left.attempt, WallTime::now()).await;
+        }
+        let campaign = self.book.campaign(&left.campaign_name).await?;
+        let Some(closing) = self.ending(&campaign, left.attempt).await else { return Ok(()) };
+        patiently(|| self.book.finish(&campaign, left.attempt, &closing, WallTime::now()).boxed()).await
+    }
+}

@@ -1,0 +1,6 @@
+//! Deepgram (<https://developers.deepgram.com>).
+
+mod flux;
+mod nova;
+pub mod recognizer;
+pub mod synthesizer;
