@@ -30,14 +30,12 @@ check: ## formatting, lints and documentation, with no warning let through
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 
-# Three tests at once on two cores: most of a test's time is a call's, which waits.
 test: ## check, then every test, with Asterisk 22 and 16 where one is needed
 	@scripts/setup
 	@scripts/asterisk install
 	@scripts/asterisk install --version 16
 	$(MAKE) --no-print-directory check
-	RUST_TEST_THREADS=3 cargo test --locked --lib --bins --tests
-	cargo test --locked --doc
+	@scripts/test
 
 doc: ## the library's documentation, in target/doc
 	@scripts/setup build

@@ -8,8 +8,9 @@ use crate::speech::bandwidth::{Halve, Twice};
 /// A mean amplitude below this is silence: −54 dB of full scale for noise. The recorded voices carry noise of −62 dB;
 /// an s begins above it.
 const SILENCE: f32 = 52.0;
-/// The mean amplitude is taken over about this many samples: 5 ms at 8 kHz.
-const SMOOTH: f32 = 40.0;
+/// What the mean amplitude is taken over, before the first sound and from then on. The noise of a vocoder peaks above the
+/// limit now and then over 5 ms, and so the same sentence began up to 170 ms later or earlier.
+const SMOOTH_MS: [f32; 2] = [20.0, 10.0];
 /// How much silence stays before the first sound and behind the last one.
 const KEPT_MS: usize = 30;
 /// A pause inside is never longer than this.
@@ -94,7 +95,8 @@ impl Shaper {
 
     fn emit(&mut self, sample: i16, out: &mut Vec<i16>) {
         self.seen += 1;
-        self.amplitude += (f32::from(sample.unsigned_abs()) - self.amplitude) / SMOOTH;
+        let smooth = SMOOTH_MS[usize::from(self.begun)] * self.rate.hz() as f32 / 1_000.0;
+        self.amplitude += (f32::from(sample.unsigned_abs()) - self.amplitude) / smooth;
         if self.amplitude < SILENCE {
             self.held.push(sample);
             return;
@@ -148,7 +150,7 @@ mod tests {
             }
         }
         shaper.finish(&mut out);
-        // Sound of 1,000 is noticed within three samples and forgotten within 15 ms.
+        // Sound of 1,000 is noticed within ten samples and forgotten within 30 ms.
         let kept = 8 * KEPT_MS + 8_000 + 8 * PAUSE_MS + 8_000 + 8 * KEPT_MS;
         assert!((kept..kept + 250).contains(&out.len()), "{}", out.len());
     }
