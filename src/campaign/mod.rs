@@ -27,6 +27,8 @@
 //! for contact in book.claim(&campaign, &engine, WallTime::now(), 5).await? {
 //!     match book.dialled(&campaign, &engine, contact.attempt, "carrier", WallTime::now()).await? {
 //!         Cleared::Dial => { /* originate, with the channel id `offhook-APP-ATTEMPT-leg` */ }
+//!         // Not yet: ask again then, or give it back.
+//!         Cleared::NotBefore(_) => book.give_back(contact.attempt, WallTime::now()).await?,
 //!         Cleared::Withdrawn(_) => continue,
 //!     }
 //!     let end = Closing::new(Disposition::NoAnswer);

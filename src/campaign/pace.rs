@@ -68,6 +68,21 @@ struct OfCampaign {
 /// The span in which calls are counted: what is said of a second holds in any second.
 const SECOND: Duration = Duration::from_secs(1);
 
+/// The same where calls have to be counted that are under way: what lies between us and the far end is not always as long.
+const LONG_SECOND: Duration = Duration::from_millis(1_050);
+
+/// How many calls may begin in how long, at so many a second (0.001 to 1,000): below one a second, one in so much longer.
+#[must_use]
+pub fn limit(rate: f64) -> (usize, Duration) {
+    if rate >= 1.0 {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most 1,000")]
+        let most = rate.floor() as usize;
+        (most, LONG_SECOND)
+    } else {
+        (1, LONG_SECOND.div_f64(rate.max(1e-3)))
+    }
+}
+
 impl Pace {
     /// One that has seen nothing yet.
     #[must_use]

@@ -137,14 +137,11 @@ async fn run(
 
 /// The book, as soon as it can be had.
 async fn open(shared: &Shared) -> Book {
-    let (zones, store) = (Arc::new(Zones::of_system()), &shared.config.store);
+    let (zones, store) = (Zones::of_system(), &shared.config.store);
+    let url = store.url.as_ref().map(|url| url.reveal());
     let mut told = false;
     loop {
-        let opened = match &store.url {
-            Some(url) => Book::open_postgres(url.reveal(), Arc::clone(&zones)).await,
-            None => Book::open_sqlite(&store.path, Arc::clone(&zones)).await,
-        };
-        match opened {
+        match Book::open(url, &store.path, Arc::clone(&zones)).await {
             Ok(book) => return book,
             Err(error) if !told => {
                 tracing::error!(%error, "the book of campaigns cannot be opened; trying again");
@@ -204,6 +201,54 @@ async fn patiently<'a, T>(
 struct Up {
     ringing: u32,
     talking: u32,
+}
+
+impl Up {
+    const fn which(&mut self, talks: bool) -> &mut u32 {
+        if talks { &mut self.talking } else { &mut self.ringing }
+    }
+}
+
+/// A call among those that count, however it ends.
+struct Counted {
+    up: Arc<Mutex<HashMap<CampaignId, Up>>>,
+    campaign: CampaignId,
+    talks: bool,
+}
+
+impl Counted {
+    fn rings(up: &Arc<Mutex<HashMap<CampaignId, Up>>>, campaign: CampaignId) -> Self {
+        lock(up).entry(campaign).or_default().ringing += 1;
+        Self { up: Arc::clone(up), campaign, talks: false }
+    }
+
+    fn talks(&mut self, talks: bool) {
+        self.leaves();
+        self.talks = talks;
+        let mut up = lock(&self.up);
+        *up.entry(self.campaign).or_default().which(talks) += 1;
+    }
+
+    fn leaves(&self) {
+        let mut up = lock(&self.up);
+        let count = up.entry(self.campaign).or_default().which(self.talks);
+        *count = count.saturating_sub(1);
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.leaves();
+    }
+}
+
+/// An attempt that a task sees to, until it is done or has panicked: then the next look finds it.
+struct Mine(Arc<Mutex<HashSet<CallId>>>, CallId);
+
+impl Drop for Mine {
+    fn drop(&mut self) {
+        lock(&self.0).remove(&self.1);
+    }
 }
 
 #[derive(Clone)]
@@ -296,20 +341,14 @@ impl Work {
                 continue;
             };
             for contact in self.book.claim(campaign, &self.me, now, order.calls as usize).await? {
-                self.change(campaign.id, |up| up.ringing += 1);
                 let (campaign, trunk) = (campaign.clone(), order.trunk.clone());
+                let counted = Counted::rings(&self.up, campaign.id);
                 self.see_to(contact.attempt, async move |work| {
-                    let called = work.call(&campaign, &contact, trunk).await;
-                    work.change(campaign.id, |up| up.ringing -= 1);
-                    called
+                    work.call(&campaign, &contact, trunk, counted).await
                 });
             }
         }
         Ok(())
-    }
-
-    fn change(&self, campaign: CampaignId, how: impl FnOnce(&mut Up)) {
-        how(lock(&self.up).entry(campaign).or_default());
     }
 
     /// Lets a task see to an attempt to its end.
@@ -318,14 +357,14 @@ impl Work {
         F: Future<Output = Result<(), CampaignError>> + Send + 'static,
     {
         lock(&self.mine).insert(id);
-        let (mine, work) = (Arc::clone(&self.mine), how(self.clone()));
+        let (mine, work) = (Mine(Arc::clone(&self.mine), id), how(self.clone()));
         self.shared.tasks.spawn(async move {
+            let _mine = mine;
             match work.await {
                 // Whoever closed it had a reason.
                 Ok(()) | Err(CampaignError::NotOpen(_)) => {}
                 Err(error) => tracing::warn!(attempt = %id, %error, "an attempt is left to the next look"),
             }
-            lock(&mine).remove(&id);
         });
     }
 }
@@ -358,14 +397,19 @@ fn wish<'a>(campaign: &'a Campaign, up: &HashMap<CampaignId, Up>) -> Wish<'a> {
 
 impl Work {
     /// One attempt, from the last look into the book to its end there.
-    async fn call(&self, campaign: &Campaign, contact: &Claimed, trunk: String) -> Result<(), CampaignError> {
+    async fn call(
+        &self,
+        campaign: &Campaign,
+        contact: &Claimed,
+        trunk: String,
+        mut counted: Counted,
+    ) -> Result<(), CampaignError> {
         let id = contact.attempt;
         let mut ticket = self.pass(campaign, &trunk).await;
         let Ok(server) = server_for(&self.servers, None) else {
             return self.book.give_back(id, WallTime::now()).await;
         };
-        let cleared = self.book.dialled(campaign, &self.me, id, &trunk, WallTime::now()).await?;
-        if cleared != Cleared::Dial {
+        if !self.cleared(campaign, id, &trunk, false).await? {
             return Ok(());
         }
         let mut tried = vec![trunk];
@@ -374,7 +418,7 @@ impl Work {
             let (begun, why) = (Instant::now(), self.dial(campaign, contact, trunk, server, ticket).await);
             let rang = begun.elapsed();
             let talked = match &why {
-                Ok(()) => Some(self.answered(campaign, id).await?),
+                Ok(()) => Some(self.answered(id, &mut counted).await?),
                 Err(_) => None,
             };
             let Some(mut closing) = self.ending(campaign, id).await else {
@@ -391,19 +435,52 @@ impl Work {
                     );
                 }
             }
-            if talked.is_none() && closing.disposition.may_take_another_trunk() {
+            if talked.is_none() && closing.disposition.may_take_another_trunk() && self.may_dial() {
                 let other = campaign.plan.trunks.iter().find(|other| !tried.contains(&other.name));
                 if let Some(other) = other {
                     ticket = self.pass(campaign, &other.name).await;
-                    patiently(|| self.book.takes_trunk(id, &other.name).boxed()).await?;
-                    tried.push(other.name.clone());
-                    continue;
+                    if self.may_dial() && self.cleared(campaign, id, &other.name, true).await? {
+                        tried.push(other.name.clone());
+                        continue;
+                    }
                 }
             }
             closing.note = closing.note.or(why.err());
             break closing;
         };
         patiently(|| self.book.finish(campaign, id, &closing, WallTime::now()).boxed()).await
+    }
+
+    /// Looks until the book says whether a call is made, over its first trunk or `again`: as long as other engines take all of
+    /// the rate, it waits.
+    async fn cleared(
+        &self,
+        campaign: &Campaign,
+        id: CallId,
+        trunk: &str,
+        again: bool,
+    ) -> Result<bool, CampaignError> {
+        loop {
+            let now = WallTime::now();
+            let cleared = if again {
+                patiently(|| self.book.dialled_again(campaign, &self.me, id, trunk, now).boxed()).await?
+            } else {
+                self.book.dialled(campaign, &self.me, id, trunk, now).await?
+            };
+            match cleared {
+                Cleared::Dial => return Ok(true),
+                Cleared::Withdrawn(_) => return Ok(false),
+                Cleared::NotBefore(at) => {
+                    let wait = u64::try_from(at.0 - now.0).unwrap_or(0).clamp(1, 1_000);
+                    tokio::time::sleep(Duration::from_millis(wait)).await;
+                }
+            }
+        }
+    }
+
+    /// Whether new calls are begun here.
+    fn may_dial(&self) -> bool {
+        *self.shared.phase.borrow() == Phase::Running
     }
 
     /// Waits for the moment when a call may begin.
@@ -460,18 +537,12 @@ impl Work {
     }
 
     /// Writes down that somebody answered, waits until the call is over here, and says how long it was.
-    async fn answered(&self, campaign: &Campaign, id: CallId) -> Result<Duration, CampaignError> {
+    async fn answered(&self, id: CallId, counted: &mut Counted) -> Result<Duration, CampaignError> {
         let (at, talked) = (WallTime::now(), Instant::now());
-        self.change(campaign.id, |up| {
-            up.talking += 1;
-            up.ringing -= 1;
-        });
+        counted.talks(true);
         let noting = patiently(|| self.book.answered(id, at).boxed());
         let (noted, ()) = tokio::join!(noting, self.over(id));
-        self.change(campaign.id, |up| {
-            up.talking -= 1;
-            up.ringing += 1;
-        });
+        counted.talks(false);
         noted.map(|()| talked.elapsed())
     }
 

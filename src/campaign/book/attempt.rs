@@ -3,19 +3,38 @@
 use sqlx::{Any, Row as _, Transaction};
 
 use super::claim::put_off_one;
+use super::db::Kind;
 use super::{Book, Campaign, CampaignId, ContactId, Engine, LEASE_MS, State, disposition};
 use crate::campaign::CampaignError;
 use crate::campaign::disposition::Disposition;
+use crate::campaign::pace::limit;
 use crate::campaign::permit::{Facts, Verdict, decide};
 use crate::campaign::webhook;
 use crate::id::CallId;
 use crate::time::WallTime;
+
+/// How long a claimed contact waits at most to be dialled, in milliseconds, to be counted among those that began.
+const WAITS_MS: i64 = 60_000;
+
+type Moments<'q> = sqlx::query::QueryScalar<'q, Any, i64, <Any as sqlx::Database>::Arguments>;
+
+/// The end of a span that began with the moment that is found.
+async fn nth_newest(
+    query: Moments<'_>,
+    tx: &mut Transaction<'static, Any>,
+    span: std::time::Duration,
+) -> Result<Option<WallTime>, sqlx::Error> {
+    let found = query.fetch_optional(&mut **tx).await?;
+    Ok(found.map(|at| WallTime(at + i64::try_from(span.as_millis()).unwrap_or(i64::MAX))))
+}
 
 /// What the last look before dialling says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cleared {
     /// Dial, now.
     Dial,
+    /// So many calls began in the last second, at all engines, that this one has to wait: ask again then.
+    NotBefore(WallTime),
     /// Do not dial; the attempt is no more, and the contact waits or is settled.
     Withdrawn(Withdrawn),
 }
@@ -101,17 +120,47 @@ impl Book {
         trunk: &str,
         now: WallTime,
     ) -> Result<Cleared, CampaignError> {
+        self.last_look(campaign, engine, (attempt, false), trunk, now).await
+    }
+
+    /// The same for an attempt that had no luck at one trunk and would go out by another one. When it is withdrawn, it stays
+    /// open: it ends as the first trunk ended it.
+    ///
+    /// # Errors
+    /// [`CampaignError::NotOpen`], [`CampaignError::Database`].
+    pub async fn dialled_again(
+        &self,
+        campaign: &Campaign,
+        engine: &Engine,
+        attempt: CallId,
+        trunk: &str,
+        now: WallTime,
+    ) -> Result<Cleared, CampaignError> {
+        self.last_look(campaign, engine, (attempt, true), trunk, now).await
+    }
+
+    async fn last_look(
+        &self,
+        campaign: &Campaign,
+        engine: &Engine,
+        (attempt, again): (CallId, bool),
+        trunk: &str,
+        now: WallTime,
+    ) -> Result<Cleared, CampaignError> {
         let sort = |why| self.db.sort(why);
         let mut tx = self.db.begin().await?;
+        let full_until = self.full_until(&mut tx, campaign, trunk, now).await.map_err(sort)?;
         let row = sqlx::query(
             "SELECT a.contact, a.place, c.consent,
                  (SELECT COUNT(*) FROM campaign_never n WHERE n.number = a.number AND n.campaign IN (0, a.campaign)),
                  (SELECT state FROM campaigns WHERE id = a.campaign)
              FROM campaign_attempts a JOIN campaign_contacts c ON c.id = a.contact
-             WHERE a.id = $1 AND a.engine = $2 AND a.ended_ms IS NULL AND a.dialled_ms IS NULL",
+             WHERE a.id = $1 AND a.engine = $2 AND a.ended_ms IS NULL
+                 AND CASE WHEN a.dialled_ms IS NULL THEN 0 ELSE 1 END = $3",
         )
         .bind(attempt.as_str())
         .bind(&engine.0)
+        .bind(i64::from(again))
         .fetch_optional(&mut *tx)
         .await
         .map_err(sort)?;
@@ -141,17 +190,22 @@ impl Book {
             Verdict::Dial => None,
         };
         if let Some(why) = withdrawn {
-            if !undo(&mut tx, attempt, contact, now).await.map_err(sort)? {
-                return Err(CampaignError::NotOpen(attempt));
+            if !again {
+                if !undo(&mut tx, attempt, contact, now).await.map_err(sort)? {
+                    return Err(CampaignError::NotOpen(attempt));
+                }
+                put_off_one(&mut tx, contact, verdict).await.map_err(sort)?;
+                tx.commit().await.map_err(sort)?;
             }
-            put_off_one(&mut tx, contact, verdict).await.map_err(sort)?;
-            tx.commit().await.map_err(sort)?;
             return Ok(Cleared::Withdrawn(why));
+        }
+        if let Some(until) = full_until {
+            return Ok(Cleared::NotBefore(until));
         }
         // Another engine may have taken it over since it was read.
         let marked = sqlx::query(
             "UPDATE campaign_attempts SET dialled_ms = $2, trunk = $3, lease_ms = $4
-             WHERE id = $1 AND engine = $5 AND ended_ms IS NULL AND dialled_ms IS NULL",
+             WHERE id = $1 AND engine = $5 AND ended_ms IS NULL",
         )
         .bind(attempt.as_str())
         .bind(now.0)
@@ -169,18 +223,65 @@ impl Book {
         Ok(Cleared::Dial)
     }
 
-    /// An attempt that had no luck at one trunk goes out by another one; for the record.
-    ///
-    /// # Errors
-    /// [`CampaignError::NotOpen`], [`CampaignError::Database`].
-    pub async fn takes_trunk(&self, attempt: CallId, trunk: &str) -> Result<(), CampaignError> {
-        let query = sqlx::query("UPDATE campaign_attempts SET trunk = $2 WHERE id = $1 AND ended_ms IS NULL")
-            .bind(attempt.as_str())
-            .bind(trunk);
-        let mut tx = self.db.begin().await?;
-        let changed = query.execute(&mut *tx).await.map_err(|why| self.db.sort(why))?.rows_affected();
-        tx.commit().await.map_err(|why| self.db.sort(why))?;
-        if changed == 0 { Err(CampaignError::NotOpen(attempt)) } else { Ok(()) }
+    /// Until when the campaign may begin no call over this trunk, by what all engines began lately; [`None`] when it may now.
+    /// Nobody else begins one of either until the transaction ends.
+    async fn full_until(
+        &self,
+        tx: &mut Transaction<'static, Any>,
+        campaign: &Campaign,
+        trunk: &str,
+        now: WallTime,
+    ) -> Result<Option<WallTime>, sqlx::Error> {
+        if self.db.kind == Kind::Postgres {
+            sqlx::query("SELECT id FROM campaigns WHERE id = $1 FOR UPDATE")
+                .bind(campaign.id.0)
+                .fetch_one(&mut **tx)
+                .await?;
+            sqlx::query("SELECT COUNT(pg_advisory_xact_lock(hashtextextended($1, 7021974)))")
+                .bind(trunk)
+                .fetch_one(&mut **tx)
+                .await?;
+        }
+        let ms = |span: std::time::Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+        let started = campaign.started.unwrap_or(now);
+        let since = now.0.saturating_sub(started.0).max(0).unsigned_abs();
+        let (most, span) = limit(campaign.plan.rate(std::time::Duration::from_millis(since)));
+        // An attempt is dialled soon after it was claimed, and of claims there is an index by time.
+        let mut until = nth_newest(
+            sqlx::query_scalar(
+                "SELECT dialled_ms FROM campaign_attempts
+                 WHERE campaign = $1 AND claimed_ms > $2 AND dialled_ms > $3
+                 ORDER BY dialled_ms DESC LIMIT 1 OFFSET $4",
+            )
+            .bind(campaign.id.0)
+            .bind(now.0 - ms(span) - WAITS_MS)
+            .bind(now.0 - ms(span))
+            .bind(i64::try_from(most).unwrap_or(i64::MAX) - 1),
+            tx,
+            span,
+        )
+        .await?;
+        let of_trunk = campaign.plan.trunks.iter().find(|known| known.name == trunk);
+        if let Some(of_trunk) = of_trunk {
+            let (most, span) = limit(of_trunk.calls_per_second);
+            let of_trunk = nth_newest(
+                sqlx::query_scalar(
+                    "SELECT dialled_ms FROM campaign_attempts
+                     WHERE campaign IN (SELECT id FROM campaigns WHERE state = 'running') AND trunk = $1
+                         AND claimed_ms > $2 AND dialled_ms > $3
+                     ORDER BY dialled_ms DESC LIMIT 1 OFFSET $4",
+                )
+                .bind(trunk)
+                .bind(now.0 - ms(span) - WAITS_MS)
+                .bind(now.0 - ms(span))
+                .bind(i64::try_from(most).unwrap_or(i64::MAX) - 1),
+                tx,
+                span,
+            )
+            .await?;
+            until = until.max(of_trunk);
+        }
+        Ok(until)
     }
 
     /// Somebody or something answered.

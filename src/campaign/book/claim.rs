@@ -14,6 +14,7 @@ use super::{Book, Campaign, ContactId, Engine, LEASE_MS, State};
 use crate::campaign::CampaignError;
 use crate::campaign::disposition::Disposition;
 use crate::campaign::hours::Zone;
+use crate::campaign::pace::limit;
 use crate::campaign::permit::{Facts, Verdict, decide};
 use crate::id::CallId;
 use crate::time::WallTime;
@@ -155,15 +156,8 @@ impl Book {
         }
         let started = row.try_get::<Option<i64>, _>(1)?.unwrap_or(now.0);
         let since = std::time::Duration::from_millis(now.0.saturating_sub(started).max(0).unsigned_abs());
-        let rate = plan.rate(since);
-        // Below one a second: one in so much longer a time.
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "0.01 to 1,000 by the plan"
-        )]
-        let (in_span, span_ms) =
-            if rate >= 1.0 { (rate.floor() as usize, 1_000) } else { (1, (1_000.0 / rate).ceil() as i64) };
+        let (in_span, span) = limit(plan.rate(since));
+        let span_ms = i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
         let row = sqlx::query(
             "SELECT (SELECT COUNT(*) FROM campaign_attempts WHERE campaign = $1 AND ended_ms IS NULL),
                     (SELECT COUNT(*) FROM campaign_attempts WHERE campaign = $1 AND claimed_ms > $2)",

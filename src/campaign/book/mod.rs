@@ -144,6 +144,17 @@ pub struct Counts {
 }
 
 impl Book {
+    /// Opens the book where the configuration has it: in the database at `url`, or without one in the engine's store file.
+    ///
+    /// # Errors
+    /// What [`open_postgres`](Self::open_postgres) and [`open_sqlite`](Self::open_sqlite) can meet.
+    pub async fn open(url: Option<&str>, path: &Path, zones: Arc<Zones>) -> Result<Self, CampaignError> {
+        match url {
+            Some(url) => Self::open_postgres(url, zones).await,
+            None => Self::open_sqlite(path, zones).await,
+        }
+    }
+
     /// Opens the book in the engine's store file, and makes the file when it is not there.
     ///
     /// # Errors

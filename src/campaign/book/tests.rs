@@ -113,6 +113,61 @@ async fn a_campaign_is_made_started_paused_and_stopped_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn calls_a_second_are_counted_over_engines_and_campaigns_when_they_are_dialled() {
+    let desk = Desk::new().await;
+    let campaign = desk.running("c", PLAN, &berlin(6)).await;
+    let slow = PLAN.replace("calls_per_second = 1000", "calls_per_second = 2");
+    let trunk = slow.replace("capacity = 100\n", "capacity = 100\ncalls_per_second = 3\n");
+    let slow = desk.running("slow", &trunk, &berlin(9).replace("93023", "93024")).await;
+    let claimed = desk.claim(&slow, TEN, 2).await;
+    let at_other = Engine("second".into());
+    let others = desk.book.claim(&slow, &at_other, later(TEN, 1_050), 2).await.unwrap();
+    let now = later(TEN, 2_000);
+    // Claims were two a second; now all four would be dialled at once.
+    assert_eq!(desk.dial(&slow, claimed[0].attempt, now).await, Cleared::Dial);
+    let dial =
+        async |one: &Claimed, at| desk.book.dialled(&slow, &at_other, one.attempt, "one", at).await.unwrap();
+    assert_eq!(dial(&others[0], later(now, 400)).await, Cleared::Dial);
+    let full = Cleared::NotBefore(later(now, 1_050));
+    assert_eq!(desk.dial(&slow, claimed[1].attempt, later(now, 410)).await, full);
+    assert_eq!(dial(&others[1], later(now, 1_049)).await, full);
+    assert_eq!(dial(&others[1], later(now, 1_051)).await, Cleared::Dial);
+    // The trunk's rate counts those of other campaigns: three in this second.
+    let fast = PLAN.replace("capacity = 100\n", "capacity = 100\ncalls_per_second = 3\n");
+    let fast = Campaign { plan: crate::campaign::Plan::parse(&fast, "test").unwrap().into(), ..campaign };
+    let at = later(now, 1_060);
+    let more = desk.claim(&fast, at, 3).await;
+    assert_eq!(desk.dial(&fast, more[0].attempt, at).await, Cleared::Dial);
+    assert_eq!(desk.dial(&fast, more[1].attempt, at).await, Cleared::NotBefore(later(now, 400 + 1_050)));
+}
+
+#[tokio::test]
+async fn a_second_trunk_is_tried_only_while_he_may_be_called() {
+    let desk = Desk::new().await;
+    let campaign = desk.running("c", PLAN, &berlin(2)).await;
+    let claimed = desk.claim(&campaign, TEN, 2).await;
+    let again =
+        async |one: &Claimed, at| desk.book.dialled_again(&campaign, &engine(), one.attempt, "two", at).await;
+    assert!(
+        matches!(again(&claimed[0], TEN).await, Err(CampaignError::NotOpen(_))),
+        "it was not dialled yet"
+    );
+    for one in &claimed {
+        assert_eq!(desk.dial(&campaign, one.attempt, TEN).await, Cleared::Dial);
+    }
+    assert_eq!(again(&claimed[0], TEN).await.unwrap(), Cleared::Dial);
+    desk.book.never_call(&claimed[0].number, None, None, None, TEN).await.unwrap();
+    assert_eq!(again(&claimed[0], TEN).await.unwrap(), Cleared::Withdrawn(Withdrawn::OptedOut));
+    assert_eq!(
+        again(&claimed[1], later(TEN, 9 * HOUR)).await.unwrap(),
+        Cleared::Withdrawn(Withdrawn::Closed)
+    );
+    let open = desk.book.open_attempts(&engine()).await.unwrap();
+    assert_eq!(open.len(), 2, "both are still to be ended");
+    assert!(open.iter().any(|one| one.trunk.as_deref() == Some("two")));
+}
+
+#[tokio::test]
 async fn a_contact_goes_through_busy_to_an_end_and_is_never_claimed_within_his_pause() {
     let desk = Desk::new().await;
     let campaign = desk.running("c", PLAN, &berlin(1)).await;
@@ -182,10 +237,10 @@ async fn in_no_second_and_at_no_time_are_there_more_calls_than_the_campaign_says
     let plan = PLAN.replace("concurrency = 1000", "concurrency = 7");
     let campaign = desk.running("c", &plan.replace("second = 1000", "second = 3"), &berlin(50)).await;
     assert_eq!(desk.claim(&campaign, TEN, 50).await.len(), 3);
-    assert_eq!(desk.claim(&campaign, later(TEN, 999), 50).await.len(), 0);
-    let mut up = desk.claim(&campaign, later(TEN, 1_000), 50).await;
+    assert_eq!(desk.claim(&campaign, later(TEN, 1_049), 50).await.len(), 0);
+    let mut up = desk.claim(&campaign, later(TEN, 1_050), 50).await;
     assert_eq!(up.len(), 3);
-    assert_eq!(desk.claim(&campaign, later(TEN, 2_000), 50).await.len(), 1, "seven are up");
+    assert_eq!(desk.claim(&campaign, later(TEN, 2_100), 50).await.len(), 1, "seven are up");
     assert_eq!(desk.claim(&campaign, later(TEN, 9_000), 50).await.len(), 0);
     desk.book.give_back(up.remove(0).attempt, later(TEN, 9_000)).await.unwrap();
     assert_eq!(desk.claim(&campaign, later(TEN, 9_000), 50).await.len(), 1);

@@ -129,11 +129,8 @@ struct Export {
 
 /// Opens the book that the configuration names.
 pub(super) async fn open(config: &Config) -> anyhow::Result<Book> {
-    let zones = Zones::of_system();
-    Ok(match &config.store.url {
-        Some(url) => Book::open_postgres(url.reveal(), zones).await?,
-        None => Book::open_sqlite(&config.store.path, zones).await?,
-    })
+    let url = config.store.url.as_ref().map(|url| url.reveal());
+    Ok(Book::open(url, &config.store.path, Zones::of_system()).await?)
 }
 
 pub(super) async fn run(options: Options) -> anyhow::Result<ExitCode> {

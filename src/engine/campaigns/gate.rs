@@ -1,16 +1,14 @@
 //! The moment at which a call may begin: so many a second are never more, in whatever second is looked at.
 //!
 //! What counts is when Asterisk had taken a call, not when it was meant to: a process that stood still for a moment does not
-//! send what it held back on top of what is due.
+//! send what it held back on top of what is due. What other engines begin, the book counts.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use crate::campaign::CampaignId;
+use crate::campaign::pace::limit;
 use crate::time::Moment;
-
-/// The second in which calls are counted, and a little more: what lies between us and the far end is not always as long.
-const SECOND: Duration = Duration::from_millis(1_050);
 
 /// Lets calls pass. Deciding code: the time is an argument.
 #[derive(Debug, Default)]
@@ -80,21 +78,6 @@ impl Gate {
 
 /// The span of the slowest rate that there is.
 const LONGEST: Duration = Duration::from_secs(1_100);
-
-/// How many may begin in how long.
-fn limit(rate: f64) -> (usize, Duration) {
-    if rate >= 1.0 {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "rates are 0.001 to 1,000"
-        )]
-        let most = rate.floor() as usize;
-        (most, SECOND)
-    } else {
-        (1, SECOND.div_f64(rate.max(1e-3)))
-    }
-}
 
 #[cfg(test)]
 mod tests {

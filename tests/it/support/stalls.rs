@@ -22,7 +22,10 @@ static SEEN: Mutex<Vec<(Moment, Duration)>> = Mutex::new(Vec::new());
 /// Starts the watch. Without the right to a real-time priority it sees nothing: then every failure counts.
 pub fn watch() {
     for processor in 0..std::thread::available_parallelism().map_or(1, usize::from) {
-        std::thread::Builder::new().name(format!("stalls-{processor}")).spawn(move || look(processor)).unwrap();
+        std::thread::Builder::new()
+            .name(format!("stalls-{processor}"))
+            .spawn(move || look(processor))
+            .unwrap();
     }
 }
 
@@ -78,10 +81,9 @@ pub fn of_this_thread() -> Stalls {
     let Some(age) = age() else { return Stalls::default() };
     let now = Moment::now();
     let seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
-    seen.iter().filter(|(at, _)| now.since(*at) <= age).fold(Stalls::default(), |sum, (_, late)| Stalls {
-        count: sum.count + 1,
-        lost: sum.lost + *late,
-    })
+    seen.iter()
+        .filter(|(at, _)| now.since(*at) <= age)
+        .fold(Stalls::default(), |sum, (_, late)| Stalls { count: sum.count + 1, lost: sum.lost + *late })
 }
 
 /// How long ago the calling thread was started, by the kernel's book (proc(5): field 22 of `stat`, in ticks since boot).
@@ -96,7 +98,7 @@ fn age() -> Option<Duration> {
 
 /// Adds a test to those that `scripts/test` runs again.
 pub fn write_down(test: &str) {
-    let Some(file) = std::env::var_os("OFFHOOK_TEST_VOID") else { return };
+    let Some(file) = std::env::var_os("VOID_TESTS_FILE") else { return };
     let Ok(mut file) = std::fs::OpenOptions::new().append(true).create(true).open(file) else { return };
     let _ = std::io::Write::write_all(&mut file, format!("{test}\n").as_bytes());
 }
