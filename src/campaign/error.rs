@@ -25,6 +25,14 @@ pub enum CampaignError {
     /// The database's address is none.
     #[error("`store.url` is no address of a database: write \"postgres://USER@HOST/DATABASE\"")]
     Address,
+    /// The user of the database may make no tables in it.
+    #[error(
+        "the user of {place} may make no tables there: GRANT CREATE ON SCHEMA public TO him, as the database's owner"
+    )]
+    NotAllowed {
+        /// The host and database.
+        place: String,
+    },
     /// A later version of Offhook has been there.
     #[error(
         "{place} has version {found} of the campaign tables, and this Offhook knows up to {known}: use the newer Offhook"

@@ -18,7 +18,7 @@ const TEN: WallTime = WallTime(1_794_992_400_000);
 const MINUTE: i64 = 60_000;
 
 const PLAN: &str = "bot = 'b'\ncountry = 'DE'\nconcurrency = 10000\ncalls_per_second = 1000\nramp_up = '0s'\n\
-    max_attempts = 2\ncalls_per_number_and_day = 3\n[[trunk]]\nname = 'one'\ncapacity = 100\n\
+    max_attempts = 2\ncalls_per_number_and_day = 3\n[[trunk]]\nname = 'one'\ncapacity = 100\ncalls_per_second = 1000\n\
     [hours]\nweekdays = ['09:00-18:00']\n[pause]\nbusy = '10m'\n";
 
 fn later(ms: i64) -> WallTime {
@@ -216,6 +216,23 @@ async fn no_contact_is_lost_or_called_twice_when_the_database_is_killed() {
     assert!(told.iter().all(|one| open.iter().any(|other| other.attempt == one.attempt)));
     let counts = book.counts(campaign.id).await.unwrap();
     assert_eq!((counts.calling, counts.attempts), (300, 300));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_doctor_says_how_the_database_is() {
+    let Some(postgres) = Postgres::start().await else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let look = |url: &str| {
+        let config =
+            format!("[asterisk]\nurl = 'http://127.0.0.1:9/ari'\npassword = 'p'\n[store]\nurl = '{url}'\n");
+        std::fs::write(dir.path().join("offhook.toml"), config).unwrap();
+        let (_, said, _) = offhook(dir.path(), &["doctor"]);
+        said.lines().skip_while(|line| !line.contains("book")).collect::<Vec<_>>().join("\n")
+    };
+    let well = look(&postgres.url);
+    assert!(well.contains("lets us in and may have our tables"), "{well}");
+    let nobody = look("postgres://nobody:secret@127.0.0.1:9/none");
+    assert!(nobody.contains("url = \"postgres://") && !nobody.contains("secret"), "{nobody}");
 }
 
 /// Runs a command with a configuration in `dir`; what it printed, and what it complained of.

@@ -3,13 +3,17 @@
 //! With `OFFHOOK_TEST_CONTACTS=2000` the figures of docs/campaigns.md.
 
 use std::collections::{BTreeMap, HashMap};
-
 use std::time::Duration;
 
+use offhook::phone::fleet::{self, FleetPlan};
+use offhook::phone::script::{Script, Step};
+use offhook::phone::{EarSettings, Phone, PhoneConfig};
 use offhook::time::Moment;
 use serde_json::Value;
+use tokio::task::JoinSet;
 
 use crate::support::asterisk::eventually;
+use crate::support::caller::{PATIENCE, REPLIES, SILENT, greeting_latency, press};
 use crate::support::engine::{DIALPLAN, EngineUnderTest, Settings, ShowLog};
 use crate::support::farm::{Callee, Farm, Seen, most};
 use crate::support::postgres::Postgres;
@@ -84,10 +88,15 @@ struct House {
 
 impl House {
     async fn open() -> Self {
+        Self::open_beside(String::new()).await
+    }
+
+    /// With more of `pjsip.conf`.
+    async fn open_beside(trunks: String) -> Self {
         let farm = Farm::open().await;
         let extra = vec![
             ("extensions.conf", DIALPLAN.to_owned()),
-            ("pjsip.conf", farm.trunk("farm") + &farm.trunk("other")),
+            ("pjsip.conf", trunks + &farm.trunk("farm") + &farm.trunk("other")),
         ];
         let asterisk = AsteriskUnderTest::start_own(Wanted { extra, ..Wanted::default() }).await;
         Self { farm, asterisk, folder: tempfile::tempdir().expect("a folder") }
@@ -333,6 +342,83 @@ async fn who_asks_by_a_key_not_to_be_called_is_called_by_no_campaign() {
     })
     .await;
     assert_eq!(house.farm.by_number()["+494023110000"].len(), 1, "he is not called again");
+}
+
+/// Nearest rank, in milliseconds.
+fn percentile(sorted: &[Duration], share: f64) -> f64 {
+    let rank = ((sorted.len() as f64 * share).ceil() as usize).clamp(1, sorted.len());
+    sorted[rank - 1].as_secs_f64() * 1e3
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fifty_who_are_called_are_answered_as_soon_as_fifty_who_call() {
+    const CALLS: usize = 50;
+    let ear = EarSettings::lean();
+    let people = Phone::start(PhoneConfig { ear, ..PhoneConfig::loopback("people") }).await.expect("a phone");
+    let trunk = format!(
+        "[people]\ntype = aor\ncontact = sip:{}\n[people](offhook-endpoint)\naors = people\n",
+        people.address()
+    );
+    let house = House::open_beside(trunk).await;
+    let engine = house.engine("bot", &[]).await;
+    let _log = ShowLog(&engine);
+    let script =
+        Script::new(vec![Step::BotSpeaks { within: PATIENCE }, SILENT, press("1"), REPLIES, Step::HangUp]);
+
+    let target = format!("sip:111@{}", house.asterisk.sip_addr);
+    let plan_in = FleetPlan {
+        target,
+        calls: CALLS,
+        per_second: PER_SECOND as f64,
+        script: script.clone(),
+        answer_within: PATIENCE,
+    };
+    let inbound = fleet::run(&people, &plan_in).await;
+    assert_eq!(inbound.completed, CALLS, "{:?}", inbound.failed);
+
+    // Now they are called.
+    let answering = tokio::spawn(async move {
+        let mut calls = JoinSet::new();
+        for _ in 0..CALLS {
+            let call = people.expect_call(PATIENCE).await.expect("somebody calls");
+            let script = script.clone();
+            calls.spawn(async move {
+                let call = call.answer().await.expect("it can be answered");
+                call.wait_answered(PATIENCE).await.expect("an acknowledgement");
+                let report = script.run(&call, &mut |_| {}).await.unwrap_or_else(|error| panic!("{error}"));
+                (greeting_latency(&call), report.reply_latencies().collect::<Vec<_>>())
+            });
+        }
+        calls.join_all().await
+    });
+    let plan = plan(&["people"], "max_attempts = 1\n").replace(
+        "machines = 'message'\nmessage = 'This is the house of tests. We will call again tomorrow.'",
+        "machines = 'talk'",
+    );
+    // The bot of few words says fixed sentences: none is spoken by the synthesiser while this is measured.
+    let plan = plan.replace("bot = 'survey'", "bot = 'quick'");
+    house.begin(&engine, &plan, &list(CALLS)).await;
+    let (mut greetings, replies): (Vec<_>, Vec<_>) =
+        answering.await.expect("everybody is answered").into_iter().unzip();
+    let mut replies: Vec<Duration> = replies.into_iter().flatten().collect();
+    settled(&engine, CALLS, Duration::from_secs(60)).await;
+    assert_eq!((greetings.len(), replies.len()), (CALLS, CALLS));
+    greetings.sort_unstable();
+    replies.sort_unstable();
+    for (what, of_callers, of_called) in [
+        ("answer to first audio", &inbound.to_first_audio, &greetings),
+        ("key to reply", &inbound.to_reply, &replies),
+    ] {
+        for share in [0.5, 0.95] {
+            let (first, second) =
+                (of_callers.value_at_quantile(share) as f64 / 1e3, percentile(of_called, share));
+            println!(
+                "{what}, p{:.0}: {first:.0} ms of callers, {second:.0} ms of called ({:.2})",
+                share * 100.0,
+                second / first
+            );
+        }
+    }
 }
 
 #[test]

@@ -177,6 +177,20 @@ impl Book {
         Ok(Self { db, zones })
     }
 
+    /// Whether a database of PostgreSQL lets us in and lets us make our tables; makes none. Gives its address without user
+    /// and password.
+    ///
+    /// # Errors
+    /// [`CampaignError::Address`], [`CampaignError::Database`], [`CampaignError::NotAllowed`].
+    pub async fn reach(url: &str) -> Result<String, CampaignError> {
+        let db = Db::postgres(url).await?;
+        let may = sqlx::query_scalar("SELECT has_schema_privilege(current_schema(), 'CREATE')");
+        let may: Option<bool> = may.fetch_one(db.reader()).await.map_err(|why| db.sort(why))?;
+        db.close().await;
+        let place = db.place().to_owned();
+        if may == Some(true) { Ok(place) } else { Err(CampaignError::NotAllowed { place }) }
+    }
+
     /// Ends the connections. What is under way is written first.
     pub async fn close(&self) {
         self.db.close().await;

@@ -8,7 +8,8 @@
 //! - `server`: from the TCP port to the modules.
 //! - `calls`: events, and the way from an extension to the application.
 //! - `ways`: what the engine has noted, its open doors, and the ways to ARI besides HTTP.
-//! - `ami`: AMI, where the configuration has it; `services`: recognisers, synthesisers and models over the network.
+//! - `ami`: AMI, where the configuration has it; `services`: recognisers, synthesisers and models over the network;
+//!   `book`: the database of campaigns.
 //! - `audio`: real RTP packets, both ways; `streams`: the same for AudioSocket and WebSocket.
 //!
 //! # How it finds out where the dialplan leads
@@ -26,6 +27,7 @@
 
 mod ami;
 mod audio;
+mod book;
 mod calls;
 mod report;
 mod server;
@@ -87,6 +89,7 @@ pub(super) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         healthy &= examine(&what, |check| print!("{}", check.render(colour))).await;
     }
     healthy &= services::examine(&config, |check| print!("{}", check.render(colour))).await;
+    healthy &= book::examine(&config, |check| print!("{}", check.render(colour))).await;
     Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -44,6 +44,8 @@ pub enum Step {
     AudioTo,
     /// The services of the configuration are there, and accept their keys.
     Services,
+    /// The database of campaigns is there, and lets us in.
+    Book,
     /// Nothing of the examination is left in Asterisk.
     CleanUp,
 }
@@ -69,6 +71,7 @@ impl fmt::Display for Step {
             Self::AudioFrom => "audio from Asterisk",
             Self::AudioTo => "audio to Asterisk",
             Self::Services => "service",
+            Self::Book => "book",
             Self::CleanUp => "clean-up",
         })
     }

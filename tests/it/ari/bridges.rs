@@ -1,12 +1,15 @@
 //! Bridges.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use offhook::asterisk::ari::model::EventKind;
 use offhook::asterisk::ari::ops::{
     AddChannel, BridgePlay, BridgeRecord, CreateBridge, ExternalMedia, HangupReason,
 };
 use offhook::asterisk::ari::{Ari, BridgeId, ChannelId, EventStream, PlaybackId, RecordingName};
+
+use crate::support::asterisk::eventually;
 
 use super::{Ears, has, server, wait_for, wait_for_start, wait_for_type, with_echo};
 
@@ -42,7 +45,11 @@ async fn a_bridge_is_made_listed_joined_left_and_taken_down() {
     ari.bridges().remove_channel(&bridge.id, &leg).await.unwrap();
     wait_for_type(&mut events, "ChannelLeftBridge").await;
     ari.bridges().destroy(&bridge.id).await.unwrap();
-    assert!(ari.bridges().get(&bridge.id).await.unwrap_err().is_gone());
+    // It is answered before everybody in Asterisk knows.
+    eventually(Duration::from_secs(20), "the bridge is gone", async || {
+        ari.bridges().get(&bridge.id).await.is_err_and(|error| error.is_gone()).then_some(())
+    })
+    .await;
     let ours = BridgeId::from("it-bridge-ours");
     assert_eq!(ari.bridges().create(&ours, &CreateBridge::default()).await.unwrap().id, ours);
     ari.bridges().destroy(&ours).await.unwrap();

@@ -40,7 +40,10 @@ async fn a_prompt_is_played_held_and_stopped() {
     assert_eq!((shown.id, shown.state), (playback.clone(), PlaybackState::Playing));
     ari.playbacks().stop(&playback).await.unwrap();
     finished(&mut events).await;
-    assert!(ari.playbacks().get(&playback).await.unwrap_err().is_gone());
+    eventually(Duration::from_secs(20), "the playback is gone", async || {
+        ari.playbacks().get(&playback).await.is_err_and(|error| error.is_gone()).then_some(())
+    })
+    .await;
     let unnamed = ari.channels().play_unnamed(&leg, &Play::one("sound:hello-world")).await.unwrap();
     wait_for(&mut events, |event| match &event.kind {
         EventKind::PlaybackFinished { playback } if playback.id == unnamed.id => Some(()),
