@@ -7,7 +7,7 @@
 //! A book that cannot be reached is tried again for ever: meanwhile nobody new is called, calls that are up go on, and what
 //! they come to is written when it is back.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,20 +19,19 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::ending::closing;
-use self::gate::{Gate, Ticket};
-use super::outbound::{Wanted, begin, places, server_for};
+use self::gate::Gate;
+use super::outbound::places;
 use super::server::Server;
 use super::{Phase, Shared};
-use crate::call::is_variable;
 use crate::campaign::pace::{People, Wish};
 use crate::campaign::plan::Pacing;
 use crate::campaign::{
-    self, Book, Campaign, CampaignError, CampaignId, Claimed, Cleared, Closing, Courier, Disposition, Engine,
-    OpenAttempt, Pace, Zones,
+    self, Book, Campaign, CampaignError, CampaignId, Closing, Courier, Disposition, Engine, OpenAttempt, Pace, Zones,
 };
 use crate::id::CallId;
 use crate::time::{Moment, WallTime};
 
+mod attempt;
 mod ending;
 mod gate;
 
@@ -396,156 +395,6 @@ fn wish<'a>(campaign: &'a Campaign, up: &HashMap<CampaignId, Up>) -> Wish<'a> {
 }
 
 impl Work {
-    /// One attempt, from the last look into the book to its end there.
-    async fn call(
-        &self,
-        campaign: &Campaign,
-        contact: &Claimed,
-        trunk: String,
-        mut counted: Counted,
-    ) -> Result<(), CampaignError> {
-        let id = contact.attempt;
-        let mut ticket = self.pass(campaign, &trunk).await;
-        let Ok(server) = server_for(&self.servers, None) else {
-            return self.book.give_back(id, WallTime::now()).await;
-        };
-        if !self.cleared(campaign, id, &trunk, false).await? {
-            return Ok(());
-        }
-        let mut tried = vec![trunk];
-        let closing = loop {
-            let trunk = tried.last().expect("one was taken");
-            let (begun, why) = (Instant::now(), self.dial(campaign, contact, trunk, server, ticket).await);
-            let rang = begun.elapsed();
-            let talked = match &why {
-                Ok(()) => Some(self.answered(id, &mut counted).await?),
-                Err(_) => None,
-            };
-            let Some(mut closing) = self.ending(campaign, id).await else {
-                // Another process sees to it.
-                return Ok(());
-            };
-            {
-                let mut pace = lock(&self.pace);
-                pace.ended_ringing(campaign.id, rang, closing.disposition.is_person());
-                if closing.disposition.is_person() {
-                    pace.handled(
-                        campaign.id,
-                        talked.filter(|_| closing.disposition != Disposition::Abandoned),
-                    );
-                }
-            }
-            if talked.is_none() && closing.disposition.may_take_another_trunk() && self.may_dial() {
-                let other = campaign.plan.trunks.iter().find(|other| !tried.contains(&other.name));
-                if let Some(other) = other {
-                    ticket = self.pass(campaign, &other.name).await;
-                    if self.may_dial() && self.cleared(campaign, id, &other.name, true).await? {
-                        tried.push(other.name.clone());
-                        continue;
-                    }
-                }
-            }
-            closing.note = closing.note.or(why.err());
-            break closing;
-        };
-        patiently(|| self.book.finish(campaign, id, &closing, WallTime::now()).boxed()).await
-    }
-
-    /// Looks until the book says whether a call is made, over its first trunk or `again`: as long as other engines take all of
-    /// the rate, it waits.
-    async fn cleared(
-        &self,
-        campaign: &Campaign,
-        id: CallId,
-        trunk: &str,
-        again: bool,
-    ) -> Result<bool, CampaignError> {
-        loop {
-            let now = WallTime::now();
-            let cleared = if again {
-                patiently(|| self.book.dialled_again(campaign, &self.me, id, trunk, now).boxed()).await?
-            } else {
-                self.book.dialled(campaign, &self.me, id, trunk, now).await?
-            };
-            match cleared {
-                Cleared::Dial => return Ok(true),
-                Cleared::Withdrawn(_) => return Ok(false),
-                Cleared::NotBefore(at) => {
-                    let wait = u64::try_from(at.0 - now.0).unwrap_or(0).clamp(1, 1_000);
-                    tokio::time::sleep(Duration::from_millis(wait)).await;
-                }
-            }
-        }
-    }
-
-    /// Whether new calls are begun here.
-    fn may_dial(&self) -> bool {
-        *self.shared.phase.borrow() == Phase::Running
-    }
-
-    /// Waits for the moment when a call may begin.
-    async fn pass(&self, campaign: &Campaign, trunk: &str) -> Ticket {
-        let of_trunk = campaign.plan.trunks.iter().find(|known| known.name == trunk);
-        let of_trunk = of_trunk.map(|trunk| (trunk.name.as_str(), trunk.calls_per_second));
-        loop {
-            let rate = campaign.plan.rate(since_start(campaign));
-            let now = Moment::now();
-            let passed = lock(&self.gate).pass(now, (campaign.id, rate), of_trunk);
-            match passed {
-                Ok(ticket) => return ticket,
-                Err(later) => tokio::time::sleep(later.since(now)).await,
-            }
-        }
-    }
-
-    /// Calls the contact and waits until somebody answers; an error says in a sentence why nobody did.
-    async fn dial(
-        &self,
-        campaign: &Campaign,
-        contact: &Claimed,
-        trunk: &str,
-        server: &Arc<Server>,
-        ticket: Ticket,
-    ) -> Result<(), String> {
-        let plan = &campaign.plan;
-        let shown = contact.contact.in_turn(contact.nth, &plan.callers);
-        let text =
-            |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        let known: BTreeMap<String, String> =
-            contact.variables.iter().map(|(name, value)| (name.clone(), text(value))).collect();
-        let mut variables: BTreeMap<String, String> =
-            known.clone().into_iter().filter(|(name, _)| is_variable(name)).collect();
-        variables.insert("OFFHOOK_CAMPAIGN".into(), campaign.name.clone());
-        variables.insert("OFFHOOK_ATTEMPT".into(), contact.nth.to_string());
-        let wanted = Wanted {
-            id: contact.attempt,
-            endpoint: &format!("PJSIP/{}@{trunk}", contact.number),
-            number: &contact.number,
-            bot: &plan.bot,
-            caller_id: shown.map(String::as_str),
-            patience: plan.ring,
-            known,
-            variables,
-            machines: plan.machines.clone(),
-        };
-        let begun = begin(&self.shared, server, wanted).await;
-        lock(&self.gate).went(ticket, Moment::now());
-        match begun {
-            Ok(begun) => begun.answered().await,
-            Err(error) => Err(error.to_string()),
-        }
-    }
-
-    /// Writes down that somebody answered, waits until the call is over here, and says how long it was.
-    async fn answered(&self, id: CallId, counted: &mut Counted) -> Result<Duration, CampaignError> {
-        let (at, talked) = (WallTime::now(), Instant::now());
-        counted.talks(true);
-        let noting = patiently(|| self.book.answered(id, at).boxed());
-        let (noted, ()) = tokio::join!(noting, self.over(id));
-        counted.talks(false);
-        noted.map(|()| talked.elapsed())
-    }
-
     /// Waits until the call is over here.
     async fn over(&self, id: CallId) {
         while self.servers.iter().any(|server| server.switchboard.has(id)) {

@@ -23,8 +23,8 @@ use super::socket::{self, DEAD_AFTER, Hears, Kind};
 
 /// A connection that lasted so long was a good one: the next outage starts with short waits again.
 const GOOD_AFTER: Duration = Duration::from_secs(10);
-/// How often a closed port is tried while a longer wait goes on, and the longest wait for an Asterisk that is starting, so
-/// that one that is back is found soon.
+/// How often a closed port is tried while a longer wait goes on, and the longest wait for an Asterisk that is starting or
+/// stands behind something that is open, so that one that is back is found soon.
 const KNOCK_EVERY: Duration = Duration::from_secs(1);
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -51,11 +51,12 @@ pub enum Why {
 
 impl Why {
     /// The longest wait before the next attempt after it. An Asterisk that starts opens its port first, then answers
-    /// 404 and 503 for as long as its modules load.
+    /// 404 and 503 for as long as its modules load; a proxy before one that is away takes connections and lets them go.
     const fn patience(&self) -> Duration {
         match self {
-            Self::NoAri | Self::Refused(_) => KNOCK_EVERY,
-            _ => Backoff::LONGEST,
+            // A closed port is knocked at meanwhile.
+            Self::Unauthorized | Self::Unreachable(_) | Self::Replaced => Backoff::LONGEST,
+            Self::NoAri | Self::Refused(_) | Self::Closed(..) | Self::Broken(_) | Self::Silent => KNOCK_EVERY,
         }
     }
 
@@ -381,7 +382,8 @@ mod tests {
     #[test]
     fn an_asterisk_that_takes_long_to_start_is_found_within_a_second_of_being_ready() {
         let mut backoff = Backoff::default();
-        for why in [Why::Refused(503), Why::NoAri] {
+        let broken = Why::Broken("reset".into());
+        for why in [Why::Refused(503), Why::NoAri, broken, Why::Closed(1006, String::new()), Why::Silent] {
             let waits: Vec<_> = (0..8).map(|_| backoff.next(why.patience(), 0.0)).collect();
             assert!(waits.iter().all(|wait| *wait <= Duration::from_secs(1)), "{why}: {waits:?}");
         }
