@@ -26,7 +26,8 @@ use super::{Phase, Shared};
 use crate::campaign::pace::{People, Wish};
 use crate::campaign::plan::Pacing;
 use crate::campaign::{
-    self, Book, Campaign, CampaignError, CampaignId, Closing, Courier, Disposition, Engine, OpenAttempt, Pace, Zones,
+    self, Book, Campaign, CampaignError, CampaignId, Closing, Courier, Disposition, Engine, OpenAttempt,
+    Pace, Zones,
 };
 use crate::id::CallId;
 use crate::time::{Moment, WallTime};
