@@ -28,8 +28,10 @@ impl Work {
     ) -> Result<(), CampaignError> {
         let id = contact.attempt;
         let mut ticket = self.pass(campaign, &trunk).await;
-        let Ok(server) = server_for(&self.servers, None) else {
-            return self.book.give_back(id, WallTime::now()).await;
+        let server = match server_for(&self.servers, None) {
+            Ok(server) if self.may_dial() => server,
+            // There is none, or the engine drains.
+            _ => return self.book.give_back(id, WallTime::now()).await,
         };
         if !self.cleared(campaign, id, &trunk, false).await? {
             return Ok(());
