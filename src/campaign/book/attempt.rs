@@ -205,13 +205,15 @@ impl Book {
         // Another engine may have taken it over since it was read.
         let marked = sqlx::query(
             "UPDATE campaign_attempts SET dialled_ms = $2, trunk = $3, lease_ms = $4
-             WHERE id = $1 AND engine = $5 AND ended_ms IS NULL",
+             WHERE id = $1 AND engine = $5 AND ended_ms IS NULL
+                 AND CASE WHEN dialled_ms IS NULL THEN 0 ELSE 1 END = $6",
         )
         .bind(attempt.as_str())
         .bind(now.0)
         .bind(trunk)
         .bind(now.0 + LEASE_MS)
         .bind(&engine.0)
+        .bind(i64::from(again))
         .execute(&mut *tx)
         .await
         .map_err(sort)?

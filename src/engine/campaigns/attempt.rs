@@ -28,10 +28,8 @@ impl Work {
     ) -> Result<(), CampaignError> {
         let id = contact.attempt;
         let mut ticket = self.pass(campaign, &trunk).await;
-        let server = match server_for(&self.servers, None) {
-            Ok(server) if self.may_dial() => server,
-            // There is none, or the engine drains.
-            _ => return self.book.give_back(id, WallTime::now()).await,
+        let Ok(server) = server_for(&self.servers, None) else {
+            return self.book.give_back(id, WallTime::now()).await;
         };
         if !self.cleared(campaign, id, &trunk, false).await? {
             return Ok(());
@@ -63,7 +61,7 @@ impl Work {
                 let other = campaign.plan.trunks.iter().find(|other| !tried.contains(&other.name));
                 if let Some(other) = other {
                     ticket = self.pass(campaign, &other.name).await;
-                    if self.may_dial() && self.cleared(campaign, id, &other.name, true).await? {
+                    if self.cleared(campaign, id, &other.name, true).await? {
                         tried.push(other.name.clone());
                         continue;
                     }
@@ -76,7 +74,7 @@ impl Work {
     }
 
     /// Looks until the book says whether a call is made, over its first trunk or `again`: as long as other engines take all of
-    /// the rate, it waits.
+    /// the rate, it waits. An engine that drains makes none, and gives the contact back that it has not called yet.
     async fn cleared(
         &self,
         campaign: &Campaign,
@@ -86,6 +84,12 @@ impl Work {
     ) -> Result<bool, CampaignError> {
         loop {
             let now = WallTime::now();
+            if !self.may_dial() {
+                if !again {
+                    self.book.give_back(id, now).await?;
+                }
+                return Ok(false);
+            }
             let cleared = if again {
                 patiently(|| self.book.dialled_again(campaign, &self.me, id, trunk, now).boxed()).await?
             } else {
