@@ -100,7 +100,7 @@ impl Ears {
                         self.gone = Some(Gone::MediaLost);
                         return Err(CallError::Gone(Gone::MediaLost));
                     }
-                    Some(LegEvent::MediaReady | LegEvent::Ringing | LegEvent::Up) => {}
+                    Some(LegEvent::MediaReady | LegEvent::Made | LegEvent::Ringing | LegEvent::Up) => {}
                     None => return Err(CallError::MediaEnded),
                 },
                 () = stopped(&mut self.stop) => return Err(CallError::Stopped),

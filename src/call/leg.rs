@@ -77,6 +77,8 @@ pub enum LegEvent {
         /// When Asterisk reported its end.
         at: Moment,
     },
+    /// The channel of a call that we make is in the application; nobody was dialled yet.
+    Made,
     /// It rings where we call.
     Ringing,
     /// Who we called has answered.
@@ -305,7 +307,11 @@ impl Leg {
                     Some(LegEvent::Gone(gone)) => return Err(CallError::Gone(gone)),
                     Some(LegEvent::MediaLost) => return Err(CallError::Gone(Gone::MediaLost)),
                     Some(
-                        LegEvent::Key { .. } | LegEvent::PersonKey { .. } | LegEvent::Ringing | LegEvent::Up,
+                        LegEvent::Key { .. }
+                        | LegEvent::PersonKey { .. }
+                        | LegEvent::Made
+                        | LegEvent::Ringing
+                        | LegEvent::Up,
                     ) => {}
                     None => return Err(CallError::MediaEnded),
                 }

@@ -13,6 +13,7 @@
 //! - [`overhear`]: what a bot needs that decides elsewhere; [`given`]: audio of the bot's own, and ears of its own;
 //! - [`transfer`]: the caller meets a person, and comes back when nobody takes him; [`beside`] is what happens there;
 //! - `verbs`: variables, keys, sounds and recordings of Asterisk's, messages;
+//! - [`early`]: a call that we make, before anybody answers it;
 //! - `exchange`: the one loop that every verb runs, on what `ears` hears of.
 //!
 //! A method that waits ends at once, with [`CallError::Gone`], when the caller does. A `Call` knows nothing of other
@@ -39,6 +40,7 @@ mod book;
 #[cfg(test)]
 pub(crate) mod booth;
 pub mod clauses;
+pub mod early;
 mod ears;
 mod exchange;
 pub mod given;
@@ -59,6 +61,7 @@ mod verbs;
 mod witness;
 
 pub use clauses::{Clauses, Stream, clauses};
+pub use early::Early;
 pub use given::{OwnEars, Transcript};
 pub use journal::{Journal, Note};
 pub use leg::{Gone, Left, Leg, LegEvent, MediaPlan};

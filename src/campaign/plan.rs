@@ -49,6 +49,8 @@ pub struct Plan {
     pub expires: Option<WallTime>,
     /// How long it may ring.
     pub ring: Duration,
+    /// Whether what the network plays before the answer is heard: ringing and announcements.
+    pub early_media: bool,
     /// Calls to one number in one day there, over all campaigns.
     pub calls_per_number_and_day: u32,
     /// What becomes of a call that a machine answered.

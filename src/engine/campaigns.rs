@@ -22,6 +22,7 @@ use self::ending::closing;
 use self::gate::Gate;
 use super::outbound::places;
 use super::server::Server;
+use super::ways::Ways;
 use super::{Phase, Shared};
 use crate::campaign::pace::{People, Wish};
 use crate::campaign::plan::Pacing;
@@ -122,8 +123,16 @@ async fn run(
             Err(error) => tracing::error!(%error, "nobody is told of the outcomes of campaigns"),
         }
     };
+    let ways = match Ways::open(&shared.config, &servers) {
+        Ok(ways) => ways,
+        Err(error) => {
+            tracing::error!(%error, "this engine calls for no campaign");
+            return listing.await;
+        }
+    };
     let work = Work {
         me: me(&shared),
+        ways,
         servers,
         book: book.clone(),
         pace: Arc::default(),
@@ -257,6 +266,7 @@ struct Work {
     servers: Vec<Arc<Server>>,
     book: Book,
     me: Engine,
+    ways: Ways,
     pace: Arc<Mutex<Pace>>,
     gate: Arc<Mutex<Gate>>,
     up: Arc<Mutex<HashMap<CampaignId, Up>>>,

@@ -12,6 +12,8 @@ use serde::Deserialize;
 
 use super::doors::sections::{AgiSection, AmiSection};
 use super::route::Rule;
+use super::ways::Way;
+use crate::asterisk::number::Plain;
 use crate::asterisk::tls::Identity;
 use crate::audio::codec::Format;
 use crate::bot::remote::RemoteConfig;
@@ -93,11 +95,17 @@ pub struct Config {
 pub struct CampaignsSection {
     /// Whether this engine calls for the campaigns of its book.
     pub dial: bool,
+    /// How Asterisk is asked to make a call.
+    pub by: Way,
+    /// Asterisk's spool folder, for `by = "call_files"`.
+    pub spool: PathBuf,
+    /// The context of the dialplan in which Asterisk's `AMD()` finds out who answered, in place of our detector.
+    pub amd: Option<Plain>,
 }
 
 impl Default for CampaignsSection {
     fn default() -> Self {
-        Self { dial: true }
+        Self { dial: true, by: Way::Ari, spool: "/var/spool/asterisk".into(), amd: None }
     }
 }
 
@@ -655,6 +663,9 @@ fn lay_over(table: &mut toml::Table, name: &str, value: &str) -> Result<(), Conf
         "health",
         "store",
         "recording",
+        "policy",
+        "answering",
+        "campaigns",
         "bots",
     ];
     if !sections.contains(&section) {
@@ -761,10 +772,15 @@ mod tests {
             ("OFFHOOK_MEDIA_PORT", "0"),
             ("OFFHOOK_ENGINE_DRAIN_SECONDS", "3"),
             ("OFFHOOK_BOTS_DESK_VOICE", "rms"),
+            ("OFFHOOK_CAMPAIGNS_BY", "call_files"),
+            ("OFFHOOK_ANSWERING_MACHINE_GREETING_MS", "4000"),
+            ("OFFHOOK_POLICY_COUNTRY", "DE"),
             ("OFFHOOK_LOG", "debug"),
             ("HOME", "/root"),
         ];
         let config = parse(text, &env).expect("all keys are known");
+        assert_eq!((config.campaigns.by, config.answering.machine_greeting_ms), (Way::CallFiles, 4_000));
+        assert_eq!(config.policy.country.as_deref(), Some("DE"));
         assert_eq!(config.asterisk.url, "http://b:2");
         assert_eq!(config.asterisk.password().expect("set").reveal(), "12345");
         assert_eq!((config.media.port, config.engine.drain_seconds), (0, 3));

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::admission::Refused;
 use super::outages::Outages;
 use super::server::{Server, ServerState};
+use super::switchboard::Stage;
 use super::{Phase, claims};
 use crate::asterisk::PROBE;
 use crate::asterisk::ari::model::{Bridge, Channel, ChannelState, Event, EventKind, Timestamp};
@@ -81,9 +82,14 @@ fn take(server: &Arc<Server>, event: Event) {
         EventKind::ChannelHangupRequest { channel, cause, .. } => {
             gone(server, &channel.id, Gone::HungUp { cause: cause.map_or(0, cause_code) });
         }
-        EventKind::ChannelStateChange { channel } if channel.state == ChannelState::Ringing => {
-            if let Some(id) = server.switchboard.call_on(&channel.id) {
-                server.switchboard.tell(id, LegEvent::Ringing);
+        EventKind::ChannelStateChange { channel } => {
+            let Some(id) = server.switchboard.call_on(&channel.id) else { return };
+            match channel.state {
+                ChannelState::Ringing => server.switchboard.tell(id, LegEvent::Ringing),
+                ChannelState::Up if server.switchboard.stage(id) == Some(Stage::Early) => {
+                    server.switchboard.picked_up(id);
+                }
+                _ => {}
             }
         }
         EventKind::ChannelDestroyed { channel, cause, .. } => {
@@ -99,7 +105,12 @@ fn take(server: &Arc<Server>, event: Event) {
         }
         EventKind::CallBroadcast { channel, .. } => server.claims.offered(&channel, at, event.timestamp),
         EventKind::CallClaimed { channel, .. } => server.claims.taken(channel.id),
-        EventKind::StasisEnd { channel, .. } => gone(server, &channel.id, Gone::Left),
+        EventKind::StasisEnd { channel, .. } => {
+            let call = server.switchboard.call_on(&channel.id);
+            if call.and_then(|call| server.switchboard.stage(call)) != Some(Stage::Away) {
+                gone(server, &channel.id, Gone::Left);
+            }
+        }
         EventKind::ApplicationReplaced { .. } => {
             tracing::warn!(
                 app = server.app,
@@ -135,16 +146,27 @@ fn arrived(server: &Arc<Server>, channel: Channel, args: Vec<String>) {
                 hang_up(server, channel.id);
             }
         }
-        Some(OurId { call, .. }) => {
-            if server.switchboard.has(call) {
-                server.switchboard.answered(call, Ok(()));
-                server.switchboard.tell(call, LegEvent::Up);
-            } else {
-                hang_up(server, channel.id);
+        Some(OurId { call, .. }) => match server.switchboard.stage(call) {
+            Some(Stage::Early) => server.switchboard.tell(call, LegEvent::Made),
+            Some(Stage::Here | Stage::Away | Stage::Nameless) => server.switchboard.picked_up(call),
+            None => hang_up(server, channel.id),
+        },
+        None => match dialled(server, &args) {
+            Some(call) => {
+                server.switchboard.name(call, channel.id);
+                server.switchboard.picked_up(call);
             }
-        }
-        None => admit(server, channel, &args),
+            None => admit(server, channel, &args),
+        },
     }
+}
+
+/// The call that we make whose channel Asterisk has named itself: it says so in its arguments. So does one that comes back from the
+/// dialplan.
+fn dialled(server: &Server, args: &[String]) -> Option<CallId> {
+    let OurId { app, call, part } = OurId::parse(args.first()?)?;
+    let waits = matches!(server.switchboard.stage(call), Some(Stage::Nameless | Stage::Away));
+    (app == server.app && part == Part::Leg && waits).then_some(call)
 }
 
 /// A new caller: served, or left to the dialplan at once, before anything is made for him.
@@ -232,9 +254,12 @@ pub(super) async fn leave(server: &Server, channel: &ChannelId, status: &str, wh
 
 fn hang_up(server: &Arc<Server>, channel: ChannelId) {
     let server = Arc::clone(server);
-    tokio::spawn(async move {
-        report("clearing a channel", server.ari.channels().hangup(&channel, HangupReason::Normal).await);
-    });
+    tokio::spawn(async move { clear(&server, &channel).await });
+}
+
+/// Hangs up a channel of ours that no call has, or none that came to anything.
+pub(super) async fn clear(server: &Server, channel: &ChannelId) {
+    report("clearing a channel", server.ari.channels().hangup(channel, HangupReason::Normal).await);
 }
 
 fn report(what: &str, result: Result<(), AriError>) {

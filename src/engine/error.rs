@@ -1,7 +1,9 @@
 //! What can go wrong with the engine as a whole.
 
 use super::ConfigError;
+use crate::asterisk::ami::AmiError;
 use crate::asterisk::ari::AriError;
+use crate::asterisk::callfile::CallFileError;
 use crate::media::MediaError;
 use crate::pcap::recorder::RecorderError;
 use crate::speech::SpeechError;
@@ -78,6 +80,12 @@ pub enum EngineError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// AMI cannot be used.
+    #[error("AMI: {0}")]
+    Ami(AmiError),
+    /// A call file cannot be written.
+    #[error(transparent)]
+    CallFile(CallFileError),
     /// A call that we made was not answered.
     #[error("nobody answered ({0})")]
     NotAnswered(String),

@@ -5,24 +5,109 @@
 
 use std::time::Duration;
 
+use tokio::sync::mpsc;
+
 use super::config::Config;
+use super::dispatch;
+use super::server::Server;
+use super::switchboard::Stage;
+use crate::asterisk::ari::ChannelId;
+use crate::asterisk::ari::ops::Continue;
+use crate::asterisk::number::Plain;
 use crate::audio::Rate;
-use crate::call::{Call, CallError, Note, Overheard};
+use crate::call::{Call, CallError, LegEvent, Note, Overheard};
 use crate::campaign::plan::Machines;
+use crate::id::CallId;
 use crate::time::Moment;
-use crate::turn::answer::{AnswerSignal, Answerer, Party};
+use crate::turn::answer::{AnswerSignal, Answerer, Party, Why, Witnesses};
 
 /// So much longer than the settings say is waited for the place of a message, where no audio comes at all.
 const LATE: Duration = Duration::from_secs(5);
 
-/// Who finds out who answered a call that is just answered; [`None`] where the bot talks to whoever did.
-pub(super) fn answerer(config: &Config, machines: &Machines) -> Option<Box<Answerer>> {
-    if *machines == Machines::Talk {
+/// How long AMD() may take: its own limit is 5 s.
+const AMD_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Who finds out who answered a call that is just answered, where `told` is what is known already; [`None`] where there is
+/// nothing to find out.
+pub(super) fn answerer(
+    config: &Config,
+    machines: &Machines,
+    told: Option<&AnswerSignal>,
+) -> Option<Box<Answerer>> {
+    let told = told.and_then(AnswerSignal::verdict);
+    if *machines == Machines::Talk || told == Some(Party::Person) {
         return None;
     }
-    let mut answerer = Box::new(Answerer::new(&config.answering, Rate::Hz8000));
-    answerer.answered(Moment::now());
+    let mut answerer = early(config);
+    match told {
+        Some(_) => answerer.is_machine(Moment::now()),
+        None => answerer.answered(Moment::now()),
+    }
     Some(answerer)
+}
+
+/// The same of a call that nobody has answered yet.
+pub(super) fn early(config: &Config) -> Box<Answerer> {
+    Box::new(Answerer::new(&config.answering, Rate::Hz8000))
+}
+
+/// Lets Asterisk's `AMD()` find out who answered, in the dialplan's context `context`: the channel goes there and comes back.
+/// [`None`] when it did not find out.
+///
+/// # Errors
+/// When the channel ends there, or does not come back.
+pub(super) async fn amd(
+    server: &Server,
+    id: CallId,
+    channel: &ChannelId,
+    context: &Plain,
+    events: &mut mpsc::Receiver<LegEvent>,
+) -> Result<Option<AnswerSignal>, CallError> {
+    let channels = server.ari.channels();
+    // Outside the application nobody would tell us of its end.
+    server.ari.applications().subscribe(&server.app, &[&format!("channel:{channel}")]).await?;
+    server.switchboard.set_stage(id, Stage::Away);
+    let place = Continue {
+        context: Some(context.to_string()),
+        extension: Some("s".into()),
+        priority: Some(1),
+        label: None,
+    };
+    channels.continue_in_dialplan(channel, &place).await?;
+    let back = async {
+        loop {
+            match events.recv().await {
+                Some(LegEvent::Up) => return Ok(()),
+                Some(LegEvent::Gone(gone)) => return Err(CallError::Gone(gone)),
+                Some(_) => {}
+                None => return Err(CallError::MediaEnded),
+            }
+        }
+    };
+    match tokio::time::timeout(AMD_PATIENCE, back).await {
+        Ok(back) => back?,
+        Err(_) => {
+            dispatch::clear(server, channel).await;
+            let what = format!(
+                "the context {context} did not bring the call back from AMD(): asterisk/extensions.conf has one that does"
+            );
+            return Err(CallError::Bot(what));
+        }
+    }
+    server.switchboard.set_stage(id, Stage::Here);
+    let status = channels.var(channel, "AMDSTATUS").await?.value;
+    Ok(said(&status, Moment::now()))
+}
+
+/// What `AMDSTATUS` means.
+fn said(status: &str, at: Moment) -> Option<AnswerSignal> {
+    let (why, heard) = (Why::Amd, Witnesses::default());
+    match status {
+        "MACHINE" => Some(AnswerSignal::Machine { at, why, revised: false, heard }),
+        "HUMAN" => Some(AnswerSignal::Person { at, why, heard }),
+        "NOTSURE" => Some(AnswerSignal::Unsure { at, take_for: Party::Person, heard }),
+        _ => None,
+    }
 }
 
 /// Waits until a machine is found out; for ever where nobody looks for one, or it is a person beyond doubt. Cancel-safe.
@@ -80,6 +165,14 @@ async fn place(notes: &mut Overheard) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn amd_says_who_answered_or_nothing() {
+        let verdict = |status| said(status, Moment::ZERO).and_then(|signal| signal.verdict());
+        assert_eq!(verdict("MACHINE"), Some(Party::Machine));
+        assert_eq!([verdict("HUMAN"), verdict("NOTSURE")], [Some(Party::Person); 2]);
+        assert_eq!([verdict("HANGUP"), verdict("")], [None; 2]);
+    }
 
     #[test]
     fn who_presses_keys_or_is_transferred_is_a_person_and_a_beep_later_changes_nothing() {

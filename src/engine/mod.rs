@@ -66,6 +66,7 @@ mod start;
 mod switchboard;
 pub mod transports;
 mod voices;
+pub mod ways;
 
 pub use assemble::{OwnSpeech, Services, models_folders, recognizer};
 pub use config::{Config, ConfigError};

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::server::{Outgoing, Server, ServerState};
+use super::server::{Made, Outgoing, Server, ServerState};
+use super::switchboard::Stage;
+use super::ways::{CALL, Order, Ways, create};
 use super::{Engine, EngineError, Shared};
 use crate::asterisk::ari::ChannelId;
-use crate::asterisk::ari::ops::Originate;
 use crate::call::{Facts, Gone, LegEvent};
 use crate::campaign::plan::Machines;
 use crate::id::{CallId, OurId, Part};
@@ -60,6 +61,8 @@ pub(super) struct Wanted<'a> {
     pub variables: BTreeMap<String, String>,
     /// What becomes of it when a machine answers.
     pub machines: Machines,
+    /// Whether it is heard before it is answered, where its way can do that.
+    pub early: bool,
 }
 
 /// A call that rings.
@@ -74,6 +77,7 @@ pub(super) struct Begun {
 pub(super) async fn begin(
     shared: &Arc<Shared>,
     server: &Arc<Server>,
+    ways: &Ways,
     call: Wanted<'_>,
 ) -> Result<Begun, EngineError> {
     shared.services.bot(call.bot)?;
@@ -90,21 +94,33 @@ pub(super) async fn begin(
     };
     let (answered, told) = oneshot::channel();
     shared.admission().enter();
-    let outgoing = Outgoing { answered, machines: call.machines };
-    server.expect(facts, channel.clone(), Some(outgoing));
-    let wanted = Originate {
-        endpoint: call.endpoint.to_owned(),
-        app: Some(server.app.clone()),
-        channel_id: Some(channel),
-        timeout: i32::try_from(call.patience.as_secs()).ok(),
-        caller_id: call.caller_id.map(str::to_owned),
-        variables: call.variables,
-        ..Originate::default()
+    let early = (call.early && ways.hears_early()).then_some(call.patience);
+    let stage = match early {
+        Some(_) => Stage::Early,
+        None if ways.is_nameless() => Stage::Nameless,
+        None => Stage::Here,
     };
-    if let Err(error) = server.ari.channels().originate(&wanted).await {
+    let outgoing = Outgoing { answered, made: Made { machines: call.machines, early }, stage };
+    server.expect(facts, channel.clone(), Some(outgoing));
+    let mut variables: Vec<_> = call.variables.into_iter().collect();
+    variables.push((CALL.to_owned(), channel.to_string()));
+    variables.push(("OFFHOOK_APP".to_owned(), server.app.clone()));
+    let order = Order {
+        id,
+        channel: &channel,
+        endpoint: call.endpoint,
+        caller_id: call.caller_id,
+        patience: call.patience,
+        variables,
+    };
+    let made = match early {
+        Some(_) => create(server, order).await,
+        None => ways.make(server, order).await,
+    };
+    if let Err(error) = made {
         server.switchboard.tell(id, LegEvent::Gone(Gone::HungUp { cause: 0 }));
         server.switchboard.remove(id);
-        return Err(EngineError::CannotCall(error));
+        return Err(error);
     }
     Ok(Begun { server: Arc::clone(server), id, patience: call.patience, told })
 }
@@ -142,8 +158,9 @@ pub(super) async fn call_out(
         known: BTreeMap::new(),
         variables: BTreeMap::new(),
         machines: Machines::Talk,
+        early: false,
     };
-    let begun = begin(shared, server_for(servers, server)?, wanted).await?;
+    let begun = begin(shared, server_for(servers, server)?, &Ways::ari(), wanted).await?;
     begun.answered().await.map(|()| id).map_err(EngineError::NotAnswered)
 }
 

@@ -3,26 +3,27 @@
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::sync::mpsc;
 
-use super::Phase;
 use super::adopt::Predecessor;
 use super::config::WhenSilent;
 use super::handover::Handed;
 use super::machines;
 use super::records::Records;
-use super::server::Server;
+use super::server::{Made, Server};
 use super::switchboard::Mail;
+use super::{Phase, dispatch};
 use crate::asterisk::ari::ChannelId;
 use crate::asterisk::ari::ops::HangupReason;
 use crate::audio::Rate;
 use crate::audio::ring::TapeReader;
 use crate::bot::{AnyBot, Outcome};
 use crate::call::{
-    Call, CallError, CallParts, Facts, Gone, LastResort, Left, Leg, LegEvent, MediaPlan, OwnEars, Prompt,
-    Snapshot, Speaker, Transfer, Transferred,
+    Call, CallError, CallParts, Early, Facts, Gone, Journal as _, LastResort, Left, Leg, LegEvent, MediaPlan,
+    Note, OwnEars, Prompt, Snapshot, Speaker, Transfer, Transferred,
 };
 use crate::campaign::plan::Machines;
 use crate::id::CallId;
@@ -31,7 +32,7 @@ use crate::pcap::recorder::Tap;
 use crate::store::recording::Tape;
 use crate::store::{CallRecord, Disposition};
 use crate::time::{Moment, WallTime};
-use crate::turn::answer::{AnswerSignal, Answerer};
+use crate::turn::answer::{AnswerSignal, Answerer, Party};
 use crate::turn::echo::canceller;
 use crate::turn::vad;
 
@@ -80,56 +81,189 @@ enum Talked {
 
 /// Serves a call to its end; leaves nothing of it in Asterisk.
 ///
-/// When we called, a machine that answers gets what `machines` says.
+/// When we called, `made` says how.
 pub(super) async fn serve(
     server: &Arc<Server>,
     facts: Facts,
-    channel: ChannelId,
+    mut channel: ChannelId,
     mut mail: Mail,
-    machines: Machines,
+    made: Made,
 ) {
     let id = facts.id;
     let _busy = server.shared.lamps.busy(&facts.bot);
     let office = (&*server.shared).into();
     let records = Records::begin(office, &facts, &server.app, server.ari.peer(), channel.as_str());
-    if facts.outbound
-        && let Err(end) = answered(server, &facts, &mut mail.events, &records).await
-    {
-        return records.end(end.disposition, end.cause, end.note, serde_json::Value::Null);
+    let Made { machines, early } = made;
+    if let Some(patience) = early {
+        return serve_early(server, facts, channel, mail, machines, patience, &records).await;
     }
-    let joined = async {
-        let plan = plan(server, &facts.bot)?;
-        let seat = server.shared.media.reserve_for(plan.transport, plan.format)?;
-        let mut seat = seat.known_as(server.section.advertise);
-        let (leg, link) =
-            Leg::join(&server.ari, &server.app, id, channel.clone(), &plan, &mut seat, &mut mail.events)
-                .await?;
-        Ok(Joined { leg, link, seat, plan })
-    };
-    let call = match joined.await {
+    let mut told = None;
+    if facts.outbound {
+        if let Err(end) = answered(server, &facts, &mut mail.events, &records).await {
+            return records.end(end.disposition, end.cause, end.note, serde_json::Value::Null);
+        }
+        if let Some(named) = server.switchboard.channel(id).filter(|named| *named != channel) {
+            // Asterisk has named it.
+            records.change(|row| row.leg = named.to_string());
+            channel = named;
+        }
+        match find_out(server, id, &channel, &machines, &mut mail.events).await {
+            Ok(found) => told = found,
+            Err(error) => {
+                return converse(server, id, channel, Err(error), Begin::anew(machines), &records).await;
+            }
+        }
+    }
+    let call = match join(server, &facts, &channel, &mut mail.events).await {
         Ok(joined) => {
-            let answerer = machines::answerer(&server.shared.config, &machines);
+            let answerer = machines::answerer(&server.shared.config, &machines, told.as_ref());
             connect(server, facts, joined, mail, answerer, &records).await
         }
         Err(error) => Err(error),
     };
-    let call = call.map(|(parts, lease)| {
-        let mut call = Call::new(parts);
-        // From here on another process could go on, with a bot that keeps no state too.
-        call.checkpoint("", serde_json::Value::Null);
-        (call, lease)
-    });
-    converse(server, id, channel, call, Begin::Anew(machines), &records).await;
+    let call = call.map(|(parts, lease)| (begin(parts), lease));
+    if let Some(signal) = told {
+        records.note(id, Note::Answerer(signal));
+    }
+    converse(server, id, channel, call, Begin::Anew { machines, told }, &records).await;
+}
+
+/// Lets Asterisk find out who answered, where that is configured and anything hangs on it.
+async fn find_out(
+    server: &Server,
+    id: CallId,
+    channel: &ChannelId,
+    machines: &Machines,
+    events: &mut mpsc::Receiver<LegEvent>,
+) -> Result<Option<AnswerSignal>, CallError> {
+    match &server.shared.config.campaigns.amd {
+        Some(context) if *machines != Machines::Talk => {
+            machines::amd(server, id, channel, context, events).await
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Serves a call that is heard before it is answered: its channel is joined with our media first, and dialled then.
+async fn serve_early(
+    server: &Arc<Server>,
+    facts: Facts,
+    channel: ChannelId,
+    mut mail: Mail,
+    machines: Machines,
+    patience: Duration,
+    records: &Arc<Records>,
+) {
+    let id = facts.id;
+    let refused = |error: &CallError| {
+        server.switchboard.answered(id, Err(error.to_string()));
+        records.end(Disposition::Failed, None, Some(error.to_string()), serde_json::Value::Null);
+    };
+    let joined = async {
+        made(&mut mail.events).await?;
+        join(server, &facts, &channel, &mut mail.events).await
+    };
+    let joined = match joined.await {
+        Ok(joined) => joined,
+        Err(error) => {
+            dispatch::clear(server, &channel).await;
+            return refused(&error);
+        }
+    };
+    let answerer = Some(machines::early(&server.shared.config));
+    let (mut call, lease) = match connect(server, facts, joined, mail, answerer, records).await {
+        Ok((parts, lease)) => (Call::new(parts), lease),
+        Err(error) => return refused(&error),
+    };
+    let mut rang = false;
+    let waited = async {
+        // Its own end of ringing Asterisk tells with a cause that is none (32, 22.10): it is for when we are gone.
+        let seconds = u32::try_from((patience + Duration::from_secs(5)).as_secs()).ok();
+        server.ari.channels().dial(&channel, None, seconds).await?;
+        let answer = call.wait_for_answer(machines != Machines::Talk, || {
+            rang = true;
+            records.rings();
+        });
+        let too_long = || Err(CallError::Gone(Gone::HungUp { cause: 19 }));
+        tokio::time::timeout(patience, answer).await.unwrap_or_else(|_| too_long())
+    };
+    let mut phase = server.shared.phase.subscribe();
+    let waited = tokio::select! {
+        waited = waited => Some(waited),
+        _ = phase.wait_for(|phase| *phase == Phase::Goodbye) => None,
+    };
+    let (end, why) = match waited {
+        Some(Ok(Early::Answered)) => {
+            call.checkpoint("", serde_json::Value::Null);
+            return converse(server, id, channel, Ok((call, lease)), Begin::anew(machines), records).await;
+        }
+        Some(Ok(Early::Failed(which))) => {
+            (End::new(Disposition::Failed), format!("the network says by its tones: {}", which.name()))
+        }
+        Some(Err(CallError::Gone(gone))) => unanswered(gone, rang),
+        Some(Err(error)) => (End::failed(Disposition::Failed, &error), error.to_string()),
+        None => (End::new(Disposition::Drained), "the engine is ending".to_owned()),
+    };
+    hang_up(&mut call, HangupReason::Normal).await;
+    call.finish().clear().await;
+    let stats = lease.detach().await;
+    server.switchboard.answered(id, Err(why));
+    records.end(end.disposition, end.cause, end.note, serde_json::to_value(stats).unwrap_or_default());
+}
+
+/// Waits until the channel is there that is to be dialled.
+async fn made(events: &mut mpsc::Receiver<LegEvent>) -> Result<(), CallError> {
+    loop {
+        match events.recv().await {
+            Some(LegEvent::Made) => return Ok(()),
+            Some(LegEvent::Gone(gone)) => return Err(CallError::Gone(gone)),
+            Some(_) => {}
+            None => return Err(CallError::MediaEnded),
+        }
+    }
+}
+
+/// Joins the caller's channel with ours.
+async fn join(
+    server: &Server,
+    facts: &Facts,
+    channel: &ChannelId,
+    events: &mut mpsc::Receiver<LegEvent>,
+) -> Result<Joined, CallError> {
+    let plan = plan(server, &facts.bot)?;
+    let seat = server.shared.media.reserve_for(plan.transport, plan.format)?;
+    let mut seat = seat.known_as(server.section.advertise);
+    let (leg, link) =
+        Leg::join(&server.ari, &server.app, facts.id, channel.clone(), &plan, &mut seat, events).await?;
+    Ok(Joined { leg, link, seat, plan })
+}
+
+/// A call that has just begun. From here on another process could go on, with a bot that keeps no state too.
+fn begin(parts: CallParts) -> Call {
+    let mut call = Call::new(parts);
+    call.checkpoint("", serde_json::Value::Null);
+    call
 }
 
 /// How a bot begins with a call.
 enum Begin {
-    /// It is its first; a machine that answered gets this.
-    Anew(Machines),
+    /// It is its first.
+    Anew {
+        /// What a machine gets that answered.
+        machines: Machines,
+        /// Who answered, where that is known before anybody talks.
+        told: Option<AnswerSignal>,
+    },
     /// Another process was at it.
     Again,
     /// That process was done with it: the caller talks with a person.
     WithPerson,
+}
+
+impl Begin {
+    const fn anew(machines: Machines) -> Self {
+        Self::Anew { machines, told: None }
+    }
 }
 
 /// Serves a call that an earlier process began, from the step where that one stopped.
@@ -210,7 +344,7 @@ async fn converse(
         },
         Err(error) => {
             tracing::warn!(call = %id, %error, "a call could not be connected");
-            super::dispatch::leave(server, &channel, "FAILED", None).await;
+            dispatch::leave(server, &channel, "FAILED", None).await;
             let end = match error {
                 CallError::Gone(gone) => End::gone(gone),
                 error => End::failed(Disposition::MediaFailed, &error),
@@ -245,28 +379,27 @@ async fn answered(
                 rang = true;
                 continue;
             }
-            Some(LegEvent::Gone(Gone::HungUp { cause })) => {
-                let (disposition, why) = match cause {
-                    17 => (Disposition::Busy, "the line is busy".to_owned()),
-                    18 | 19 => (Disposition::NoAnswer, "it rang, and nobody answered".to_owned()),
-                    // Nothing special: our own time-out, among others.
-                    0 | 16 | 127 if rang => {
-                        (Disposition::NoAnswer, "it rang, and nobody answered".to_owned())
-                    }
-                    21 => (Disposition::NoAnswer, "the call was refused".to_owned()),
-                    other => {
-                        (Disposition::Failed, format!("the call could not be put through, cause {other}"))
-                    }
-                };
-                (End { cause: Some(cause), ..End::new(disposition) }, why)
-            }
-            Some(LegEvent::Gone(gone)) => (End::gone(gone), gone.to_string()),
+            Some(LegEvent::Gone(gone)) => unanswered(gone, rang),
             Some(_) => continue,
             None => (End::new(Disposition::Drained), "the engine is ending".to_owned()),
         };
         server.switchboard.answered(facts.id, Err(why));
         return Err(end);
     }
+}
+
+/// How a call ended that nobody answered, and why in a sentence.
+fn unanswered(gone: Gone, rang: bool) -> (End, String) {
+    let Gone::HungUp { cause } = gone else { return (End::gone(gone), gone.to_string()) };
+    let (disposition, why) = match cause {
+        17 => (Disposition::Busy, "the line is busy".to_owned()),
+        18 | 19 => (Disposition::NoAnswer, "it rang, and nobody answered".to_owned()),
+        // Nothing special: our own time-out, among others.
+        0 | 16 | 127 if rang => (Disposition::NoAnswer, "it rang, and nobody answered".to_owned()),
+        21 => (Disposition::NoAnswer, "the call was refused".to_owned()),
+        other => (Disposition::Failed, format!("the call could not be put through, cause {other}")),
+    };
+    (End { cause: Some(cause), ..End::new(disposition) }, why)
 }
 
 /// Keeps the call's packets, where that is wanted; a call whose packets cannot be kept goes on without.
@@ -374,7 +507,7 @@ async fn talk(server: &Arc<Server>, mut call: Call, begin: Begin) -> Talked {
     call.at_last(LastResort { apology, ends: then != WhenSilent::Bot });
     let mut phase = server.shared.phase.subscribe();
     let mut notes = match &begin {
-        Begin::Anew(Machines::HangUp | Machines::Message(_)) => Some(call.overhear()),
+        Begin::Anew { machines: Machines::HangUp | Machines::Message(_), .. } => Some(call.overhear()),
         _ => None,
     };
     let running = async {
@@ -385,9 +518,20 @@ async fn talk(server: &Arc<Server>, mut call: Call, begin: Begin) -> Talked {
         announce(server, &mut call).await?;
         bot.run(&mut call).await
     };
+    let known = match &begin {
+        Begin::Anew { told: Some(signal), .. } if signal.verdict() == Some(Party::Machine) => Some(*signal),
+        _ => None,
+    };
+    let found = async {
+        match known {
+            Some(signal) => signal,
+            None => machines::found(&mut notes).await,
+        }
+    };
     let outcome = tokio::select! {
+        biased;
+        signal = found => Ran::Machine(signal),
         outcome = AssertUnwindSafe(running).catch_unwind() => Ran::Ended(outcome),
-        signal = machines::found(&mut notes) => Ran::Machine(signal),
         _ = phase.wait_for(|phase| *phase >= Phase::Goodbye) => Ran::Cut,
     };
     if matches!(outcome, Ran::Cut) && *server.shared.phase.borrow() == Phase::HandingOver {
@@ -400,7 +544,8 @@ async fn talk(server: &Arc<Server>, mut call: Call, begin: Begin) -> Talked {
             End::new(Disposition::Drained)
         }
         Ran::Machine(signal) => {
-            if let (Begin::Anew(Machines::Message(words)), Some(notes)) = (&begin, &mut notes)
+            if let (Begin::Anew { machines: Machines::Message(words), .. }, Some(notes)) =
+                (&begin, &mut notes)
                 && matches!(signal, AnswerSignal::Machine { .. } | AnswerSignal::Unsure { .. })
             {
                 let config = &server.shared.config;

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::{Notify, oneshot, watch};
@@ -13,7 +14,7 @@ use super::admission::{Refused, Room};
 use super::adopt::{Estate, Predecessor};
 use super::claims::Claims;
 use super::config::AsteriskSection;
-use super::switchboard::{Line, Switchboard};
+use super::switchboard::{Line, Stage, Switchboard};
 use super::transports::{Abilities, Transports};
 use super::{EngineError, Phase, Shared, serve};
 use crate::asterisk::ari::model::Timestamp;
@@ -76,8 +77,24 @@ pub struct ServerStatus {
 pub(super) struct Outgoing {
     /// Told when it is answered, or why not.
     pub answered: oneshot::Sender<Result<(), String>>,
+    pub made: Made,
+    /// Where its channel is before somebody answers.
+    pub stage: Stage,
+}
+
+/// How a call that we make is served.
+pub(super) struct Made {
     /// What becomes of it when a machine answers.
     pub machines: Machines,
+    /// It is heard before it is answered, and may ring for so long.
+    pub early: Option<Duration>,
+}
+
+impl Default for Made {
+    /// One that nobody judges.
+    fn default() -> Self {
+        Self { machines: Machines::Talk, early: None }
+    }
 }
 
 /// One server. See the [module](self).
@@ -266,15 +283,16 @@ impl Server {
 
     /// Makes room on the switchboard for a call that admission has counted, and starts its task.
     pub fn expect(self: &Arc<Self>, facts: Facts, channel: ChannelId, outgoing: Option<Outgoing>) {
-        let (answered, machines) = match outgoing {
-            Some(Outgoing { answered, machines }) => (Some(answered), machines),
-            None => (None, Machines::Talk),
+        let (answered, made, stage) = match outgoing {
+            Some(Outgoing { answered, made, stage }) => (Some(answered), made, stage),
+            None => (None, Made::default(), Stage::Here),
         };
-        let (line, mail) = Line::new(channel.clone(), answered);
+        let (mut line, mail) = Line::new(channel.clone(), answered);
+        line.stage = stage;
         let place = self.place(facts.id, line);
         let server = Arc::clone(self);
         self.shared.tasks.spawn(async move {
-            serve::serve(&server, facts, channel, mail, machines).await;
+            serve::serve(&server, facts, channel, mail, made).await;
             drop(place);
         });
     }

@@ -35,6 +35,22 @@ pub(super) struct Line {
     pub person_up: bool,
     /// For a call that we make: told when it is answered, or why not.
     pub answered: Option<oneshot::Sender<Result<(), String>>>,
+    /// Where the channel of a call that we make is before somebody answers.
+    pub stage: Stage,
+}
+
+/// Where the channel of a call is that we make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Stage {
+    /// It comes into the application, or is there.
+    #[default]
+    Here,
+    /// It comes into the application before anybody has answered.
+    Early,
+    /// Asterisk makes it under an id of its own.
+    Nameless,
+    /// It has left for the dialplan and comes back.
+    Away,
 }
 
 /// Where one call's task hears of what happens.
@@ -50,7 +66,7 @@ impl Line {
     pub fn new(channel: ChannelId, answered: Option<oneshot::Sender<Result<(), String>>>) -> (Self, Mail) {
         let (events, leg_events) = mpsc::channel(LEG_EVENTS);
         let (beside, mail) = mpsc::channel(beside::EVENTS);
-        let line = Self { channel, events, beside, person_up: false, answered };
+        let line = Self { channel, events, beside, person_up: false, answered, stage: Stage::Here };
         (line, Mail { events: leg_events, beside: mail })
     }
 }
@@ -111,6 +127,39 @@ impl Switchboard {
         self.lines().by_call.get(&id).is_some_and(|line| line.person_up)
     }
 
+    /// Where the channel of a call is; [`None`] when the call is not on the switchboard.
+    pub fn stage(&self, id: CallId) -> Option<Stage> {
+        self.lines().by_call.get(&id).map(|line| line.stage)
+    }
+
+    /// The channel of a call is there from now on.
+    pub fn set_stage(&self, id: CallId, stage: Stage) {
+        if let Some(line) = self.lines().by_call.get_mut(&id) {
+            line.stage = stage;
+        }
+    }
+
+    /// The channel that Asterisk has made for a call that we make.
+    pub fn name(&self, id: CallId, channel: ChannelId) {
+        let mut lines = self.lines();
+        let Some(line) = lines.by_call.get_mut(&id) else { return };
+        line.stage = Stage::Here;
+        let before = std::mem::replace(&mut line.channel, channel.clone());
+        lines.by_channel.remove(&before);
+        lines.by_channel.insert(channel, id);
+    }
+
+    /// The channel of a call.
+    pub fn channel(&self, id: CallId) -> Option<ChannelId> {
+        self.lines().by_call.get(&id).map(|line| line.channel.clone())
+    }
+
+    /// Who we called has answered.
+    pub fn picked_up(&self, id: CallId) {
+        self.answered(id, Ok(()));
+        self.tell(id, LegEvent::Up);
+    }
+
     /// Tells who made a call that it is answered, or why not.
     pub fn answered(&self, id: CallId, how: Result<(), String>) {
         let waiting = self.lines().by_call.get_mut(&id).and_then(|line| line.answered.take());
@@ -120,8 +169,10 @@ impl Switchboard {
         }
     }
 
-    /// All calls with the channels of their callers.
+    /// All calls with the channels of their callers, but those whose channel nobody knows yet.
     pub fn all(&self) -> Vec<(CallId, ChannelId)> {
-        self.lines().by_channel.iter().map(|(channel, id)| (*id, channel.clone())).collect()
+        let lines = self.lines();
+        let named = lines.by_call.iter().filter(|(_, line)| line.stage != Stage::Nameless);
+        named.map(|(id, line)| (*id, line.channel.clone())).collect()
     }
 }

@@ -379,6 +379,13 @@ impl Hearing {
         }
     }
 
+    /// The call was answered; unless that is `judged`, nobody looks any more for who did.
+    pub(super) fn picked_up(&mut self, at: Moment, judged: bool) {
+        if let Some(answerer) = &mut self.answerer {
+            if judged { answerer.answered(at) } else { answerer.end() }
+        }
+    }
+
     /// Once per 20 ms, whether or not anything came.
     pub(super) fn tick(&mut self, now: Moment, signals: &mut Signals) {
         self.dry_ticks = self.dry_ticks.saturating_add(1);

@@ -246,6 +246,7 @@ impl Line {
                 self.talk.key_down(now, at);
             }
             Command::Words(words) => self.talk.words(now, words),
+            Command::Answered { at, judged } => self.talk.hearing.picked_up(at, judged),
         }
         self.flush_over_there(now);
     }

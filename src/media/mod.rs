@@ -268,6 +268,15 @@ impl Control {
         self.send(Command::Key(at))
     }
 
+    /// A call that was heard before its answer was answered at that moment. Whether it is still to be found out who did;
+    /// otherwise nobody listens for that any more.
+    ///
+    /// # Errors
+    /// As [`listen`](Self::listen).
+    pub fn answered(&self, at: Moment, judged: bool) -> Result<(), MediaError> {
+        self.send(Command::Answered { at, judged })
+    }
+
     /// What the recogniser believes of the utterance under way: a witness of the turn taker's.
     ///
     /// # Errors
@@ -509,6 +518,7 @@ enum Command {
     Flush(PlayId),
     Key(Moment),
     Words(Words),
+    Answered { at: Moment, judged: bool },
 }
 
 /// What a call's two sides share.

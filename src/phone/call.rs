@@ -58,6 +58,18 @@ impl IncomingCall {
         self.shared.command(Command::Ring(self.offer.key)).await
     }
 
+    /// Says 183 and lets audio go both ways before it is answered: announcements, tones of the network (early media).
+    ///
+    /// # Errors
+    /// [`PhoneError::Bind`] when no RTP port is free, [`PhoneError::Gone`].
+    pub async fn progress(mut self) -> Result<EarlyCall, PhoneError> {
+        let key = self.offer.key;
+        let (call, parts) = self.shared.prepare()?;
+        self.taken = true;
+        self.shared.command(Command::Progress { key, call }).await?;
+        Ok(EarlyCall(PhoneCall::new(Arc::clone(&self.shared), key, parts)))
+    }
+
     /// Answers. [`PhoneCall::wait_answered`] tells when the call is up, or that the caller had given up before.
     ///
     /// # Errors
@@ -87,6 +99,38 @@ impl Drop for IncomingCall {
             let (key, reason) = (self.offer.key, "Busy Here".to_owned());
             let _ = self.shared.commands.try_send(Command::Refuse { key, code: 486, reason });
         }
+    }
+}
+
+/// A call to the phone whose audio goes both ways before it is answered. Dropping it refuses the call.
+pub struct EarlyCall(PhoneCall);
+
+impl EarlyCall {
+    /// Says samples at 8 kHz to who calls, and waits until the last one is on the wire.
+    ///
+    /// # Errors
+    /// As [`PhoneCall::say`].
+    pub async fn say(&self, samples: Vec<i16>) -> Result<Spoken, PhoneError> {
+        self.0.still_up()?;
+        self.0.order_saying(samples).wait().await
+    }
+
+    /// Answers, as [`IncomingCall::answer`] does.
+    ///
+    /// # Errors
+    /// [`PhoneError::Gone`].
+    pub async fn answer(self) -> Result<PhoneCall, PhoneError> {
+        self.0.shared.command(Command::AcceptEarly(self.0.key)).await?;
+        Ok(self.0)
+    }
+
+    /// Refuses after all, with a code of 300 to 699.
+    ///
+    /// # Errors
+    /// [`PhoneError::Gone`] when the phone was stopped.
+    pub async fn refuse(self, code: u16, reason: &str) -> Result<(), PhoneError> {
+        let (key, code, reason) = (self.0.key, code.clamp(300, 699), reason.replace(['\r', '\n'], " "));
+        self.0.shared.command(Command::Refuse { key, code, reason }).await
     }
 }
 
@@ -178,9 +222,13 @@ impl PhoneCall {
     /// [`PhoneError::Ended`] when the call is over, [`PhoneError::NotUp`] before it is answered.
     pub fn start_saying(&self, samples: Vec<i16>) -> Result<OnTheWire<Spoken>, PhoneError> {
         self.up()?;
+        Ok(self.order_saying(samples))
+    }
+
+    fn order_saying(&self, samples: Vec<i16>) -> OnTheWire<Spoken> {
         let (told, done) = oneshot::channel();
         self.shared.media.tell(Order::Say { key: self.key, samples, told });
-        Ok(OnTheWire { done, progress: self.progress.clone() })
+        OnTheWire { done, progress: self.progress.clone() }
     }
 
     /// Presses keys (0 to 9, *, #, A to D), behind what is being said, and waits until the last one is let go.

@@ -63,10 +63,29 @@ impl PhoneConfig {
 
 /// What the SIP task is told.
 pub(super) enum Command {
-    Dial { key: CallKey, call: Dial, uri: String, peer: SocketAddr, headers: Vec<(String, String)> },
+    Dial {
+        key: CallKey,
+        call: Dial,
+        uri: String,
+        peer: SocketAddr,
+        headers: Vec<(String, String)>,
+    },
     Ring(CallKey),
-    Accept { key: CallKey, call: Dial },
-    Refuse { key: CallKey, code: u16, reason: String },
+    Accept {
+        key: CallKey,
+        call: Dial,
+    },
+    /// 183 with audio, and later the 200 to it.
+    Progress {
+        key: CallKey,
+        call: Dial,
+    },
+    AcceptEarly(CallKey),
+    Refuse {
+        key: CallKey,
+        code: u16,
+        reason: String,
+    },
     HangUp(CallKey),
 }
 
@@ -278,22 +297,35 @@ impl SipTask {
             }
             Command::Ring(key) => self.agent.ring(key),
             Command::Accept { key, call } => {
-                if self.waiting.remove(&key) {
-                    let local = call.local;
-                    self.adopt(key, call);
-                    self.agent.accept(now, key, local);
-                } else {
-                    let reason = "the caller gave up before".to_owned();
-                    let ending = Ending { by: Side::Peer, code: 487, reason, q850: None, at: now };
-                    call.progress.send_modify(|p| p.ending = Some(ending));
+                if let Some(local) = self.taken(now, key, call) {
+                    self.agent.accept(now, key, Some(local));
                 }
             }
+            Command::Progress { key, call } => {
+                if let Some(local) = self.taken(now, key, call) {
+                    self.agent.progress(now, key, local);
+                }
+            }
+            Command::AcceptEarly(key) => self.agent.accept(now, key, None),
             Command::Refuse { key, code, reason } => {
                 self.waiting.remove(&key);
                 self.agent.refuse(now, key, code, &reason);
             }
             Command::HangUp(key) => self.agent.hang_up(now, key),
         }
+    }
+
+    /// Somebody takes a call to us, if its caller has not given up.
+    fn taken(&mut self, now: Moment, key: CallKey, call: Dial) -> Option<Local> {
+        if self.waiting.remove(&key) {
+            let local = call.local;
+            self.adopt(key, call);
+            return Some(local);
+        }
+        let reason = "the caller gave up before".to_owned();
+        let ending = Ending { by: Side::Peer, code: 487, reason, q850: None, at: now };
+        call.progress.send_modify(|p| p.ending = Some(ending));
+        None
     }
 
     fn adopt(&mut self, key: CallKey, call: Dial) {

@@ -65,7 +65,7 @@ mod sound;
 mod voice;
 mod wire;
 
-pub use call::{IncomingCall, OnTheWire, PhoneCall};
+pub use call::{EarlyCall, IncomingCall, OnTheWire, PhoneCall};
 pub use ear::{Ear, EarSettings, EarStats, Heard, HeardPacket, Segment};
 pub use line::{Phone, PhoneConfig};
 pub use sip::{agent, sdp};

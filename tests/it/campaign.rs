@@ -19,6 +19,8 @@ use crate::support::farm::{Callee, Farm, Seen, most};
 use crate::support::postgres::Postgres;
 use crate::support::{AsteriskUnderTest, Wanted};
 
+mod ways;
+
 /// Calls at once, and new ones a second.
 const CONCURRENCY: usize = 50;
 const PER_SECOND: usize = 20;

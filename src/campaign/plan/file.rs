@@ -43,6 +43,8 @@ pub(super) struct File {
     expires: Option<String>,
     #[serde(default = "half_a_minute")]
     ring: HowLong,
+    #[serde(default)]
+    early_media: bool,
     #[serde(default = "two")]
     calls_per_number_and_day: u32,
     #[serde(default)]
@@ -220,6 +222,7 @@ impl File {
             pauses,
             expires,
             ring: self.ring.0,
+            early_media: self.early_media,
             calls_per_number_and_day: self.calls_per_number_and_day,
             machines,
             numbering,

@@ -32,6 +32,7 @@ mod calls;
 mod report;
 mod server;
 mod services;
+mod spool;
 mod streams;
 mod ways;
 
@@ -90,6 +91,7 @@ pub(super) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     }
     healthy &= services::examine(&config, |check| print!("{}", check.render(colour))).await;
     healthy &= book::examine(&config, |check| print!("{}", check.render(colour))).await;
+    healthy &= spool::examine(&config, |check| print!("{}", check.render(colour)));
     Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

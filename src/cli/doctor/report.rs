@@ -46,6 +46,8 @@ pub enum Step {
     Services,
     /// The database of campaigns is there, and lets us in.
     Book,
+    /// Calls of campaigns can be put into Asterisk's spool.
+    Spool,
     /// Nothing of the examination is left in Asterisk.
     CleanUp,
 }
@@ -72,6 +74,7 @@ impl fmt::Display for Step {
             Self::AudioTo => "audio to Asterisk",
             Self::Services => "service",
             Self::Book => "book",
+            Self::Spool => "spool",
             Self::CleanUp => "clean-up",
         })
     }

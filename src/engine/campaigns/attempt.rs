@@ -155,8 +155,9 @@ impl Work {
             known,
             variables,
             machines: plan.machines.clone(),
+            early: plan.early_media,
         };
-        let begun = begin(&self.shared, server, wanted).await;
+        let begun = begin(&self.shared, server, &self.ways, wanted).await;
         lock(&self.gate).went(ticket, Moment::now());
         match begun {
             Ok(begun) => begun.answered().await,

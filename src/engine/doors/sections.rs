@@ -10,6 +10,7 @@ use crate::asterisk::ami::{AmiConfig, Login, Tls};
 use crate::asterisk::secret::Secret;
 use crate::engine::config::{AsteriskSection, Config, ConfigError, line_of};
 use crate::engine::route::Target;
+use crate::engine::ways::Way;
 use crate::guard::{Allow, Exposure};
 
 /// `[ami]`
@@ -155,6 +156,21 @@ impl Config {
             );
         }
         let servers = self.asterisk.servers();
+        let campaigns = |what: &str| fault(line_of(text, "[campaigns]", 0), what.into());
+        match self.campaigns.by {
+            Way::Ari => {}
+            Way::Ami if self.ami.address.is_none() => {
+                return campaigns(
+                    "`by = \"ami\"` takes AMI: write `address = \"127.0.0.1:5038\"` under [ami]",
+                );
+            }
+            _ if servers.len() > 1 => {
+                return campaigns(
+                    "calls by AMI and by call files go out on one server, and there are several: take `by = \"ari\"`, or an engine for each",
+                );
+            }
+            Way::Ami | Way::CallFiles => {}
+        }
         let servers = servers.iter().map(|server| ("[asterisk]", &server.tls_cert, &server.tls_key));
         let media = ("[media]", &self.media.tls_cert, &self.media.tls_key);
         for (header, cert, key) in servers.chain([media]) {
@@ -218,6 +234,16 @@ mod tests {
             error.starts_with("/etc/offhook/desk.toml:4: ") && error.contains("needs a target"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn calls_by_ami_and_by_files_need_what_they_go_by() {
+        assert!(refused("[campaigns]\nby = 'ami'\n").contains("[ami]"));
+        let servers =
+            "[asterisk.servers.a]\nurl = 'http://a:8088'\n[asterisk.servers.b]\nurl = 'http://b:8088'\n";
+        let several = refused(&format!("[campaigns]\nby = 'call_files'\n{servers}"));
+        assert!(several.contains("one server"), "{several}");
+        assert!(refused("[campaigns]\nby = 'pigeon'\n").contains("call_files"));
     }
 
     #[test]

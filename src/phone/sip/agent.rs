@@ -194,8 +194,13 @@ impl Agent {
         self.with(key, |leg, ctx| leg.ring(ctx));
     }
 
-    /// Answers a call to us.
-    pub fn accept(&mut self, now: Moment, key: CallKey, local: Local) {
+    /// Says 183 to a call to us, and where its audio is.
+    pub fn progress(&mut self, now: Moment, key: CallKey, local: Local) {
+        self.with(key, |leg, ctx| leg.progress(now, ctx, local));
+    }
+
+    /// Answers a call to us; without `local` one whose audio has begun.
+    pub fn accept(&mut self, now: Moment, key: CallKey, local: Option<Local>) {
         self.with(key, |leg, ctx| leg.accept(now, ctx, local));
     }
 

@@ -32,12 +32,36 @@ impl Leg {
         }
     }
 
-    /// 200 with our answer, or our offer if the INVITE had none; 488 when its offer does not fit.
-    pub fn accept(&mut self, now: Moment, ctx: &mut Ctx<'_>, local: Local) {
+    /// 183 with our answer, so that audio goes both ways before the call is answered (RFC 3960); 488 when its offer does
+    /// not fit or it has none.
+    pub fn progress(&mut self, now: Moment, ctx: &mut Ctx<'_>, local: Local) {
         if self.phase != Phase::Ringing {
             return;
         }
         self.local = Some(local);
+        let described = self.served.as_mut().and_then(|served| {
+            let offer = Description::parse(&served.request.body)?;
+            let (sdp, remote) = (local.answer(&offer)?, offer.remote()?);
+            served.response = Message::response(&served.request, 183, "Session Progress", &self.our_tag)
+                .with("Contact", ctx.contact())
+                .with_body("application/sdp", sdp)
+                .to_bytes();
+            ctx.send(served.to, served.response.clone());
+            Some(remote)
+        });
+        match described {
+            Some(remote) => ctx.tell(Event::Remote { key: self.key, remote }),
+            None => self.refuse(now, ctx, 488, "Not Acceptable Here", Side::Phone),
+        }
+    }
+
+    /// 200 with our answer, or our offer if the INVITE had none; 488 when its offer does not fit. Audio that has begun with
+    /// [`progress`](Self::progress) goes on where it is, whatever `local` says.
+    pub fn accept(&mut self, now: Moment, ctx: &mut Ctx<'_>, local: Option<Local>) {
+        if self.phase != Phase::Ringing {
+            return;
+        }
+        self.local = self.local.or(local);
         match self.answer_invite(now, ctx) {
             Some(remote) => {
                 self.phase = Phase::Accepted;

@@ -130,7 +130,7 @@ impl Pair {
 
     fn bob_accepts(&mut self) {
         let key = self.incoming();
-        self.bob.accept(self.now, key, local(7_002));
+        self.bob.accept(self.now, key, Some(local(7_002)));
         self.collect();
     }
 

@@ -136,6 +136,20 @@ impl Judge {
         }
     }
 
+    /// A machine answered: somebody else found that out.
+    pub(crate) fn is_machine(&mut self, now: Moment) {
+        self.answered(now);
+        self.phase = Phase::Machine;
+        self.verdict = Some(Party::Machine);
+        self.decided = now;
+        self.heard = now;
+    }
+
+    /// Nothing more is decided.
+    pub(crate) const fn end(&mut self) {
+        self.phase = Phase::Over;
+    }
+
     pub(crate) const fn phase(&self) -> Phase {
         self.phase
     }

@@ -87,6 +87,8 @@ pub enum Why {
     Beep,
     /// Words that only such a party says.
     Words,
+    /// Asterisk's `AMD()` said so.
+    Amd,
 }
 
 impl fmt::Display for Why {
@@ -97,6 +99,7 @@ impl fmt::Display for Why {
             Self::Sentences => "says several sentences",
             Self::Beep => "beeped",
             Self::Words => "is known by the words",
+            Self::Amd => "is told by AMD()",
         })
     }
 }
@@ -412,6 +415,16 @@ impl Answerer {
         if let Some(says) = self.book.who_says(text) {
             self.judge.words(now, says, out);
         }
+    }
+
+    /// Somebody else has found out that a machine answered: from now on just the place of a message is looked for.
+    pub fn is_machine(&mut self, now: Moment) {
+        self.judge.is_machine(now);
+    }
+
+    /// Nobody wants to know any more: nothing is told from now on.
+    pub const fn end(&mut self) {
+        self.judge.end();
     }
 
     /// Who answered, as far as that is known: the last verdict.

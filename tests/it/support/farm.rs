@@ -33,6 +33,11 @@ pub enum Callee {
     Mailbox,
     /// Says hello and hangs up after the first words.
     HangsUp,
+    /// Numbers that begin with +4969 and end in 0. Before any answer the network plays the three tones of a number that is not in
+    /// service, and goes on for ever.
+    Announced,
+    /// All others that begin so: the network's ringback is heard, and then he answers as [`Callee::AtOnce`] does.
+    RingsByEar,
 }
 
 impl Callee {
@@ -50,6 +55,9 @@ impl Callee {
     ];
 
     pub fn at(number: &str) -> Self {
+        if number.starts_with("+4969") {
+            return if number.ends_with('0') { Self::Announced } else { Self::RingsByEar };
+        }
         let last = number.chars().last().and_then(|digit| digit.to_digit(10)).unwrap_or(0);
         Self::ALL[last as usize]
     }
@@ -57,7 +65,8 @@ impl Callee {
     /// How an attempt to call him ends.
     pub fn disposition(self) -> &'static str {
         match self {
-            Self::AtOnce | Self::Late | Self::HangsUp => "completed",
+            Self::AtOnce | Self::Late | Self::HangsUp | Self::RingsByEar => "completed",
+            Self::Announced => "bad_number",
             Self::Busy => "busy",
             Self::NoAnswer => "no_answer",
             Self::Rejects => "rejected",
@@ -180,12 +189,29 @@ async fn take(callee: Callee, key: &str, call: IncomingCall) -> Option<Duration>
                 drop(call);
             });
         }
-        Callee::AtOnce | Callee::Late | Callee::HangsUp => {
+        Callee::Announced => {
+            let call = call.progress().await.ok()?;
+            sleep(300).await;
+            for (hz, ms) in [(913.8, 280), (1_370.6, 280), (1_776.7, 380)] {
+                call.say(tone(hz, ms)).await.ok()?;
+            }
+            // Until he gives up.
+            while call.say(vec![0; 8_000]).await.is_ok() {}
+        }
+        Callee::AtOnce | Callee::Late | Callee::HangsUp | Callee::RingsByEar => {
             if callee == Callee::Late {
                 call.ring().await.ok()?;
                 sleep(5_000).await;
             }
-            let call = call.answer().await.ok()?;
+            let call = if callee == Callee::RingsByEar {
+                let call = call.progress().await.ok()?;
+                sleep(200).await;
+                call.say(tone(425.0, 1_000)).await.ok()?;
+                sleep(1_000).await;
+                call.answer().await.ok()?
+            } else {
+                call.answer().await.ok()?
+            };
             call.wait_answered(LONG).await.ok()?;
             sleep(300).await;
             call.say(syllables(Duration::from_millis(600))).await.ok()?;
