@@ -13,6 +13,7 @@ use super::disposition::{Disposition, Retry};
 use super::hours::Hours;
 use super::number::Numbering;
 use super::zones::SeveralZones;
+pub use crate::store::Machines;
 use crate::time::WallTime;
 
 mod file;
@@ -97,17 +98,6 @@ pub struct Pauses {
     pub machine: Option<Duration>,
     /// After anything else that failed.
     pub failed: Option<Duration>,
-}
-
-/// What becomes of a call that a machine answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Machines {
-    /// It is hung up.
-    HangUp,
-    /// This is said after the beep.
-    Message(String),
-    /// The bot talks to it as to a person: no detection.
-    Talk,
 }
 
 /// How the number of calls is chosen.

@@ -16,10 +16,10 @@ use crate::asterisk::ari::ops::Continue;
 use crate::asterisk::number::Plain;
 use crate::audio::Rate;
 use crate::call::{Call, CallError, LegEvent, Note, Overheard};
-use crate::campaign::plan::Machines;
 use crate::id::CallId;
+use crate::store::{AnsweredBy, Machines};
 use crate::time::Moment;
-use crate::turn::answer::{AnswerSignal, Answerer, Party, Why, Witnesses};
+use crate::turn::answer::{AnswerSignal, Answerer, FaxTone, Information, Party, Why, Witnesses};
 
 /// So much longer than the settings say is waited for the place of a message, where no audio comes at all.
 const LATE: Duration = Duration::from_secs(5);
@@ -44,6 +44,18 @@ pub(super) fn answerer(
         None => answerer.answered(Moment::now()),
     }
     Some(answerer)
+}
+
+/// Who answered a call that another process has begun, by what that one wrote down. Nobody is told of this again, so its reason is not kept.
+pub(super) fn known(by: AnsweredBy, at: Moment) -> AnswerSignal {
+    let (why, heard) = (Why::Words, Witnesses::default());
+    match by {
+        AnsweredBy::Person => AnswerSignal::Person { at, why, heard },
+        AnsweredBy::Machine => AnswerSignal::Machine { at, why, revised: false, heard },
+        AnsweredBy::Fax => AnswerSignal::Fax { at, which: FaxTone::Answering },
+        AnsweredBy::NoSuchNumber => AnswerSignal::InformationTone { at, which: Information::VacantCode },
+        AnsweredBy::NoCircuit => AnswerSignal::InformationTone { at, which: Information::NoCircuit },
+    }
 }
 
 /// The same of a call that nobody has answered yet.

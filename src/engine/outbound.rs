@@ -12,8 +12,8 @@ use super::ways::{CALL, Order, Ways, create};
 use super::{Engine, EngineError, Shared};
 use crate::asterisk::ari::ChannelId;
 use crate::call::{Facts, Gone, LegEvent};
-use crate::campaign::plan::Machines;
 use crate::id::{CallId, OurId, Part};
+use crate::store::Machines;
 use crate::time::{Moment, WallTime};
 
 /// A call that is to be made.

@@ -15,7 +15,7 @@ use crate::policy::redact::Redactor;
 use crate::store::recording::{Event, Timeline};
 use crate::store::{
     AnsweredBy, CallBack, CallOutcome, CallRecord, Direction, Disposition, Heard, Interruption, Latencies,
-    Reply, Snapshot, Store, Taking, TurnKind, TurnRecord,
+    Machines, Reply, Snapshot, Store, Taking, TurnKind, TurnRecord,
 };
 use crate::time::{Moment, WallTime};
 use crate::turn::answer::{AnswerSignal, Information, Party};
@@ -136,6 +136,11 @@ impl Records {
 
     fn outcome(&self, change: impl FnOnce(&mut CallOutcome)) {
         self.change(|row| change(row.outcome.get_or_insert_default()));
+    }
+
+    /// What is done where a machine answers.
+    pub fn judged(&self, machines: &Machines) {
+        self.outcome(|outcome| outcome.machines = Some(machines.clone()));
     }
 
     /// It rings where we call.

@@ -25,12 +25,11 @@ use crate::call::{
     Call, CallError, CallParts, Early, Facts, Gone, Journal as _, LastResort, Left, Leg, LegEvent, MediaPlan,
     Note, OwnEars, Prompt, Snapshot, Speaker, Transfer, Transferred,
 };
-use crate::campaign::plan::Machines;
 use crate::id::CallId;
 use crate::media::{Attach, Lease, Link, MediaSession, Seat, TransportKind};
 use crate::pcap::recorder::Tap;
 use crate::store::recording::Tape;
-use crate::store::{CallRecord, Disposition};
+use crate::store::{CallRecord, Disposition, Machines};
 use crate::time::{Moment, WallTime};
 use crate::turn::answer::{AnswerSignal, Answerer, Party};
 use crate::turn::echo::canceller;
@@ -94,6 +93,9 @@ pub(super) async fn serve(
     let office = (&*server.shared).into();
     let records = Records::begin(office, &facts, &server.app, server.ari.peer(), channel.as_str());
     let Made { machines, early } = made;
+    if machines != Machines::Talk {
+        records.judged(&machines);
+    }
     if let Some(patience) = early {
         return serve_early(server, facts, channel, mail, machines, patience, &records).await;
     }
@@ -110,7 +112,7 @@ pub(super) async fn serve(
         match find_out(server, id, &channel, &machines, &mut mail.events).await {
             Ok(found) => told = found,
             Err(error) => {
-                return converse(server, id, channel, Err(error), Begin::anew(machines), &records).await;
+                return converse(server, id, channel, Err(error), Begin::talking(machines), &records).await;
             }
         }
     }
@@ -125,7 +127,7 @@ pub(super) async fn serve(
     if let Some(signal) = told {
         records.note(id, Note::Answerer(signal));
     }
-    converse(server, id, channel, call, Begin::Anew { machines, told }, &records).await;
+    converse(server, id, channel, call, Begin::Talking { machines, told }, &records).await;
 }
 
 /// Lets Asterisk find out who answered, where that is configured and anything hangs on it.
@@ -195,7 +197,7 @@ async fn serve_early(
     let (end, why) = match waited {
         Some(Ok(Early::Answered)) => {
             call.checkpoint("", serde_json::Value::Null);
-            return converse(server, id, channel, Ok((call, lease)), Begin::anew(machines), records).await;
+            return converse(server, id, channel, Ok((call, lease)), Begin::talking(machines), records).await;
         }
         Some(Ok(Early::Failed(which))) => {
             (End::new(Disposition::Failed), format!("the network says by its tones: {}", which.name()))
@@ -247,22 +249,20 @@ fn begin(parts: CallParts) -> Call {
 
 /// How a bot begins with a call.
 enum Begin {
-    /// It is its first.
-    Anew {
+    /// It talks: from the beginning, or from where another process was.
+    Talking {
         /// What a machine gets that answered.
         machines: Machines,
         /// Who answered, where that is known before anybody talks.
         told: Option<AnswerSignal>,
     },
-    /// Another process was at it.
-    Again,
     /// That process was done with it: the caller talks with a person.
     WithPerson,
 }
 
 impl Begin {
-    const fn anew(machines: Machines) -> Self {
-        Self::Anew { machines, told: None }
+    const fn talking(machines: Machines) -> Self {
+        Self::Talking { machines, told: None }
     }
 }
 
@@ -302,8 +302,15 @@ pub(super) async fn take_up(
         Ok(Joined { leg, link, seat, plan })
     };
     let id = facts.id;
+    // A process that ends while it finds out who answered leaves that to us, with what is still to be heard of him.
+    let outcome = records.row().outcome.unwrap_or_default();
+    let machines = outcome.machines.filter(|_| !with_person).unwrap_or_default();
+    let told = outcome.answered_by.map(|by| machines::known(by, Moment::now()));
     let call = match joined.await {
-        Ok(joined) => connect(server, facts, joined, mail, None, &records).await,
+        Ok(joined) => {
+            let answerer = machines::answerer(&server.shared.config, &machines, told.as_ref());
+            connect(server, facts, joined, mail, answerer, &records).await
+        }
         Err(error) => Err(error),
     };
     let handed_over = attached.is_some();
@@ -312,7 +319,7 @@ pub(super) async fn take_up(
         let _ = attached.send(());
     }
     let call = call.map(|(parts, lease)| (Call::take_up(parts, &snapshot, alive, handed_over), lease));
-    let begin = if with_person { Begin::WithPerson } else { Begin::Again };
+    let begin = if with_person { Begin::WithPerson } else { Begin::Talking { machines, told } };
     converse(server, id, channel, call, begin, &records).await;
 }
 
@@ -507,7 +514,7 @@ async fn talk(server: &Arc<Server>, mut call: Call, begin: Begin) -> Talked {
     call.at_last(LastResort { apology, ends: then != WhenSilent::Bot });
     let mut phase = server.shared.phase.subscribe();
     let mut notes = match &begin {
-        Begin::Anew { machines: Machines::HangUp | Machines::Message(_), .. } => Some(call.overhear()),
+        Begin::Talking { machines: Machines::HangUp | Machines::Message(_), .. } => Some(call.overhear()),
         _ => None,
     };
     let running = async {
@@ -519,7 +526,9 @@ async fn talk(server: &Arc<Server>, mut call: Call, begin: Begin) -> Talked {
         bot.run(&mut call).await
     };
     let known = match &begin {
-        Begin::Anew { told: Some(signal), .. } if signal.verdict() == Some(Party::Machine) => Some(*signal),
+        Begin::Talking { told: Some(signal), .. } if signal.verdict() == Some(Party::Machine) => {
+            Some(*signal)
+        }
         _ => None,
     };
     let found = async {
@@ -544,7 +553,7 @@ async fn talk(server: &Arc<Server>, mut call: Call, begin: Begin) -> Talked {
             End::new(Disposition::Drained)
         }
         Ran::Machine(signal) => {
-            if let (Begin::Anew { machines: Machines::Message(words), .. }, Some(notes)) =
+            if let (Begin::Talking { machines: Machines::Message(words), .. }, Some(notes)) =
                 (&begin, &mut notes)
                 && matches!(signal, AnswerSignal::Machine { .. } | AnswerSignal::Unsure { .. })
             {

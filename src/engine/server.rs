@@ -20,9 +20,8 @@ use super::{EngineError, Phase, Shared, serve};
 use crate::asterisk::ari::model::Timestamp;
 use crate::asterisk::ari::{Ari, ChannelId};
 use crate::call::{Facts, MediaPlan, Snapshot};
-use crate::campaign::plan::Machines;
 use crate::id::CallId;
-use crate::store::CallRecord;
+use crate::store::{CallRecord, Machines};
 use crate::time::Moment;
 
 /// How a server is.

@@ -53,8 +53,8 @@ pub use error::StoreError;
 pub use queue::Dropped;
 pub use record::{
     AnsweredBy, CallOutcome, CallRecord, CallSummary, Direction, Disposition, Heard, Interruption, Latencies,
-    MAX_SNAPSHOT_BYTES, MAX_TEXT_CHARS, Numbers, Reply, Snapshot, Stage, Taking, TurnKind, TurnRecord,
-    UnknownWord,
+    MAX_SNAPSHOT_BYTES, MAX_TEXT_CHARS, Machines, Numbers, Reply, Snapshot, Stage, Taking, TurnKind,
+    TurnRecord, UnknownWord,
 };
 pub use server::{Detail, Outage, ServerRecord, ServerStep};
 

@@ -146,6 +146,19 @@ words! {
     }
 }
 
+/// What becomes of a call that we make and a machine answers.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Machines {
+    /// It is hung up.
+    HangUp,
+    /// This is said after the beep.
+    Message(String),
+    /// The bot talks to it as to a person: no detection.
+    #[default]
+    Talk,
+}
+
 /// What came of a call besides how it ended.
 #[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -155,6 +168,9 @@ pub struct CallOutcome {
     /// Who answered, where we called and somebody found it out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answered_by: Option<AnsweredBy>,
+    /// What is done where a machine answers: for another process that takes the call up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub machines: Option<Machines>,
     /// The other side does not want to be called again.
     pub opted_out: bool,
     /// The variables that the bot set on the channel.
@@ -166,6 +182,7 @@ impl fmt::Debug for CallOutcome {
         f.debug_struct("CallOutcome")
             .field("rang", &self.rang)
             .field("answered_by", &self.answered_by)
+            .field("machines", &self.machines)
             .field("opted_out", &self.opted_out)
             .field("result", &self.result.keys())
             .finish()

@@ -120,6 +120,7 @@ async fn a_call_and_its_turns_read_back_as_they_were_put() {
     call.cause = Some(16);
     call.media = Some(json!({ "lost": 3 }));
     call.outcome = Some(CallOutcome {
+        machines: Some(Machines::Message("We call again.".into())),
         rang: true,
         answered_by: Some(AnsweredBy::Machine),
         opted_out: true,

@@ -316,6 +316,7 @@ async fn json_carries_everything_under_the_names_of_the_store() {
 fn what_came_of_a_call_is_shown() {
     let mut call = ended();
     call.outcome = Some(CallOutcome {
+        machines: None,
         rang: false,
         answered_by: Some(AnsweredBy::Machine),
         opted_out: true,

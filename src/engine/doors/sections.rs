@@ -239,8 +239,7 @@ mod tests {
     #[test]
     fn calls_by_ami_and_by_files_need_what_they_go_by() {
         assert!(refused("[campaigns]\nby = 'ami'\n").contains("[ami]"));
-        let servers =
-            "[asterisk.servers.a]\nurl = 'http://a:8088'\n[asterisk.servers.b]\nurl = 'http://b:8088'\n";
+        let servers = "[[asterisk.server]]\nname = 'a'\nurl = 'http://a:8088/ari'\n[[asterisk.server]]\nname = 'b'\nurl = 'http://b:8088/ari'\n";
         let several = refused(&format!("[campaigns]\nby = 'call_files'\n{servers}"));
         assert!(several.contains("one server"), "{several}");
         assert!(refused("[campaigns]\nby = 'pigeon'\n").contains("call_files"));
