@@ -96,7 +96,7 @@ async fn claims(name: &str, book: &Book, campaign: &Campaign) {
         book.never_call(&number, None, None, None, now).await.expect("a row");
         record(&mut floor, began);
         let began = Moment::now();
-        let claimed = book.claim(campaign, &engine, now, 10).await.expect("contacts");
+        let claimed = book.claim(campaign, &engine, "one", now, 10).await.expect("contacts");
         record(&mut claim, began);
         for one in claimed {
             let began = Moment::now();

@@ -24,12 +24,12 @@
 //! # use offhook::campaign::*; use offhook::time::WallTime;
 //! # async fn dial(book: Book, engine: Engine) -> Result<(), CampaignError> {
 //! let campaign = book.campaign("renewals").await?;
-//! for contact in book.claim(&campaign, &engine, WallTime::now(), 5).await? {
+//! for contact in book.claim(&campaign, &engine, "carrier", WallTime::now(), 5).await? {
 //!     match book.dialled(&campaign, &engine, contact.attempt, "carrier", WallTime::now()).await? {
 //!         Cleared::Dial => { /* originate, with the channel id `offhook-APP-ATTEMPT-leg` */ }
 //!         // Not yet: ask again then, or give it back.
 //!         Cleared::NotBefore(_) => book.give_back(contact.attempt, WallTime::now()).await?,
-//!         Cleared::Withdrawn(_) => continue,
+//!         Cleared::Withdrawn(_) | Cleared::Full => continue,
 //!     }
 //!     let end = Closing::new(Disposition::NoAnswer);
 //!     book.finish(&campaign, contact.attempt, &end, WallTime::now()).await?;

@@ -350,7 +350,9 @@ impl Work {
             let Some(campaign) = campaigns.iter().find(|campaign| campaign.id == order.campaign) else {
                 continue;
             };
-            for contact in self.book.claim(campaign, &self.me, now, order.calls as usize).await? {
+            for contact in
+                self.book.claim(campaign, &self.me, &order.trunk, now, order.calls as usize).await?
+            {
                 let (campaign, trunk) = (campaign.clone(), order.trunk.clone());
                 let counted = Counted::rings(&self.up, campaign.id);
                 self.see_to(contact.attempt, async move |work| {

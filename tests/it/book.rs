@@ -58,7 +58,7 @@ async fn engines_share(books: Vec<Book>, campaigns: &[Campaign], contacts: usize
                 now = WallTime(now.0 + 200);
                 let mut got = 0;
                 for campaign in &campaigns {
-                    for one in book.claim(campaign, &engine, now, 7).await.unwrap() {
+                    for one in book.claim(campaign, &engine, "one", now, 7).await.unwrap() {
                         let cleared = book.dialled(campaign, &engine, one.attempt, "one", now).await.unwrap();
                         assert_eq!(cleared, Cleared::Dial);
                         mine.push(one.number);
@@ -127,7 +127,7 @@ async fn a_shared_book_keeps_every_promise_that_a_file_keeps() {
     let (engine, other) = (Engine("first".into()), Engine("second".into()));
     // Opted out before the claim, between claim and dialling, and during the call.
     assert!(book.never_call("+493023110000", None, None, Some("by letter"), TEN).await.unwrap());
-    let claimed = book.claim(&campaign, &engine, TEN, 10).await.unwrap();
+    let claimed = book.claim(&campaign, &engine, "one", TEN, 10).await.unwrap();
     assert_eq!(claimed.len(), 5);
     assert_eq!(claimed[0].variables["name"], "Caller 1");
     book.never_call(&claimed[0].number, Some(&campaign), None, None, TEN).await.unwrap();
@@ -140,7 +140,7 @@ async fn a_shared_book_keeps_every_promise_that_a_file_keeps() {
     let asked = Closing { opted_out: true, ..Closing::new(Disposition::Completed) };
     book.finish(&campaign, claimed[1].attempt, &asked, later(9_000)).await.unwrap();
     end(&book, &campaign, claimed[2].attempt, Disposition::Busy, TEN).await;
-    assert!(book.claim(&campaign, &engine, later(10 * MINUTE - 1), 10).await.unwrap().is_empty());
+    assert!(book.claim(&campaign, &engine, "one", later(10 * MINUTE - 1), 10).await.unwrap().is_empty());
     // What the first engine left open is found, and one other resolves it.
     let dead = later(10 * MINUTE);
     let left = book.abandoned(dead).await.unwrap();
@@ -150,7 +150,7 @@ async fn a_shared_book_keeps_every_promise_that_a_file_keeps() {
         assert!(!book.take_over(one, &Engine("third".into()), dead).await.unwrap());
         end(&book, &campaign, one.attempt, Disposition::Lost, dead).await;
     }
-    let second = book.claim(&campaign, &other, dead, 10).await.unwrap();
+    let second = book.claim(&campaign, &other, "one", dead, 10).await.unwrap();
     assert_eq!(
         second.iter().map(|one| (&one.number, one.nth)).collect::<Vec<_>>(),
         [(&claimed[2].number, 2)]
@@ -186,7 +186,7 @@ async fn no_contact_is_lost_or_called_twice_when_the_database_is_killed() {
         let (engine, mut told, mut now, mut failures) = (Engine("first".into()), Vec::new(), TEN, 0_u32);
         while told.len() < 300 && failures < 2_000 {
             now = WallTime(now.0 + 100);
-            match working.claim(&of_work, &engine, now, 3).await {
+            match working.claim(&of_work, &engine, "one", now, 3).await {
                 Ok(claimed) => {
                     // A claim whose answer was lost with the connection: the book knows of it, and so do we, from there.
                     if claimed.is_empty() {

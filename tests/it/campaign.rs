@@ -314,6 +314,20 @@ async fn a_trunk_without_room_is_left_for_another_one() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trunk_has_never_more_calls_than_its_capacity() {
+    let house = House::open().await;
+    let engine = house.engine("bot", &[]).await;
+    let _log = ShowLog(&engine);
+    let list: String = (0..12).map(|index| format!("+49302311{index:02}02,Busy\n")).collect();
+    let list = list + "+493023119901,Late\n+493023119911,Late\n+493023119921,Late\n+493023119931,Late\n";
+    let plan = plan(&["farm"], "max_attempts = 1\n").replace("capacity = 200", "capacity = 3");
+    house.begin(&engine, &plan, &format!("number,name\n{list}")).await;
+    settled(&engine, 16, Duration::from_secs(60)).await;
+    let seen = house.farm.seen();
+    assert_eq!((seen.len(), most(&seen).0), (16, 3));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_asks_by_a_key_not_to_be_called_is_called_by_no_campaign() {
     let house = House::open().await;
     let engine = house.engine("bot", &[]).await;

@@ -37,6 +37,8 @@ pub enum Cleared {
     NotBefore(WallTime),
     /// Do not dial; the attempt is no more, and the contact waits or is settled.
     Withdrawn(Withdrawn),
+    /// The other trunk has no room either.
+    Full,
 }
 
 /// Why an attempt was withdrawn before it was dialled.
@@ -94,7 +96,7 @@ pub struct OpenAttempt {
     pub number: String,
     /// Who claimed it.
     pub engine: Engine,
-    /// Over which trunk it was dialled; [`None`] when it was not dialled, for sure.
+    /// Over which trunk it was dialled, or is to be.
     pub trunk: Option<String>,
     /// When it was claimed.
     pub claimed: WallTime,
@@ -202,6 +204,10 @@ impl Book {
         if let Some(until) = full_until {
             return Ok(Cleared::NotBefore(until));
         }
+        // For the first trunk the claim has counted it.
+        if again && self.room_at(&mut tx, campaign, trunk).await.map_err(sort)? == 0 {
+            return Ok(Cleared::Full);
+        }
         // Another engine may have taken it over since it was read.
         let marked = sqlx::query(
             "UPDATE campaign_attempts SET dialled_ms = $2, trunk = $3, lease_ms = $4
@@ -239,11 +245,8 @@ impl Book {
                 .bind(campaign.id.0)
                 .fetch_one(&mut **tx)
                 .await?;
-            sqlx::query("SELECT COUNT(pg_advisory_xact_lock(hashtextextended($1, 7021974)))")
-                .bind(trunk)
-                .fetch_one(&mut **tx)
-                .await?;
         }
+        self.hold(tx, trunk).await?;
         let ms = |span: std::time::Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
         let started = campaign.started.unwrap_or(now);
         let since = now.0.saturating_sub(started.0).max(0).unsigned_abs();

@@ -61,9 +61,9 @@ struct Known {
 }
 
 impl Book {
-    /// Claims up to `most` contacts that may be dialled at `now`, and writes an attempt for each. Never more than the
-    /// campaign's `concurrency` leaves room for, over all engines, nor more in any second than its `calls_per_second` (as
-    /// ramped up). None when it does not run.
+    /// Claims up to `most` contacts that may be dialled at `now` over `trunk`, and writes an attempt for each. Never more than the
+    /// campaign's `concurrency` and the trunk's `capacity` leave room for, over all engines and campaigns, nor more in any second
+    /// than its `calls_per_second` (as ramped up). None when it does not run.
     ///
     /// Each is then dialled with [`dialled`](Self::dialled) and ended with [`finish`](Self::finish), or given back with
     /// [`give_back`](Self::give_back).
@@ -74,6 +74,7 @@ impl Book {
         &self,
         campaign: &Campaign,
         engine: &Engine,
+        trunk: &str,
         now: WallTime,
         most: usize,
     ) -> Result<Vec<Claimed>, CampaignError> {
@@ -93,13 +94,13 @@ impl Book {
             return Ok(Vec::new());
         }
         open.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
-        self.claim_in(campaign, engine, now, most, &open).await.map_err(|why| self.db.sort(why))
+        self.claim_in(campaign, (engine, trunk), now, most, &open).await.map_err(|why| self.db.sort(why))
     }
 
     async fn claim_in(
         &self,
         campaign: &Campaign,
-        engine: &Engine,
+        (engine, trunk): (&Engine, &str),
         now: WallTime,
         most: usize,
         open: &[(WallTime, String, Zone)],
@@ -110,6 +111,7 @@ impl Book {
             Err(_) => return Err(sqlx::Error::PoolClosed),
         };
         let most = most.min(MOST).min(self.room(&mut tx, campaign, now).await?);
+        let most = most.min(self.room_at(&mut tx, campaign, trunk).await?);
         if campaign.plan.is_expired(now) {
             expire_some(&mut tx, campaign.id.0).await?;
             tx.commit().await?;
@@ -125,8 +127,17 @@ impl Book {
                 let rows = wanted.max(LEAST_ROWS);
                 let candidates = self.candidates(&mut tx, campaign, place, now, rows).await?;
                 let was_all = candidates.len() < rows;
-                self.sift(&mut tx, campaign, engine, now, (place, zone), candidates, wanted, &mut claimed)
-                    .await?;
+                self.sift(
+                    &mut tx,
+                    campaign,
+                    (engine, trunk),
+                    now,
+                    (place, zone),
+                    candidates,
+                    wanted,
+                    &mut claimed,
+                )
+                .await?;
                 if was_all {
                     break;
                 }
@@ -170,6 +181,43 @@ impl Book {
         let (up, lately) = (count(row.try_get(0)?), count(row.try_get(1)?));
         let concurrency = usize::try_from(plan.concurrency).unwrap_or(usize::MAX);
         Ok(concurrency.saturating_sub(up).min(in_span.saturating_sub(lately)))
+    }
+
+    /// How many more calls a trunk has room for, by what all engines and campaigns have open over it. Nobody else counts them until the
+    /// transaction ends.
+    pub(super) async fn room_at(
+        &self,
+        tx: &mut Transaction<'static, Any>,
+        campaign: &Campaign,
+        trunk: &str,
+    ) -> Result<usize, sqlx::Error> {
+        let Some(of_trunk) = campaign.plan.trunks.iter().find(|known| known.name == trunk) else {
+            return Ok(usize::MAX);
+        };
+        self.hold(tx, trunk).await?;
+        let up: i64 = sqlx::query_scalar(
+            "SELECT COUNT(*) FROM campaign_attempts WHERE ended_ms IS NULL AND trunk = $1",
+        )
+        .bind(trunk)
+        .fetch_one(&mut **tx)
+        .await?;
+        let capacity = usize::try_from(of_trunk.capacity).unwrap_or(usize::MAX);
+        Ok(capacity.saturating_sub(usize::try_from(up).unwrap_or(usize::MAX)))
+    }
+
+    /// What is counted of a trunk holds until the transaction ends. Whoever holds the campaign's row too takes that first.
+    pub(super) async fn hold(
+        &self,
+        tx: &mut Transaction<'static, Any>,
+        trunk: &str,
+    ) -> Result<(), sqlx::Error> {
+        if self.db.kind == Kind::Postgres {
+            sqlx::query("SELECT COUNT(pg_advisory_xact_lock(hashtextextended($1, 7021974)))")
+                .bind(trunk)
+                .fetch_one(&mut **tx)
+                .await?;
+        }
+        Ok(())
     }
 
     async fn candidates(
@@ -234,7 +282,7 @@ impl Book {
         &self,
         tx: &mut Transaction<'static, Any>,
         campaign: &Campaign,
-        engine: &Engine,
+        by: (&Engine, &str),
         now: WallTime,
         (place, zone): (&str, &Zone),
         candidates: Vec<Candidate>,
@@ -265,7 +313,7 @@ impl Book {
             put_off_one(tx, contact, verdict).await?;
         }
         if !taken.is_empty() {
-            self.take(tx, campaign, engine, now, place, taken, claimed).await?;
+            self.take(tx, campaign, by, now, place, taken, claimed).await?;
         }
         Ok(())
     }
@@ -314,7 +362,7 @@ impl Book {
         &self,
         tx: &mut Transaction<'static, Any>,
         campaign: &Campaign,
-        engine: &Engine,
+        (engine, trunk): (&Engine, &str),
         now: WallTime,
         place: &str,
         taken: Vec<Candidate>,
@@ -337,14 +385,14 @@ impl Book {
         let rows = json!(rows).to_string();
         sqlx::query(self.db.sql(
             "INSERT INTO campaign_attempts
-                 (id, campaign, contact, number, place, attempt, engine, lease_ms, claimed_ms, converted)
+                 (id, campaign, contact, number, place, attempt, engine, lease_ms, claimed_ms, trunk, converted)
              SELECT json_extract(j.value, '$[0]'), $2, json_extract(j.value, '$[1]'),
-                 json_extract(j.value, '$[2]'), $3, json_extract(j.value, '$[3]'), $4, $5, $6, 0
+                 json_extract(j.value, '$[2]'), $3, json_extract(j.value, '$[3]'), $4, $5, $6, $7, 0
              FROM json_each($1) j",
             "INSERT INTO campaign_attempts
-                 (id, campaign, contact, number, place, attempt, engine, lease_ms, claimed_ms, converted)
+                 (id, campaign, contact, number, place, attempt, engine, lease_ms, claimed_ms, trunk, converted)
              SELECT j.value ->> 0, $2, CAST(j.value ->> 1 AS BIGINT), j.value ->> 2, $3,
-                 CAST(j.value ->> 3 AS BIGINT), $4, $5, $6, 0
+                 CAST(j.value ->> 3 AS BIGINT), $4, $5, $6, $7, 0
              FROM json_array_elements(CAST($1 AS json)) AS j(value)",
         ))
         .bind(&rows)
@@ -353,6 +401,7 @@ impl Book {
         .bind(&engine.0)
         .bind(now.0 + LEASE_MS)
         .bind(now.0)
+        .bind(trunk)
         .execute(&mut **tx)
         .await?;
         sqlx::query(self.db.sql(

@@ -58,7 +58,7 @@ impl Desk {
     }
 
     async fn claim(&self, campaign: &Campaign, now: WallTime, most: usize) -> Vec<Claimed> {
-        self.book.claim(campaign, &engine(), now, most).await.unwrap()
+        self.book.claim(campaign, &engine(), "one", now, most).await.unwrap()
     }
 
     async fn dial(&self, campaign: &Campaign, attempt: CallId, now: WallTime) -> Cleared {
@@ -113,6 +113,29 @@ async fn a_campaign_is_made_started_paused_and_stopped_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_trunk_has_no_more_calls_than_its_capacity_however_many_are_claimed_before_one_is_dialled() {
+    let desk = Desk::new().await;
+    let small = PLAN.replace("capacity = 100\n", "capacity = 3\n[[trunk]]\nname = 'two'\ncapacity = 1\n");
+    let campaign = desk.running("c", &small, &berlin(9)).await;
+    let mut up = desk.claim(&campaign, TEN, 2).await;
+    up.extend(desk.claim(&campaign, later(TEN, 2_000), 9).await);
+    assert_eq!(up.len(), 3);
+    // So for another campaign over the same trunk, and for one that had no luck at another.
+    let other = desk.running("d", &small, &berlin(1).replace("10000", "20000")).await;
+    assert!(desk.claim(&other, later(TEN, 4_000), 9).await.is_empty());
+    let at = later(TEN, 4_000);
+    for claimed in &up {
+        assert_eq!(desk.dial(&campaign, claimed.attempt, at).await, Cleared::Dial);
+    }
+    let first = engine();
+    let again = |attempt| desk.book.dialled_again(&campaign, &first, attempt, "two", later(at, 2_000));
+    assert_eq!(again(up[0].attempt).await.unwrap(), Cleared::Dial);
+    assert_eq!(again(up[1].attempt).await.unwrap(), Cleared::Full);
+    // He has left the first one.
+    assert_eq!(desk.claim(&other, later(at, 4_000), 9).await.len(), 1);
+}
+
+#[tokio::test]
 async fn calls_a_second_are_counted_over_engines_and_campaigns_when_they_are_dialled() {
     let desk = Desk::new().await;
     let campaign = desk.running("c", PLAN, &berlin(6)).await;
@@ -121,7 +144,7 @@ async fn calls_a_second_are_counted_over_engines_and_campaigns_when_they_are_dia
     let slow = desk.running("slow", &trunk, &berlin(9).replace("93023", "93024")).await;
     let claimed = desk.claim(&slow, TEN, 2).await;
     let at_other = Engine("second".into());
-    let others = desk.book.claim(&slow, &at_other, later(TEN, 1_050), 2).await.unwrap();
+    let others = desk.book.claim(&slow, &at_other, "one", later(TEN, 1_050), 2).await.unwrap();
     let now = later(TEN, 2_000);
     // Claims were two a second; now all four would be dialled at once.
     assert_eq!(desk.dial(&slow, claimed[0].attempt, now).await, Cleared::Dial);

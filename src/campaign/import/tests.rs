@@ -75,7 +75,7 @@ async fn zones_consent_and_other_writing_are_read() {
     }
     let evening = WallTime(TEN.0 + 7 * 3_600_000);
     let engine = crate::campaign::Engine("e".into());
-    let claimed = desk.book.claim(&campaign, &engine, evening, 5).await.unwrap().remove(0);
+    let claimed = desk.book.claim(&campaign, &engine, "one", evening, 5).await.unwrap().remove(0);
     assert_eq!(
         (claimed.consent.as_deref(), &claimed.variables["first_name"]),
         (Some("web 1"), &"Zoë".into())

@@ -13,7 +13,7 @@ use super::super::server::Server;
 use super::gate::Ticket;
 use super::{Counted, Work, lock, patiently, since_start};
 use crate::call::is_variable;
-use crate::campaign::{Campaign, CampaignError, Claimed, Cleared, Disposition};
+use crate::campaign::{Campaign, CampaignError, Claimed, Cleared, Disposition, Withdrawn};
 use crate::id::CallId;
 use crate::time::{Moment, WallTime};
 
@@ -31,7 +31,7 @@ impl Work {
         let Ok(server) = server_for(&self.servers, None) else {
             return self.book.give_back(id, WallTime::now()).await;
         };
-        if !self.cleared(campaign, id, &trunk, false).await? {
+        if self.cleared(campaign, id, &trunk, false).await? != Cleared::Dial {
             return Ok(());
         }
         let mut tried = vec![trunk];
@@ -57,20 +57,38 @@ impl Work {
                     );
                 }
             }
-            if talked.is_none() && closing.disposition.may_take_another_trunk() && self.may_dial() {
-                let other = campaign.plan.trunks.iter().find(|other| !tried.contains(&other.name));
-                if let Some(other) = other {
-                    ticket = self.pass(campaign, &other.name).await;
-                    if self.cleared(campaign, id, &other.name, true).await? {
-                        tried.push(other.name.clone());
-                        continue;
-                    }
-                }
+            if talked.is_none()
+                && closing.disposition.may_take_another_trunk()
+                && let Some(passed) = self.another(campaign, id, &mut tried).await?
+            {
+                ticket = passed;
+                continue;
             }
             closing.note = closing.note.or(why.err());
             break closing;
         };
         patiently(|| self.book.finish(campaign, id, &closing, WallTime::now()).boxed()).await
+    }
+
+    /// The next trunk that has room, as the last of those that were tried; [`None`] when there is none.
+    async fn another(
+        &self,
+        campaign: &Campaign,
+        id: CallId,
+        tried: &mut Vec<String>,
+    ) -> Result<Option<Ticket>, CampaignError> {
+        while self.may_dial()
+            && let Some(other) = campaign.plan.trunks.iter().find(|other| !tried.contains(&other.name))
+        {
+            let ticket = self.pass(campaign, &other.name).await;
+            tried.push(other.name.clone());
+            match self.cleared(campaign, id, &other.name, true).await? {
+                Cleared::Dial => return Ok(Some(ticket)),
+                Cleared::Full => {}
+                Cleared::NotBefore(_) | Cleared::Withdrawn(_) => break,
+            }
+        }
+        Ok(None)
     }
 
     /// Looks until the book says whether a call is made, over its first trunk or `again`: as long as other engines take all of
@@ -81,14 +99,14 @@ impl Work {
         id: CallId,
         trunk: &str,
         again: bool,
-    ) -> Result<bool, CampaignError> {
+    ) -> Result<Cleared, CampaignError> {
         loop {
             let now = WallTime::now();
             if !self.may_dial() {
                 if !again {
                     self.book.give_back(id, now).await?;
                 }
-                return Ok(false);
+                return Ok(Cleared::Withdrawn(Withdrawn::NotRunning));
             }
             let cleared = if again {
                 patiently(|| self.book.dialled_again(campaign, &self.me, id, trunk, now).boxed()).await?
@@ -96,8 +114,7 @@ impl Work {
                 self.book.dialled(campaign, &self.me, id, trunk, now).await?
             };
             match cleared {
-                Cleared::Dial => return Ok(true),
-                Cleared::Withdrawn(_) => return Ok(false),
+                cleared @ (Cleared::Dial | Cleared::Full | Cleared::Withdrawn(_)) => return Ok(cleared),
                 Cleared::NotBefore(at) => {
                     let wait = u64::try_from(at.0 - now.0).unwrap_or(0).clamp(1, 1_000);
                     tokio::time::sleep(Duration::from_millis(wait)).await;
