@@ -10,8 +10,8 @@
 //! - `dispatch`: events of Asterisk to the calls that they are for (`switchboard`); what is left over is cleared;
 //! - [`transports`]: by what each bot's calls get their audio;
 //! - [`route`]: where a call goes before any bot has it; `doors`: who asks that, over AGI;
-//! - `serve`: one call from the first event to the last record; [`outbound`]: calls that we make, `machines`: and what became of
-//!   those that machines answered; `campaigns`: whom to call and when;
+//! - `serve`: one call from the first event to the last record; [`outbound`]: calls that we make, [`ways`]: by ARI, AMI or a
+//!   file, `machines`: and what became of those that machines answered; `campaigns`: whom to call and when;
 //! - `outages`: when Asterisk was away;
 //! - `device_states`: bots on telephones' lamps; [`health`]: how the engine is, over HTTP;
 //! - `records`: what is kept of it; `voices`: what can be said.

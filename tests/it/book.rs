@@ -18,7 +18,7 @@ const TEN: WallTime = WallTime(1_794_992_400_000);
 const MINUTE: i64 = 60_000;
 
 const PLAN: &str = "bot = 'b'\ncountry = 'DE'\nconcurrency = 10000\ncalls_per_second = 1000\nramp_up = '0s'\n\
-    max_attempts = 2\ncalls_per_number_and_day = 3\n[[trunk]]\nname = 'one'\ncapacity = 100\ncalls_per_second = 1000\n\
+    max_attempts = 2\ncalls_per_number_and_day = 3\n[[trunk]]\nname = 'one'\ncapacity = 1000\ncalls_per_second = 1000\n\
     [hours]\nweekdays = ['09:00-18:00']\n[pause]\nbusy = '10m'\n";
 
 fn later(ms: i64) -> WallTime {

@@ -394,7 +394,7 @@ async fn what_a_dead_engine_left_is_found_by_its_lease_and_taken_over_once() {
     let again = desk.claim(&campaign, dead, 10).await;
     assert_eq!(again.len(), 2, "those who were not dialled, and not the one whose pause has begun");
     assert!(again.iter().all(|one| one.nth == 1));
-    assert_eq!(book.trunk_load().await.unwrap(), []);
+    assert_eq!(book.trunk_load().await.unwrap(), [("one".to_owned(), 2)], "who is claimed counts");
 }
 
 #[tokio::test]
