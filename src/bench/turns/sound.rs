@@ -435,8 +435,7 @@ mod tests {
     #[test]
     fn who_speaks_slower_speaks_at_the_same_pitch() {
         let tone: Vec<f32> = (0..HZ).map(|i| 0.3 * (TAU * 200.0 * seconds(i)).sin()).collect();
-        let rises =
-            |sound: &[f32]| sound.windows(2).filter(|pair| pair[0] <= 0.0 && pair[1] > 0.0).count();
+        let rises = |sound: &[f32]| sound.windows(2).filter(|pair| pair[0] <= 0.0 && pair[1] > 0.0).count();
         for percent in [75, 130, 160] {
             let sound = at_pace(tone.clone(), percent);
             assert_eq!(sound.len(), HZ * usize::from(percent) / 100);

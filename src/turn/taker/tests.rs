@@ -380,6 +380,37 @@ fn a_caller_who_pauses_is_waited_for_longer_the_next_time() {
     assert!(long > brief && long < 2_500, "{brief} and {long} ms");
 }
 
+/// What a number of four is waited for that he seems to have said after 800 ms, when his last one took so long.
+fn waited_after_a_number_of(millis: u64) -> u128 {
+    let how = Listening {
+        question: Question::Digits { least: 4, most: 4 },
+        words: true,
+        limit: Duration::from_secs(3),
+        ..Listening::BALANCED
+    };
+    let four = |line: &mut Line| {
+        let words = Words { count: 4, ..word(line.now, Completeness::Whole) };
+        line.words(words);
+    };
+    let mut line = Line::listening(how);
+    line.speech(millis);
+    line.silence(120);
+    four(&mut line);
+    assert!(endpoint(&line.silence(2_900)).is_some(), "it ends");
+    line.taker.listen(line.now, how);
+    line.speech(800);
+    line.silence(100);
+    four(&mut line);
+    let end = endpoint(&line.silence(2_900)).expect("it ends");
+    end.1.since(end.0).as_millis()
+}
+
+#[test]
+fn who_says_digits_slowly_is_not_believed_to_have_said_four_in_the_time_of_two() {
+    let (quick, slow) = (waited_after_a_number_of(1_000), waited_after_a_number_of(2_400));
+    assert!(slow >= quick + 60, "{quick} and {slow} ms");
+}
+
 #[test]
 fn a_caller_who_is_cut_off_teaches_it() {
     let how = Listening { habits: true, silence: Duration::from_millis(100), ..PLAIN };
@@ -689,5 +720,5 @@ fn the_bots_own_voice_does_not_interrupt_it_and_the_callers_over_it_does() {
 #[test]
 fn it_stays_small() {
     // 1.5 KiB more than a taker without witnesses was, and some bytes that packed settings saved elsewhere.
-    assert!(size_of::<TurnTaker>() <= 208 + 1_536 + 40, "{}", size_of::<TurnTaker>());
+    assert!(size_of::<TurnTaker>() <= 208 + 1_536 + 88, "{}", size_of::<TurnTaker>());
 }

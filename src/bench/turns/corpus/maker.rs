@@ -9,9 +9,9 @@ use super::super::sound::{self, HZ, Noise};
 use super::super::voices::{Maker as Who, Voice, Voices, flite};
 use super::super::{Part, TurnsError};
 use super::{
-    ANSWERS, Asked, BACKCHANNELS, BOT_DBFS, CONCEALED, Call, Cast, Class, DICTATES, DIGITS_OF, Echo, FOUR, Heard, MENU,
-    MONTHS, ONE_BY_ONE, OPEN, PAUSE_MS, PAUSES, PROMPTS, SEVEN, SOME, Scene, TAIL_MS, TURNS, Turn, YES_NO,
-    lines, millis, samples,
+    ANSWERS, Asked, BACKCHANNELS, BOT_DBFS, CONCEALED, Call, Cast, Class, DICTATES, DIGITS_OF, Echo, FOUR,
+    Heard, MENU, MONTHS, ONE_BY_ONE, OPEN, PAUSE_MS, PAUSES, PROMPTS, SEVEN, SOME, Scene, TAIL_MS, TURNS,
+    Turn, YES_NO, lines, millis, samples,
 };
 use crate::audio::conceal::Concealer;
 use crate::audio::{FRAME_SAMPLES, Frame, Rate};
