@@ -468,6 +468,7 @@ mod tests {
     #[test]
     fn syllables_are_counted_and_timed() {
         let mut contour = Contour::default();
+        contour.pause();
         contour.begin();
         let mut sounds = Sounds::new(Rate::Hz8000, 3);
         for number in 1..=5_u8 {

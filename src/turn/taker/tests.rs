@@ -413,7 +413,8 @@ fn who_says_digits_slowly_is_not_believed_to_have_said_four_in_the_time_of_two()
 
 #[test]
 fn a_caller_who_is_cut_off_teaches_it() {
-    let how = Listening { habits: true, silence: Duration::from_millis(100), ..PLAIN };
+    let [silence, limit] = [100, 800].map(Duration::from_millis);
+    let how = Listening { habits: true, silence, limit, ..PLAIN };
     let mut line = Line::listening(how);
     for _ in 0..3 {
         line.speech(300);
@@ -469,14 +470,14 @@ fn a_cough_does_not_interrupt_and_its_utterance_is_taken_back() {
 }
 
 #[test]
-fn an_answer_interrupts_however_short_and_ends_at_once() {
+fn an_answer_of_one_word_interrupts_and_ends_at_once() {
     let mut line = Line::over_a_prompt(RECOGNISED);
-    line.speech(240);
-    assert!(line.silence(120).contains(&TurnSignal::Pause { speech_end: at(1_240) }));
+    line.speech(280);
+    assert!(line.silence(120).contains(&TurnSignal::Pause { speech_end: at(1_280) }));
     let signals = line.recognised(Completeness::Whole);
-    assert_eq!(signals, [barge_in(at(1_000), at(1_040), at(1_360), By::Words)]);
+    assert_eq!(signals, [barge_in(at(1_000), at(1_040), at(1_400), By::Words)]);
     line.taker.playing(line.now, None);
-    assert_eq!(endpoint(&line.silence(20)), Some((at(1_240), at(1_380), Witness::Whole)));
+    assert_eq!(endpoint(&line.silence(20)), Some((at(1_280), at(1_420), Witness::Whole)));
 }
 
 #[test]
@@ -491,11 +492,31 @@ fn a_partial_interrupts_nothing_since_a_grammar_finds_itself_in_every_cough() {
 
 #[test]
 fn a_knock_that_is_taken_for_a_word_interrupts_nothing() {
+    for millis in [80, 240] {
+        let mut line = Line::over_a_prompt(RECOGNISED);
+        line.speech(millis);
+        line.silence(120);
+        let signals = line.recognised(Completeness::Whole);
+        assert!(!signals.iter().any(|signal| matches!(signal, TurnSignal::BargeIn { .. })), "{signals:?}");
+    }
+}
+
+#[test]
+fn a_cough_that_is_taken_for_the_beginning_of_an_answer_interrupts_nothing() {
     let mut line = Line::over_a_prompt(RECOGNISED);
-    line.speech(80);
+    line.speech(420);
     line.silence(120);
-    let signals = line.recognised(Completeness::Whole);
-    assert!(!signals.iter().any(|signal| matches!(signal, TurnSignal::BargeIn { .. })), "{signals:?}");
+    let mut signals = line.recognised(Completeness::Incomplete);
+    signals.extend(line.silence(600));
+    let calm =
+        |signal: &TurnSignal| !matches!(signal, TurnSignal::BargeIn { .. } | TurnSignal::Restore { .. });
+    assert!(signals.iter().all(calm), "he may go on: {signals:?}");
+    assert!(matches!(line.silence(300).last(), Some(TurnSignal::Restore { why: Calm::Short, .. })));
+    // Half a second of it is more than a cough.
+    line.speech(560);
+    line.silence(120);
+    let signals = line.recognised(Completeness::Incomplete);
+    assert!(matches!(signals.first(), Some(TurnSignal::BargeIn { by: By::Words, .. })), "{signals:?}");
 }
 
 #[test]
