@@ -2,10 +2,10 @@
 //!
 //! | part | witnesses |
 //! |---|---|
-//! | base | how far the words are a sentence: one of the silences of [`Listening`]; what was asked, and how much of it is still missing |
+//! | base | how far the words are a sentence: one of the silences of [`Listening`]; what was asked, and how much of it is still missing, by the words, by how long he has spoken, and by how long his digits were before |
 //! | doubt | how sure the recogniser is and whether it has judged, digits said faster than people say them, the noise of the line; whether the recogniser has an ear for turns and heard that this one is over |
-//! | ending | how pitch and level went at the end, how long the last stretch of speech was |
-//! | habit | how this caller has paused so far, and how much he has said |
+//! | ending | how pitch and level went at the end, against the utterance and against the bottom of this caller's voice; how long the last stretch of speech was, and its last syllable against his others |
+//! | habit | how this caller has paused so far, how much he has said, in how many syllables and how fast |
 //!
 //! How much each weighs depends on how far the words are a sentence; it was found on the tuning half of the benchmark's corpus by `scripts/fit-turns`, and stands in
 //! `weights`. The settings are the silences of an average ending: what the witnesses say there is taken off, so that they
@@ -43,12 +43,12 @@ pub(crate) struct Case {
 }
 
 /// Where the groups of witnesses begin in [`Case::witnesses`].
-const COURSE: usize = 8;
-const DOUBT: usize = 13;
-const QUESTION: usize = 18;
+const COURSE: usize = 13;
+const DOUBT: usize = 21;
+const QUESTION: usize = 26;
 
 /// What all witnesses say of a silence, from 0 to about 1 each.
-const WITNESSES: usize = 24;
+const WITNESSES: usize = 34;
 
 /// The place of each kind of words in `weights`.
 const fn place(said: Completeness) -> usize {
@@ -146,8 +146,10 @@ impl Case {
         let yes = |is: bool| f32::from(u8::from(is));
         let within = |value: i16, most: i16| f32::from(value.clamp(-most, most)) / f32::from(most);
         let words = self.words.unwrap_or_default();
-        let Close { ending, glide, away, fade } = self.close;
+        let Close { ending, glide, away, fade, above, softer, last_ms, rough, .. } = self.close;
+        let pace_ms = f32::from(self.close.pace_ms.max(60));
         let (mut rate, mut missing, mut lacking) = (0.0, 0.0, 0.0);
+        let (mut known, mut unspoken) = (false, 0.0);
         if let Question::Digits { most, .. } = question {
             if words.count > 0 {
                 // Digits take 300 ms each; what is much faster has some in it that nobody said.
@@ -159,6 +161,11 @@ impl Case {
             // However many were recognised: no digit is longer than this, and each stretch has one.
             let said = (f32::from(self.spoken_ms) / 350.0).max(f32::from(self.pauses) + 1.0);
             lacking = (most - said).max(0.0) / most;
+            // The same by how long the digits of his earlier numbers were: some say them slowly, all their life.
+            if let Some(digit) = habits.digit() {
+                known = true;
+                unspoken = (most - f32::from(self.spoken_ms) / millis(digit)).max(0.0) / most;
+            }
         }
         let digits = |exact: bool| {
             yes(matches!(question, Question::Digits { least, most } if (least == most) == exact))
@@ -172,12 +179,20 @@ impl Case {
             within(fade, 15),
             within(glide, 600),
             f32::from(self.stretch_ms.min(1_500)) / 1_000.0,
+            f32::from(above.clamp(-900, 900)) / 600.0,
+            within(softer, 15),
+            f32::from(last_ms.min(600)) / 1_000.0,
+            f32::from(rough) / 100.0,
+            (f32::from(last_ms.max(20)) / pace_ms).ln().clamp(-1.2, 1.2),
             // The course of what he said.
             f32::from(self.spoken_ms.min(4_000)) / 1_000.0,
             f32::from(self.pauses.min(6)) / 6.0,
             f32::from(self.pauses_ms / u16::from(self.pauses.max(1))).min(1_200.0) / 1_000.0,
             habits.pause().map_or(0.0, |pause| pause.as_secs_f32().min(1.2)),
             yes(habits.is_fluent()),
+            (pace_ms / 220.0).ln().clamp(-1.0, 1.0),
+            f32::from(self.close.syllables.min(20)) / 20.0,
+            f32::from(self.close.stretch_syllables.min(8)) / 8.0,
             // Doubt.
             f32::from(self.clear_db.clamp(0, 35)) / 35.0,
             words.confidence,
@@ -191,6 +206,8 @@ impl Case {
             digits(false),
             missing,
             lacking,
+            yes(known),
+            unspoken,
         ]
     }
 }

@@ -8,7 +8,13 @@ const KEPT: usize = 8;
 /// What is shorter belongs to a word: the closure of a "t" or a "k".
 const SHORTEST: Duration = Duration::from_millis(150);
 
-/// The pauses that this caller made within what he said, and what he said without one. 20 bytes.
+/// Numbers of which it is known how long their digits took.
+const NUMBERS: u8 = 8;
+
+/// No caller is taken to say a digit in less, in milliseconds.
+const QUICKEST: u16 = 150;
+
+/// The pauses that this caller made within what he said, what he said without one, and how long his digits are. 22 bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Habits {
     /// In milliseconds; the oldest is overwritten.
@@ -18,6 +24,9 @@ pub struct Habits {
     fluent: u8,
     /// There was one in the utterance under way.
     paused: bool,
+    /// What a digit took him on average, in milliseconds, and in how many numbers, up to [`NUMBERS`].
+    digit_ms: u16,
+    numbers: u8,
 }
 
 impl Habits {
@@ -31,6 +40,20 @@ impl Habits {
         self.seen = if usize::from(self.seen) == 2 * KEPT - 1 { KEPT as u8 } else { self.seen + 1 };
         self.paused = true;
         self.fluent = 0;
+    }
+
+    /// He said a number of so many digits, and took so long without his pauses.
+    pub fn number(&mut self, digits: u8, spoken_ms: u16) {
+        let each = (spoken_ms / u16::from(digits.max(1))).max(QUICKEST);
+        self.numbers = (self.numbers + 1).min(NUMBERS);
+        let by = (i32::from(each) - i32::from(self.digit_ms)) / i32::from(self.numbers);
+        self.digit_ms = u16::try_from(i32::from(self.digit_ms) + by).unwrap_or(self.digit_ms);
+    }
+
+    /// What a digit takes him. [`None`] before he said a number.
+    #[must_use]
+    pub fn digit(&self) -> Option<Duration> {
+        (self.numbers > 0).then(|| Duration::from_millis(u64::from(self.digit_ms)))
     }
 
     /// An utterance is over.
@@ -88,6 +111,18 @@ mod tests {
             habits.paused(ms(200));
         }
         assert_eq!(habits.pause(), Some(ms(220)), "what was long ago is forgotten");
+    }
+
+    #[test]
+    fn his_digits_take_what_they_took_on_average() {
+        let mut habits = Habits::default();
+        assert_eq!(habits.digit(), None);
+        habits.number(4, 2_000);
+        assert_eq!(habits.digit(), Some(ms(500)));
+        habits.number(1, 300);
+        assert_eq!(habits.digit(), Some(ms(400)));
+        habits.number(0, 0);
+        assert!(habits.digit().is_some_and(|digit| digit < ms(400)));
     }
 
     #[test]

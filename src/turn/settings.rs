@@ -53,12 +53,12 @@ impl Listening {
     /// For answers of a word or two that are wanted fast: a pause in mid-answer may cut the caller off. 12 % of the turns with
     /// a grammar on the tuning half of the benchmark's corpus, of voices that the weights were not found on; see `scripts/fit-turns`.
     pub const EAGER: Self = Self {
-        silence: ms(560),
-        silence_whole: ms(190),
-        silence_settled: ms(60),
-        silence_complete: ms(260),
-        silence_incomplete: ms(600),
-        silence_foreign: ms(460),
+        silence: ms(650),
+        silence_whole: ms(290),
+        silence_settled: ms(130),
+        silence_complete: ms(290),
+        silence_incomplete: ms(640),
+        silence_foreign: ms(530),
         limit: ms(1_000),
         ..Self::BALANCED
     };
@@ -68,12 +68,12 @@ impl Listening {
         words: false,
         no_input: ms(5_000),
         early: ms(100),
-        silence: ms(600),
-        silence_whole: ms(250),
-        silence_settled: ms(500),
+        silence: ms(730),
+        silence_whole: ms(350),
+        silence_settled: ms(610),
         silence_complete: ms(360),
-        silence_incomplete: ms(840),
-        silence_foreign: ms(520),
+        silence_incomplete: ms(760),
+        silence_foreign: ms(590),
         limit: ms(1_500),
         sure_percent: 60,
         doubts: true,
@@ -84,12 +84,12 @@ impl Listening {
     };
     /// For callers who think, or who read a long number aloud: 1.5 %.
     pub const PATIENT: Self = Self {
-        silence: ms(820),
-        silence_whole: ms(430),
-        silence_settled: ms(700),
-        silence_complete: ms(580),
-        silence_incomplete: ms(940),
-        silence_foreign: ms(680),
+        silence: ms(1_090),
+        silence_whole: ms(570),
+        silence_settled: ms(770),
+        silence_complete: ms(620),
+        silence_incomplete: ms(1_060),
+        silence_foreign: ms(790),
         limit: ms(2_000),
         no_input: ms(8_000),
         max_speech: ms(30_000),

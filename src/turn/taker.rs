@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::contour::{Close, Contour};
 use super::echo::{EchoGate, Path};
 use super::endpoint::Case;
-use super::evidence::{By, Calm, Completeness, Words};
+use super::evidence::{By, Calm, Completeness, Question, Words};
 use super::habits::Habits;
 use super::loudness::Loudness;
 use super::settings::PackedListening;
@@ -143,6 +143,7 @@ impl TurnTaker {
 
     /// Begins to listen for one utterance; an utterance under way is forgotten.
     pub fn listen(&mut self, now: Moment, how: Listening) {
+        self.learn_number();
         self.ear = Ear::Waiting(how.into());
         self.hypothesis = Hypothesis::default();
         self.quiet_since = now;
@@ -150,6 +151,7 @@ impl TurnTaker {
 
     /// Stops listening.
     pub fn deaf(&mut self) {
+        self.learn_number();
         self.ear = Ear::Deaf;
     }
 
@@ -299,6 +301,9 @@ impl TurnTaker {
 
     fn voiced(&mut self, now: Moment, frame: &Frame, level: f32, out: &mut dyn FnMut(TurnSignal)) {
         let length = frame.duration();
+        if self.burst.is_none() {
+            self.contour.pause();
+        }
         let pitched = self.contour.hear(frame, level).is_some();
         let burst = self.burst.get_or_insert_with(|| Burst::new(now - length));
         burst.add(now, length, pitched, pitched && self.loudness.is_clear());
@@ -496,9 +501,23 @@ impl TurnTaker {
     }
 
     fn end_utterance(&mut self, speech_end: Option<Moment>) {
+        self.learn_number();
         self.ear = Ear::Deaf;
         self.habits.utterance();
         self.last_end = speech_end;
+    }
+
+    /// An utterance ends; if it was a number of a known length, it tells how long its digits were.
+    fn learn_number(&mut self) {
+        let Ear::Hearing(how, utterance) = &self.ear else { return };
+        if let Question::Digits { least, most } = Listening::from(*how).question
+            && least == most
+            && !utterance.on_trial
+            && self.hypothesis.words.is_some_and(|words| words.completeness.answers())
+        {
+            let spoken_ms = self.case(utterance).spoken_ms;
+            self.habits.number(most, spoken_ms);
+        }
     }
 
     /// He goes on although it was decided that he is done, and the bot has said nothing yet.

@@ -4,7 +4,9 @@
 //! |---|---|
 //! | [`duck_after`](BargeIn::duck_after) of likely speech | the bot's voice goes down |
 //! | [`hush_after`](BargeIn::hush_after) of it, with a pitch | it goes down until it is as good as silent |
-//! | words that are an answer, or begin one | an interruption, however short |
+//! | words that are an answer | an interruption, however short |
+//! | words that begin one, in half a second of sound | an interruption |
+//! | the same, in less | nothing yet, and the voice stays down for longer |
 //! | longer than an "uh-huh", and with a pitch | an interruption |
 //! | loud and clear for a little less | an interruption |
 //! | over, and its words are an "uh-huh" | nothing: back to level |
@@ -16,9 +18,13 @@ use super::evidence::{By, Calm, Completeness, Words};
 use super::settings::{BargeIn, PackedBargeIn};
 use crate::time::Moment;
 
-/// No word is shorter than this, and so much of it has a pitch.
-const WORD: Duration = Duration::from_millis(160);
+/// Few words are shorter than this, and few knocks longer; and so much of a word has a pitch.
+const WORD: Duration = Duration::from_millis(260);
 const PITCHED_WORD: Duration = Duration::from_millis(120);
+
+/// The beginning of an answer is believed of a sound of this length: a grammar begins in every cough and every "uh-huh", and how sure
+/// a recogniser is of what is no sentence yet is not calibrated.
+const BEGINNING: Duration = Duration::from_millis(500);
 
 /// Words that interrupt are at least so likely to be right. Less than is asked of an answer: who is answered wrongly is worse
 /// off than who is listened to in vain.
@@ -78,6 +84,8 @@ pub(super) struct Play {
     trial: Option<Trial>,
     /// Whether there may be a word in what is on trial: none is believed of a cough.
     word: bool,
+    /// Whether there may be the beginning of an answer in it.
+    beginning: bool,
 }
 
 /// The bot's voice is down.
@@ -102,11 +110,14 @@ impl Trial {
 
     /// The bot's voice stays down for so long after a sound that may be the beginning of more: "um, …".
     const REST: Duration = Duration::from_millis(320);
+
+    /// And for so long after the beginning of an answer, which alone interrupts nothing.
+    const BEGUN: Duration = Duration::from_millis(900);
 }
 
 impl Play {
     pub(super) fn new(how: BargeIn, began: Moment) -> Self {
-        Self { how: how.into(), began, interrupted: false, trial: None, word: false }
+        Self { how: how.into(), began, interrupted: false, trial: None, word: false, beginning: false }
     }
 
     fn how(&self) -> BargeIn {
@@ -131,12 +142,14 @@ impl Play {
     pub(super) fn duck(&mut self, now: Moment, burst: &Burst) -> bool {
         let how = self.how();
         let word = burst.may_be_word(how.pitched_percent);
+        let beginning = word && burst.ended.since(burst.counts_from) >= BEGINNING;
         if let Some(trial) = &mut self.trial {
             trial.heard = now;
             self.word |= word;
+            self.beginning |= beginning;
             return false;
         }
-        self.word = word;
+        (self.word, self.beginning) = (word, beginning);
         let likely = how.duck_db > 0 && burst.voiced >= how.duck_after;
         if likely {
             self.trial = Some(Trial { since: now, heard: now, hushed: false });
@@ -175,6 +188,12 @@ impl Play {
         (length >= how.min_clear_speech && clear).then_some(By::Level)
     }
 
+    /// Whether the words may be the beginning of an answer.
+    fn begins_answer(&self, words: &Words) -> bool {
+        let sure = words.settled && self.word && words.confidence >= SURE;
+        sure && words.count > 0 && words.completeness == Completeness::Incomplete
+    }
+
     /// Hears words about the burst; whether they confirm it. After an "uh-huh" it must begin anew.
     pub(super) fn said(&self, words: &Words, burst: Option<&mut Burst>) -> bool {
         // A grammar finds itself in every cough: only what was judged at a pause counts.
@@ -187,7 +206,7 @@ impl Play {
                 }
                 false
             }
-            Completeness::Incomplete => sure && words.count > 0,
+            Completeness::Incomplete => self.beginning && self.begins_answer(words),
             // Of open speech one word may be anything.
             Completeness::Unknown => sure && words.count > 1,
             Completeness::Foreign => false,
@@ -213,6 +232,7 @@ impl Play {
         match told {
             Some(words) if words.backchannel => Verdict::Nothing(Calm::Backchannel),
             _ if silence < Trial::REST => Verdict::Wait,
+            Some(words) if silence < Trial::BEGUN && self.begins_answer(words) => Verdict::Wait,
             Some(words) if words.completeness == Completeness::Foreign => Verdict::Nothing(Calm::Foreign),
             None if expected && silence < self.how().words_within => Verdict::Wait,
             _ => Verdict::Nothing(Calm::Short),

@@ -3,23 +3,31 @@
 //! In this order: unknown, incomplete, complete, settled, whole, foreign.
 
 /// The weights, in the order of `Case::witnesses`.
-pub(super) const WEIGHTS: [[f32; 24]; 6] = [
+pub(super) const WEIGHTS: [[f32; 34]; 6] = [
     // unknown
     [
-        -175.2, // falls
-        -152.3, // rises
+        -155.8, // falls
+        -84.4,  // rises
         -0.0,   // held
-        -335.1, // unclear
-        266.6,  // away
-        -71.9,  // fade
-        -1.8,   // glide
-        -157.7, // stretch
-        -165.6, // spoken
-        -486.2, // pauses
-        -350.0, // gap
+        -443.2, // unclear
+        239.4,  // away
+        48.0,   // fade
+        -86.7,  // glide
+        -168.3, // stretch
+        98.3,   // above
+        -130.5, // softer
+        -233.6, // last
+        -266.4, // rough
+        -12.6,  // lengthened
+        -112.1, // spoken
+        -388.2, // pauses
+        -327.9, // gap
         60.0,   // habit
         0.0,    // fluent
-        -264.3, // clear
+        257.6,  // pace
+        -294.9, // syllables
+        67.8,   // syllables_stretch
+        -342.3, // clear
         0.0,    // sure
         0.0,    // unsettled
         0.0,    // changed
@@ -30,150 +38,202 @@ pub(super) const WEIGHTS: [[f32; 24]; 6] = [
         0.0,    // some_digits
         0.0,    // missing
         0.0,    // lacking
+        0.0,    // known
+        0.0,    // unspoken
     ],
     // incomplete
     [
-        -107.3, // falls
-        166.5,  // rises
+        -130.4, // falls
+        70.1,   // rises
         0.0,    // held
-        112.4,  // unclear
-        3.9,    // away
-        4.4,    // fade
+        106.2,  // unclear
+        44.6,   // away
+        -119.9, // fade
         0.0,    // glide
-        -82.5,  // stretch
-        -272.6, // spoken
-        35.7,   // pauses
-        -163.8, // gap
+        -275.0, // stretch
+        0.0,    // above
+        0.0,    // softer
+        0.0,    // last
+        0.0,    // rough
+        0.0,    // lengthened
+        -48.5,  // spoken
+        -78.6,  // pauses
+        -142.6, // gap
         60.0,   // habit
         0.0,    // fluent
-        187.9,  // clear
-        254.8,  // sure
-        7.5,    // unsettled
-        -0.3,   // changed
-        -162.0, // rate
-        7.4,    // one
-        -45.2,  // yes_no
-        109.9,  // digits
-        -352.4, // some_digits
-        112.9,  // missing
-        1106.8, // lacking
+        0.0,    // pace
+        0.0,    // syllables
+        0.0,    // syllables_stretch
+        60.1,   // clear
+        460.7,  // sure
+        29.8,   // unsettled
+        -13.3,  // changed
+        141.0,  // rate
+        0.2,    // one
+        39.5,   // yes_no
+        359.3,  // digits
+        -200.4, // some_digits
+        -101.6, // missing
+        910.4,  // lacking
+        -83.7,  // known
+        626.3,  // unspoken
     ],
     // complete
     [
-        -142.1, // falls
-        163.9,  // rises
+        -105.1, // falls
+        85.0,   // rises
         0.0,    // held
-        107.3,  // unclear
-        71.0,   // away
-        -97.6,  // fade
+        31.2,   // unclear
+        100.6,  // away
+        -82.5,  // fade
         0.0,    // glide
-        -123.9, // stretch
-        -144.4, // spoken
-        143.0,  // pauses
-        -128.0, // gap
+        -255.4, // stretch
+        0.0,    // above
+        0.0,    // softer
+        0.0,    // last
+        0.0,    // rough
+        0.0,    // lengthened
+        19.6,   // spoken
+        -26.2,  // pauses
+        -127.7, // gap
         60.0,   // habit
         0.0,    // fluent
-        0.1,    // clear
-        62.2,   // sure
-        59.1,   // unsettled
-        44.8,   // changed
-        -127.7, // rate
-        -72.8,  // one
-        -59.1,  // yes_no
-        8.7,    // digits
-        -352.5, // some_digits
-        4.9,    // missing
-        936.7,  // lacking
+        0.0,    // pace
+        0.0,    // syllables
+        0.0,    // syllables_stretch
+        -147.1, // clear
+        121.0,  // sure
+        124.8,  // unsettled
+        41.4,   // changed
+        8.7,    // rate
+        -69.9,  // one
+        22.0,   // yes_no
+        202.2,  // digits
+        -204.7, // some_digits
+        -151.9, // missing
+        829.6,  // lacking
+        -237.9, // known
+        573.7,  // unspoken
     ],
     // settled
     [
-        -179.0, // falls
-        111.7,  // rises
+        -112.3, // falls
+        128.6,  // rises
         0.0,    // held
-        90.3,   // unclear
-        69.1,   // away
-        -110.1, // fade
+        36.8,   // unclear
+        93.0,   // away
+        -129.5, // fade
         0.0,    // glide
-        -83.0,  // stretch
-        -179.6, // spoken
-        90.7,   // pauses
-        -150.6, // gap
+        -220.5, // stretch
+        0.0,    // above
+        0.0,    // softer
+        0.0,    // last
+        0.0,    // rough
+        0.0,    // lengthened
+        -18.9,  // spoken
+        -45.0,  // pauses
+        -174.5, // gap
         60.0,   // habit
         0.0,    // fluent
-        50.1,   // clear
-        30.7,   // sure
-        82.3,   // unsettled
-        -4.1,   // changed
-        -182.9, // rate
-        -50.0,  // one
-        52.1,   // yes_no
-        8.7,    // digits
-        -352.7, // some_digits
-        -2.5,   // missing
-        978.2,  // lacking
+        0.0,    // pace
+        0.0,    // syllables
+        0.0,    // syllables_stretch
+        -65.7,  // clear
+        26.5,   // sure
+        61.6,   // unsettled
+        -9.5,   // changed
+        22.4,   // rate
+        -42.2,  // one
+        145.2,  // yes_no
+        202.2,  // digits
+        -204.9, // some_digits
+        -151.6, // missing
+        853.8,  // lacking
+        -124.9, // known
+        639.5,  // unspoken
     ],
     // whole
     [
-        -150.7, // falls
-        121.9,  // rises
+        -129.2, // falls
+        69.7,   // rises
         0.0,    // held
-        8.8,    // unclear
-        8.5,    // away
-        9.8,    // fade
+        45.4,   // unclear
+        -19.7,  // away
+        32.8,   // fade
         0.0,    // glide
-        -154.3, // stretch
-        -116.3, // spoken
-        155.3,  // pauses
-        -95.7,  // gap
+        -272.2, // stretch
+        0.0,    // above
+        0.0,    // softer
+        0.0,    // last
+        0.0,    // rough
+        0.0,    // lengthened
+        81.9,   // spoken
+        -32.8,  // pauses
+        -4.4,   // gap
         60.0,   // habit
         0.0,    // fluent
-        -22.0,  // clear
-        -131.8, // sure
-        161.9,  // unsettled
-        126.1,  // changed
-        -319.9, // rate
-        -200.1, // one
-        -128.4, // yes_no
-        -2.3,   // digits
-        -434.4, // some_digits
-        -2.5,   // missing
-        1060.3, // lacking
+        0.0,    // pace
+        0.0,    // syllables
+        0.0,    // syllables_stretch
+        -291.8, // clear
+        -106.7, // sure
+        183.2,  // unsettled
+        115.0,  // changed
+        -74.9,  // rate
+        -190.9, // one
+        -78.3,  // yes_no
+        197.0,  // digits
+        -261.9, // some_digits
+        -151.6, // missing
+        892.7,  // lacking
+        -145.0, // known
+        705.6,  // unspoken
     ],
     // foreign
     [
-        -95.1,  // falls
-        105.7,  // rises
+        -61.6,  // falls
+        84.9,   // rises
         0.0,    // held
-        14.6,   // unclear
-        -1.7,   // away
-        -85.8,  // fade
+        21.0,   // unclear
+        17.6,   // away
+        -34.5,  // fade
         0.0,    // glide
-        -89.1,  // stretch
-        -192.1, // spoken
-        115.2,  // pauses
-        -191.7, // gap
+        -189.8, // stretch
+        0.0,    // above
+        0.0,    // softer
+        0.0,    // last
+        0.0,    // rough
+        0.0,    // lengthened
+        19.2,   // spoken
+        -79.9,  // pauses
+        -169.6, // gap
         60.0,   // habit
         0.0,    // fluent
-        47.1,   // clear
-        49.8,   // sure
-        71.8,   // unsettled
-        51.3,   // changed
-        -182.9, // rate
-        -72.8,  // one
-        -87.6,  // yes_no
-        -25.1,  // digits
-        -359.1, // some_digits
-        -42.8,  // missing
-        1063.9, // lacking
+        0.0,    // pace
+        0.0,    // syllables
+        0.0,    // syllables_stretch
+        -41.5,  // clear
+        115.7,  // sure
+        92.3,   // unsettled
+        60.5,   // changed
+        22.4,   // rate
+        -69.9,  // one
+        23.9,   // yes_no
+        159.9,  // digits
+        -203.9, // some_digits
+        -192.9, // missing
+        992.7,  // lacking
+        -101.1, // known
+        691.0,  // unspoken
     ],
 ];
 
 /// What each group says at an average end: ending, habit, doubt, question.
 pub(super) const AVERAGE: [[f32; 4]; 6] = [
-    [-378.8, -626.8, -199.9, 0.0], // unknown
-    [-58.6, -260.0, 182.4, 56.0],  // incomplete
-    [-195.6, -73.7, 111.6, 93.5],  // complete
-    [-187.5, -133.1, 88.1, -2.6],  // settled
-    [-127.7, -73.5, -54.8, -25.0], // whole
-    [-80.6, -172.7, 52.4, -38.4],  // foreign
+    [-444.5, -688.5, -250.8, 0.0], // unknown
+    [-253.0, -53.8, 110.4, 37.3],  // incomplete
+    [-270.1, 26.8, 31.3, 80.0],    // complete
+    [-244.3, -20.4, -13.3, 35.9],  // settled
+    [-155.5, 116.3, -255.0, 73.8], // whole
+    [-96.1, -34.7, 4.9, -17.0],    // foreign
 ];

@@ -44,6 +44,9 @@ const CONCEALED: usize = 5;
 /// This share of numbers is read digit by digit, each as if it were the last: as from a card, and as recordings are.
 const ONE_BY_ONE: f32 = 0.3;
 
+/// Of numbers that are read digit by digit this share of the tuning half has a pause of 100 to 350 ms before each.
+const DICTATES: f32 = 0.25;
+
 /// The digits of people, as words of the grammar that listens to them: Italian and Russian in the phones of an English model
 /// (models/pronunciations.dict).
 const DIGITS_OF: [(&str, [&str; 10]); 3] = [
@@ -236,8 +239,32 @@ impl Cast {
                     espeak("en-us+m6", "en"),
                     recorded("it"),
                     recorded("ru"),
+                    // The same slower and faster, and more of them: everybody has a pace of his own.
+                    flite("rms").at(135),
+                    flite("kal16").at(80),
+                    espeak("en-us+f2", "en").at(145),
+                    espeak("en-gb+f4", "en").at(125),
+                    espeak("en-us+f1", "en"),
+                    espeak("en-us+m1", "en").at(80),
+                    espeak("en-us+m7", "en").at(120),
+                    recorded("it").at(130),
+                    recorded("it").at(165),
+                    recorded("ru").at(140),
                 ],
-                vec![espeak("es", "es"), espeak("es+f2", "es"), espeak("it", "it"), espeak("it+f4", "it")],
+                vec![
+                    espeak("es", "es"),
+                    espeak("es+f2", "es"),
+                    espeak("it", "it"),
+                    espeak("it+f4", "it"),
+                    espeak("nl", "nl"),
+                    espeak("nl+f2", "nl").at(125),
+                    espeak("pl", "pl"),
+                    espeak("pl+f4", "pl").at(85),
+                    espeak("pt", "pt"),
+                    espeak("pt+f2", "pt").at(115),
+                    espeak("sv", "sv"),
+                    espeak("sv+f4", "sv"),
+                ],
             ),
             Part::Reported => (
                 vec![

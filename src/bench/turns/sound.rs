@@ -61,6 +61,44 @@ pub(in crate::bench) fn at_level(mut samples: Vec<f32>, dbfs: f32) -> Vec<f32> {
     samples
 }
 
+/// The same said slower or faster, at the same pitch: it takes so many percent of its time. Overlapping pieces are laid
+/// where they are most like what they follow (WSOLA, Verhelst and Roelands 1993).
+pub(in crate::bench) fn at_pace(samples: Vec<f32>, percent: u16) -> Vec<f32> {
+    /// Half a piece, and how far one may be moved: 16 ms and 8 ms.
+    const HALF: usize = HZ * 16 / 1_000;
+    const REACH: usize = HZ * 8 / 1_000;
+    if percent == 100 || samples.len() < 4 * HALF {
+        return samples;
+    }
+    let whole = samples.len() * usize::from(percent) / 100;
+    let mut padded = vec![0.0; REACH];
+    padded.extend_from_slice(&samples);
+    padded.resize(padded.len() + 3 * HALF + REACH, 0.0);
+    #[expect(clippy::cast_precision_loss, reason = "hundreds")]
+    let window: Vec<f32> =
+        (0..2 * HALF).map(|i| 0.5 - 0.5 * (TAU * (i as f32 + 0.5) / (2 * HALF) as f32).cos()).collect();
+    let mut out = vec![0.0; whole + 2 * HALF];
+    let mut follows: Option<usize> = None;
+    for at in (0..whole).step_by(HALF) {
+        let near = REACH + at * 100 / usize::from(percent);
+        let from = follows.map_or(near, |follows| {
+            let like = |from: usize| {
+                padded[from..from + HALF].iter().zip(&padded[follows..]).map(|(a, b)| a * b).sum::<f32>()
+            };
+            let last = (near + REACH).min(padded.len() - 3 * HALF);
+            (near - REACH..=last).max_by(|a, b| like(*a).total_cmp(&like(*b))).unwrap_or(near)
+        });
+        for (i, by) in window.iter().enumerate() {
+            // The first half of the first piece has nothing before it.
+            let by = if follows.is_none() && i < HALF { 1.0 } else { *by };
+            out[at + i] += by * padded[from + i];
+        }
+        follows = Some(from + HALF);
+    }
+    out.truncate(whole);
+    out
+}
+
 /// Decibels as a factor of amplitude.
 pub(in crate::bench) fn gain(db: f32) -> f32 {
     10_f32.powf(db / 20.0)
@@ -392,6 +430,20 @@ mod tests {
         add(&mut sound, HZ / 10, &tone(HZ / 5));
         add(&mut sound, HZ / 2, &tone(HZ / 5));
         assert_eq!(spoken(&sound), [(HZ / 10, HZ * 3 / 10), (HZ / 2, HZ * 7 / 10)]);
+    }
+
+    #[test]
+    fn who_speaks_slower_speaks_at_the_same_pitch() {
+        let tone: Vec<f32> = (0..HZ).map(|i| 0.3 * (TAU * 200.0 * seconds(i)).sin()).collect();
+        let rises = |sound: &[f32]| sound.windows(2).filter(|pair| pair[0] <= 0.0 && pair[1] > 0.0).count();
+        for percent in [75, 130, 160] {
+            let sound = at_pace(tone.clone(), percent);
+            assert_eq!(sound.len(), HZ * usize::from(percent) / 100);
+            let wanted = 2 * usize::from(percent);
+            assert!(rises(&sound).abs_diff(wanted) <= 4, "{percent} %: {} for {wanted}", rises(&sound));
+            assert!((power(&sound) / power(&tone) - 1.0).abs() < 0.2, "{percent} %");
+        }
+        assert_eq!(at_pace(tone.clone(), 100), tone);
     }
 
     #[test]

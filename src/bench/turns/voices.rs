@@ -32,29 +32,44 @@ pub(in crate::bench) struct Voice {
     pub(in crate::bench) name: &'static str,
     /// Two letters.
     pub(in crate::bench) language: &'static str,
+    /// How long everything takes, in percent of what it takes the voice: more than 100 is slower.
+    pub(in crate::bench) pace: u16,
 }
 
 pub(in crate::bench) const fn flite(name: &'static str) -> Voice {
-    Voice { maker: Maker::Flite, name, language: "en" }
+    Voice { maker: Maker::Flite, name, language: "en", pace: 100 }
 }
 
 pub(in crate::bench) const fn espeak(name: &'static str, language: &'static str) -> Voice {
-    Voice { maker: Maker::Espeak, name, language }
+    Voice { maker: Maker::Espeak, name, language, pace: 100 }
 }
 
 pub(in crate::bench) const fn recorded(language: &'static str) -> Voice {
-    Voice { maker: Maker::Recorded, name: language, language }
+    Voice { maker: Maker::Recorded, name: language, language, pace: 100 }
 }
 
 impl Voice {
-    /// Its maker and name.
+    /// The same voice, for whom everything takes so many percent of its time.
+    pub(in crate::bench) const fn at(self, pace: u16) -> Self {
+        Self { pace, ..self }
+    }
+
+    /// Its maker and name, and its pace where that is not its own.
     pub(in crate::bench) fn title(self) -> String {
         let maker = match self.maker {
             Maker::Flite => "flite",
             Maker::Espeak => "espeak-ng",
             Maker::Recorded => "recorded",
         };
-        format!("{maker}:{}", self.name)
+        match self.pace {
+            100 => format!("{maker}:{}", self.name),
+            pace => format!("{maker}:{} at {pace} %", self.name),
+        }
+    }
+
+    /// What its maker says at its maker's pace.
+    fn usual(self) -> Self {
+        self.at(100)
     }
 }
 
@@ -110,6 +125,9 @@ impl Voices {
     /// `text` as the voice says it, 8 kHz, from its first sound to its last; [`None`] when it cannot. Blocks; not inside
     /// a task.
     pub(in crate::bench) fn say(&self, voice: Voice, text: &str) -> Option<Vec<f32>> {
+        if voice.pace != 100 {
+            return Some(sound::at_pace(self.say(voice.usual(), text)?, voice.pace));
+        }
         let name = format!("{:016x}.wav", fingerprint(&format!("{}|{text}", voice.title())));
         let kept = self.cache.as_ref().map(|cache| cache.join(name));
         if let Some(wav) = kept.as_ref().and_then(|kept| wav::read(kept).ok()) {
@@ -143,6 +161,11 @@ impl Voices {
         let wav = wav::read(&folder.join(format!("{name}.wav"))).ok()?;
         let samples = resample::to_rate(&wav.samples, wav.rate_hz, Rate::Hz8000).ok()?;
         Some(trimmed(&samples.into_iter().map(from_i16).collect::<Vec<_>>()))
+    }
+
+    /// The same at the pace of a voice that is recorded.
+    pub(in crate::bench) fn play_as(&self, voice: Voice, name: &str) -> Option<Vec<f32>> {
+        Some(sound::at_pace(self.play(voice.language, name)?, voice.pace))
     }
 
     fn say_flite(&self, voice: &str, text: &str) -> Option<Vec<i16>> {

@@ -380,9 +380,41 @@ fn a_caller_who_pauses_is_waited_for_longer_the_next_time() {
     assert!(long > brief && long < 2_500, "{brief} and {long} ms");
 }
 
+/// What a number of four is waited for that he seems to have said after 800 ms, when his last one took so long.
+fn waited_after_a_number_of(millis: u64) -> u128 {
+    let how = Listening {
+        question: Question::Digits { least: 4, most: 4 },
+        words: true,
+        limit: Duration::from_secs(3),
+        ..Listening::BALANCED
+    };
+    let four = |line: &mut Line| {
+        let words = Words { count: 4, ..word(line.now, Completeness::Whole) };
+        line.words(words);
+    };
+    let mut line = Line::listening(how);
+    line.speech(millis);
+    line.silence(120);
+    four(&mut line);
+    assert!(endpoint(&line.silence(2_900)).is_some(), "it ends");
+    line.taker.listen(line.now, how);
+    line.speech(800);
+    line.silence(100);
+    four(&mut line);
+    let end = endpoint(&line.silence(2_900)).expect("it ends");
+    end.1.since(end.0).as_millis()
+}
+
+#[test]
+fn who_says_digits_slowly_is_not_believed_to_have_said_four_in_the_time_of_two() {
+    let (quick, slow) = (waited_after_a_number_of(1_000), waited_after_a_number_of(2_400));
+    assert!(slow >= quick + 60, "{quick} and {slow} ms");
+}
+
 #[test]
 fn a_caller_who_is_cut_off_teaches_it() {
-    let how = Listening { habits: true, silence: Duration::from_millis(100), ..PLAIN };
+    let [silence, limit] = [100, 800].map(Duration::from_millis);
+    let how = Listening { habits: true, silence, limit, ..PLAIN };
     let mut line = Line::listening(how);
     for _ in 0..3 {
         line.speech(300);
@@ -438,14 +470,14 @@ fn a_cough_does_not_interrupt_and_its_utterance_is_taken_back() {
 }
 
 #[test]
-fn an_answer_interrupts_however_short_and_ends_at_once() {
+fn an_answer_of_one_word_interrupts_and_ends_at_once() {
     let mut line = Line::over_a_prompt(RECOGNISED);
-    line.speech(240);
-    assert!(line.silence(120).contains(&TurnSignal::Pause { speech_end: at(1_240) }));
+    line.speech(280);
+    assert!(line.silence(120).contains(&TurnSignal::Pause { speech_end: at(1_280) }));
     let signals = line.recognised(Completeness::Whole);
-    assert_eq!(signals, [barge_in(at(1_000), at(1_040), at(1_360), By::Words)]);
+    assert_eq!(signals, [barge_in(at(1_000), at(1_040), at(1_400), By::Words)]);
     line.taker.playing(line.now, None);
-    assert_eq!(endpoint(&line.silence(20)), Some((at(1_240), at(1_380), Witness::Whole)));
+    assert_eq!(endpoint(&line.silence(20)), Some((at(1_280), at(1_420), Witness::Whole)));
 }
 
 #[test]
@@ -460,11 +492,31 @@ fn a_partial_interrupts_nothing_since_a_grammar_finds_itself_in_every_cough() {
 
 #[test]
 fn a_knock_that_is_taken_for_a_word_interrupts_nothing() {
+    for millis in [80, 240] {
+        let mut line = Line::over_a_prompt(RECOGNISED);
+        line.speech(millis);
+        line.silence(120);
+        let signals = line.recognised(Completeness::Whole);
+        assert!(!signals.iter().any(|signal| matches!(signal, TurnSignal::BargeIn { .. })), "{signals:?}");
+    }
+}
+
+#[test]
+fn a_cough_that_is_taken_for_the_beginning_of_an_answer_interrupts_nothing() {
     let mut line = Line::over_a_prompt(RECOGNISED);
-    line.speech(80);
+    line.speech(420);
     line.silence(120);
-    let signals = line.recognised(Completeness::Whole);
-    assert!(!signals.iter().any(|signal| matches!(signal, TurnSignal::BargeIn { .. })), "{signals:?}");
+    let mut signals = line.recognised(Completeness::Incomplete);
+    signals.extend(line.silence(600));
+    let calm =
+        |signal: &TurnSignal| !matches!(signal, TurnSignal::BargeIn { .. } | TurnSignal::Restore { .. });
+    assert!(signals.iter().all(calm), "he may go on: {signals:?}");
+    assert!(matches!(line.silence(300).last(), Some(TurnSignal::Restore { why: Calm::Short, .. })));
+    // Half a second of it is more than a cough.
+    line.speech(560);
+    line.silence(120);
+    let signals = line.recognised(Completeness::Incomplete);
+    assert!(matches!(signals.first(), Some(TurnSignal::BargeIn { by: By::Words, .. })), "{signals:?}");
 }
 
 #[test]
@@ -689,5 +741,5 @@ fn the_bots_own_voice_does_not_interrupt_it_and_the_callers_over_it_does() {
 #[test]
 fn it_stays_small() {
     // 1.5 KiB more than a taker without witnesses was, and some bytes that packed settings saved elsewhere.
-    assert!(size_of::<TurnTaker>() <= 208 + 1_536 + 40, "{}", size_of::<TurnTaker>());
+    assert!(size_of::<TurnTaker>() <= 208 + 1_536 + 88, "{}", size_of::<TurnTaker>());
 }

@@ -9,9 +9,9 @@ use super::super::sound::{self, HZ, Noise};
 use super::super::voices::{Maker as Who, Voice, Voices, flite};
 use super::super::{Part, TurnsError};
 use super::{
-    ANSWERS, Asked, BACKCHANNELS, BOT_DBFS, CONCEALED, Call, Cast, Class, DIGITS_OF, Echo, FOUR, Heard, MENU,
-    MONTHS, ONE_BY_ONE, OPEN, PAUSE_MS, PAUSES, PROMPTS, SEVEN, SOME, Scene, TAIL_MS, TURNS, Turn, YES_NO,
-    lines, millis, samples,
+    ANSWERS, Asked, BACKCHANNELS, BOT_DBFS, CONCEALED, Call, Cast, Class, DICTATES, DIGITS_OF, Echo, FOUR,
+    Heard, MENU, MONTHS, ONE_BY_ONE, OPEN, PAUSE_MS, PAUSES, PROMPTS, SEVEN, SOME, Scene, TAIL_MS, TURNS,
+    Turn, YES_NO, lines, millis, samples,
 };
 use crate::audio::conceal::Concealer;
 use crate::audio::{FRAME_SAMPLES, Frame, Rate};
@@ -266,6 +266,8 @@ impl<'a> Maker<'a> {
             _ => ("four digits", &[2, 2], Question::Digits { least: 4, most: 4 }, &grammars[1]),
         };
         let (mut text, mut sound) = (String::new(), Vec::new());
+        // Some wait after each, as if somebody wrote them down.
+        let dictates = self.part == Part::Tuning && random.f32() < DICTATES;
         for (number, group) in groups.iter().enumerate() {
             if number > 0 {
                 text.push(',');
@@ -275,9 +277,10 @@ impl<'a> Maker<'a> {
             for _ in 0..*group {
                 let digit = random.usize(..10);
                 text = format!("{text} {}", words[digit]);
-                sound.resize(sound.len() + samples(20 + random.usize(..50)), 0.0);
+                let wait = if dictates { 100 + random.usize(..250) } else { 20 + random.usize(..50) };
+                sound.resize(sound.len() + samples(wait), 0.0);
                 sound.extend(match voice.maker {
-                    Who::Recorded => self.voices.play(voice.language, &format!("digits/{digit}"))?,
+                    Who::Recorded => self.voices.play_as(voice, &format!("digits/{digit}"))?,
                     _ => self.voices.say(voice, words[digit])?,
                 });
             }
@@ -302,7 +305,7 @@ impl<'a> Maker<'a> {
     fn recorded_sentence(&self, voice: Voice, number: usize, random: &mut Rng) -> Option<Said> {
         let all = self.voices.recordings(voice.language);
         let name = all.get((number * 7 + random.usize(..7)) % all.len().max(1))?;
-        let sound = self.voices.play(voice.language, name)?;
+        let sound = self.voices.play_as(voice, name)?;
         // Neither a lone word that was cut out of a sentence, nor a speech.
         if sound.len() < samples(700) || sound.len() > samples(7_000) {
             return None;
