@@ -9,20 +9,54 @@ use super::config::Config;
 use crate::audio::Rate;
 use crate::call::{Call, CallError, Note, Overheard};
 use crate::campaign::plan::Machines;
+use crate::id::CallId;
+use crate::speech::{Answer, Ask, AskId, Expected, Recognizer, RecognizerSession};
 use crate::time::Moment;
-use crate::turn::answer::{AnswerSignal, Answerer, Party};
+use crate::turn::answer::{AnswerSignal, Answerer, Party, Teller, listener};
 
 /// So much longer than the settings say is waited for the place of a message, where no audio comes at all.
 const LATE: Duration = Duration::from_secs(5);
 
-/// Who finds out who answered a call that is just answered; [`None`] where the bot talks to whoever did.
-pub(super) fn answerer(config: &Config, machines: &Machines) -> Option<Box<Answerer>> {
+/// Who finds out who answered a call that is just answered; [`None`] where the bot talks to whoever did. With the words of
+/// `recognizer`, where there is one. Inside a runtime.
+pub(super) fn answerer(
+    call: CallId,
+    config: &Config,
+    machines: &Machines,
+    recognizer: Option<&dyn Recognizer>,
+) -> Option<Box<Answerer>> {
     if *machines == Machines::Talk {
         return None;
     }
     let mut answerer = Box::new(Answerer::new(&config.answering, Rate::Hz8000));
+    if let Some(recognizer) = recognizer {
+        let (listener, ear, teller) = listener(&config.answering.phrases);
+        match recognizer.open(call, ear, Rate::Hz8000) {
+            Ok(session) => {
+                tokio::spawn(hear(session, teller));
+                answerer.listen(listener);
+            }
+            Err(error) => tracing::debug!(%call, %error, "nobody hears along who answered"),
+        }
+    }
     answerer.answered(Moment::now());
     Some(answerer)
+}
+
+/// Tells what is understood until the detector wants to know no more. A recogniser that cannot is none: the detector decides
+/// without it.
+async fn hear(mut session: RecognizerSession, teller: Teller) {
+    let ask = Ask { id: AskId::default(), expected: Expected::Open };
+    if session.asks.send(Some(ask)).await.is_err() {
+        return;
+    }
+    while let Some((_, answer)) = session.answers.recv().await {
+        match answer {
+            Answer::Partial(heard) => teller.tell(&heard.text),
+            Answer::Final(_) | Answer::Failed(_) => return,
+            _ => {}
+        }
+    }
 }
 
 /// Waits until a machine is found out; for ever where nobody looks for one, or it is a person beyond doubt. Cancel-safe.

@@ -108,7 +108,12 @@ pub(super) async fn serve(
     };
     let call = match joined.await {
         Ok(joined) => {
-            let answerer = machines::answerer(&server.shared.config, &machines);
+            let answerer = machines::answerer(
+                id,
+                &server.shared.config,
+                &machines,
+                server.shared.services.answers(&facts.bot, &server.shared.config),
+            );
             connect(server, facts, joined, mail, answerer, &records).await
         }
         Err(error) => Err(error),
