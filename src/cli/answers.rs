@@ -26,6 +26,12 @@ pub(super) struct Options {
     /// Another detector of speech.
     #[arg(long, value_parser = ["webrtc", "level", "neural"])]
     detector: Option<String>,
+    /// The tuning half alone.
+    #[arg(long)]
+    tuning: bool,
+    /// Let the English recogniser hear calls in other languages too, as if a bot called abroad.
+    #[arg(long)]
+    abroad: bool,
     /// Write the report as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -39,7 +45,13 @@ pub(super) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     if let Some(kind) = options.detector.as_deref().and_then(Kind::named) {
         settings.detector = kind;
     }
-    let plan = Plan { seed: options.seed, quick: options.quick, settings };
+    let plan = Plan {
+        seed: options.seed,
+        quick: options.quick,
+        tuning: options.tuning,
+        abroad: options.abroad,
+        settings,
+    };
     let (bar, progress) = progress();
     if options.fit {
         let fitted = tokio::task::spawn_blocking(move || answers::fit(&plan, &progress)).await?;

@@ -16,7 +16,7 @@ use crate::bot::remote::RemoteBot;
 use crate::call::Journal;
 use crate::policy::{Destination, Policy};
 use crate::service::Web;
-use crate::speech::Recognizer;
+use crate::speech::{Recognizer, pocketsphinx};
 
 /// What a call is made of besides its channels; see [`Engine::start`](super::Engine::start).
 pub struct Services {
@@ -24,6 +24,8 @@ pub struct Services {
     pub bots: BTreeMap<String, AnyBot>,
     /// The recogniser, if there is one.
     pub recognizer: Option<Arc<dyn Recognizer>>,
+    /// Who hears along while it is found out who answered a call of ours, where somebody does.
+    pub answers: Option<Arc<dyn Recognizer>>,
     /// What can be said.
     pub voices: Arc<EngineVoices>,
     /// The bots that have others than these.
@@ -76,6 +78,14 @@ impl Services {
     #[must_use]
     pub fn recognizer(&self, bot: &str) -> Option<&Arc<dyn Recognizer>> {
         self.own.get(bot).map_or(&self.recognizer, |own| &own.recognizer).as_ref()
+    }
+
+    /// Who hears along while it is found out who answered a call of that bot: English is what is understood, so only for bots
+    /// that the embedded recogniser hears.
+    #[must_use]
+    pub fn answers(&self, bot: &str, config: &Config) -> Option<&dyn Recognizer> {
+        let english = config.recognizers(bot).iter().any(|name| name == pocketsphinx::NAME);
+        self.answers.as_deref().filter(|_| english)
     }
 
     /// Who speaks on a bot's calls.
@@ -149,6 +159,7 @@ impl Services {
         let mut services = Self {
             bots: BTreeMap::default(),
             recognizer,
+            answers: backends.answers(),
             voices: Arc::new(voices),
             own: BTreeMap::default(),
             policy,
@@ -269,6 +280,7 @@ mod tests {
         Services {
             bots,
             recognizer: None,
+            answers: None,
             voices,
             own: BTreeMap::default(),
             policy: Arc::default(),

@@ -135,7 +135,23 @@ impl<'a> Backends<'a> {
         })
     }
 
-    fn pocketsphinx(&self) -> Result<Arc<dyn Recognizer>, EngineError> {
+    /// Who hears along while it is found out who answered: where the engine calls for campaigns, the settings want it, and this
+    /// build and this machine have what it needs. Without it the detector decides by voice and silence alone.
+    pub fn answers(&self) -> Option<Arc<dyn Recognizer>> {
+        let config = self.config;
+        if !config.answering.words || !config.campaigns.dial || !cfg!(feature = "pocketsphinx") {
+            return None;
+        }
+        match PocketSphinxRecognizer::of_answers(self.wanted()) {
+            Ok(recognizer) => Some(Arc::new(recognizer)),
+            Err(error) => {
+                tracing::warn!(%error, "who answers a call is found out without words");
+                None
+            }
+        }
+    }
+
+    fn wanted(&self) -> PocketSphinxConfig {
         let mut wanted = PocketSphinxConfig {
             pronunciations: models_folders(self.config)
                 .map(|models| models.join("pronunciations.dict"))
@@ -145,7 +161,11 @@ impl<'a> Backends<'a> {
         if self.config.speech.decoders > 0 {
             wanted.decoders = self.config.speech.decoders;
         }
-        Ok(Arc::new(PocketSphinxRecognizer::new(wanted)?))
+        wanted
+    }
+
+    fn pocketsphinx(&self) -> Result<Arc<dyn Recognizer>, EngineError> {
+        Ok(Arc::new(PocketSphinxRecognizer::new(self.wanted())?))
     }
 
     fn make_speaker(&self, name: &str) -> Result<Backend<dyn Synthesizer>, EngineError> {

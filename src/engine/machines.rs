@@ -17,9 +17,12 @@ use crate::asterisk::number::Plain;
 use crate::audio::Rate;
 use crate::call::{Call, CallError, LegEvent, Note, Overheard};
 use crate::id::CallId;
+use crate::speech::{Answer, Ask, AskId, Expected, Recognizer, RecognizerSession};
 use crate::store::{AnsweredBy, Machines};
 use crate::time::Moment;
-use crate::turn::answer::{AnswerSignal, Answerer, FaxTone, Information, Party, Why, Witnesses};
+use crate::turn::answer::{
+    AnswerSignal, Answerer, FaxTone, Information, Party, Teller, Why, Witnesses, listener,
+};
 
 /// So much longer than the settings say is waited for the place of a message, where no audio comes at all.
 const LATE: Duration = Duration::from_secs(5);
@@ -28,21 +31,34 @@ const LATE: Duration = Duration::from_secs(5);
 const AMD_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Who finds out who answered a call that is just answered, where `told` is what is known already; [`None`] where there is
-/// nothing to find out.
+/// nothing to find out. With the words of `recognizer`, where there is one. Inside a runtime.
 pub(super) fn answerer(
+    call: CallId,
     config: &Config,
     machines: &Machines,
     told: Option<&AnswerSignal>,
+    recognizer: Option<&dyn Recognizer>,
 ) -> Option<Box<Answerer>> {
     let told = told.and_then(AnswerSignal::verdict);
     if *machines == Machines::Talk || told == Some(Party::Person) {
         return None;
     }
     let mut answerer = early(config);
-    match told {
-        Some(_) => answerer.is_machine(Moment::now()),
-        None => answerer.answered(Moment::now()),
+    if told.is_some() {
+        answerer.is_machine(Moment::now());
+        return Some(answerer);
     }
+    if let Some(recognizer) = recognizer {
+        let (listener, ear, teller) = listener(&config.answering.phrases);
+        match recognizer.open(call, ear, Rate::Hz8000) {
+            Ok(session) => {
+                tokio::spawn(hear(session, teller));
+                answerer.listen(listener);
+            }
+            Err(error) => tracing::debug!(%call, %error, "nobody hears along who answered"),
+        }
+    }
+    answerer.answered(Moment::now());
     Some(answerer)
 }
 
@@ -58,7 +74,7 @@ pub(super) fn known(by: AnsweredBy, at: Moment) -> AnswerSignal {
     }
 }
 
-/// The same of a call that nobody has answered yet.
+/// Who finds it out in a call that nobody has answered yet, without words.
 pub(super) fn early(config: &Config) -> Box<Answerer> {
     Box::new(Answerer::new(&config.answering, Rate::Hz8000))
 }
@@ -119,6 +135,22 @@ fn said(status: &str, at: Moment) -> Option<AnswerSignal> {
         "HUMAN" => Some(AnswerSignal::Person { at, why, heard }),
         "NOTSURE" => Some(AnswerSignal::Unsure { at, take_for: Party::Person, heard }),
         _ => None,
+    }
+}
+
+/// Tells what is understood until the detector wants to know no more. A recogniser that cannot is none: the detector decides
+/// without it.
+async fn hear(mut session: RecognizerSession, teller: Teller) {
+    let ask = Ask { id: AskId::default(), expected: Expected::Open };
+    if session.asks.send(Some(ask)).await.is_err() {
+        return;
+    }
+    while let Some((_, answer)) = session.answers.recv().await {
+        match answer {
+            Answer::Partial(heard) => teller.tell(&heard.text),
+            Answer::Final(_) | Answer::Failed(_) => return,
+            _ => {}
+        }
     }
 }
 

@@ -118,7 +118,9 @@ pub(super) async fn serve(
     }
     let call = match join(server, &facts, &channel, &mut mail.events).await {
         Ok(joined) => {
-            let answerer = machines::answerer(&server.shared.config, &machines, told.as_ref());
+            let config = &server.shared.config;
+            let ears = server.shared.services.answers(&facts.bot, config);
+            let answerer = machines::answerer(id, config, &machines, told.as_ref(), ears);
             connect(server, facts, joined, mail, answerer, &records).await
         }
         Err(error) => Err(error),
@@ -308,7 +310,9 @@ pub(super) async fn take_up(
     let told = outcome.answered_by.map(|by| machines::known(by, Moment::now()));
     let call = match joined.await {
         Ok(joined) => {
-            let answerer = machines::answerer(&server.shared.config, &machines, told.as_ref());
+            let config = &server.shared.config;
+            let ears = server.shared.services.answers(&facts.bot, config);
+            let answerer = machines::answerer(id, config, &machines, told.as_ref(), ears);
             connect(server, facts, joined, mail, answerer, &records).await
         }
         Err(error) => Err(error),

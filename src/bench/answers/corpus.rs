@@ -4,6 +4,7 @@
 use fastrand::Rng;
 
 use super::AnswersError;
+use super::listeners::Listeners;
 use crate::audio::g711::Law;
 use crate::audio::{FRAME_SAMPLES, Frame, Rate};
 use crate::bench::turns::Part;
@@ -11,8 +12,10 @@ use crate::bench::turns::corpus::each;
 use crate::bench::turns::sound::{self, HZ, Noise};
 use crate::bench::turns::voices::{Voice, Voices, espeak, flite};
 use crate::speech::witness::fingerprint;
+use crate::time::Moment;
 use crate::turn::answer::ears::{Ears, Heard};
-use crate::turn::vad::Kind;
+use crate::turn::answer::judge::Judge;
+use crate::turn::answer::{AnswerSettings, Book};
 
 const GREETINGS: &str = include_str!("../../../benches/answers/greetings.txt");
 
@@ -95,7 +98,21 @@ pub(super) struct Call {
     pub(super) first: u64,
     pub(super) last: u64,
     pub(super) beep: Option<Beep>,
+    /// Whoever answers speaks English.
+    pub(super) english: bool,
     pub(super) ticks: Vec<Tick>,
+    /// What a recogniser made of it, from the answer on.
+    pub(super) words: Vec<Words>,
+    /// What its decoder worked, and on how much audio, in seconds.
+    pub(super) work: (f64, f64),
+}
+
+/// What was understood so far.
+#[derive(Clone, Debug)]
+pub(super) struct Words {
+    /// When it was told.
+    pub(super) at: Moment,
+    pub(super) text: String,
 }
 
 /// A line of the greetings.
@@ -229,16 +246,23 @@ pub(super) struct Corpus {
 struct Maker<'a> {
     part: Part,
     seed: u64,
-    detector: Kind,
+    settings: &'a AnswerSettings,
     voices: &'a Voices,
     cast: Vec<Voice>,
     greetings: Vec<Greeting>,
     crowd: Vec<Vec<f32>>,
+    listeners: Option<&'a Listeners>,
 }
 
 impl Corpus {
     /// Makes a half of it; `share` of its calls, 0 to 1. Blocks.
-    pub(super) fn make(part: Part, seed: u64, share: f64, detector: Kind) -> Result<Self, AnswersError> {
+    pub(super) fn make(
+        part: Part,
+        seed: u64,
+        share: f64,
+        settings: &AnswerSettings,
+        listeners: Option<&Listeners>,
+    ) -> Result<Self, AnswersError> {
         let voices = Voices::find();
         let mut cast = voices_here(part, &voices);
         cast.sort_unstable();
@@ -253,7 +277,7 @@ impl Corpus {
                 .collect::<Vec<_>>()
         });
         let crowd = crowd.collect();
-        let maker = Maker { part, seed, detector, voices: &voices, cast, greetings, crowd };
+        let maker = Maker { part, seed, settings, voices: &voices, cast, greetings, crowd, listeners };
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -311,7 +335,10 @@ impl Maker<'_> {
             first: answered,
             last: answered,
             beep: None,
+            english: true,
             ticks: Vec::new(),
+            words: Vec::new(),
+            work: (0.0, 0.0),
         };
         match truth {
             Truth::Person => self.person(&mut call, &mut line, number)?,
@@ -333,7 +360,7 @@ impl Maker<'_> {
             samples(answered as usize + SHORTEST_MS).max(line.samples.len()).next_multiple_of(FRAME_SAMPLES);
         line.samples.resize(least, 0.0);
         call.noise = self.surround(&mut line, &call);
-        call.ticks = self.listen(&mut line, answered);
+        self.listen(&mut line, &mut call);
         Some(call)
     }
 
@@ -379,6 +406,7 @@ impl Maker<'_> {
             line.push(&said, 1.0);
         }
         call.voice = voice.title();
+        call.english = voice.language == "en";
         text.clone_into(&mut call.text);
         Some(())
     }
@@ -492,12 +520,14 @@ impl Maker<'_> {
     }
 
     /// Through the network and our ears.
-    fn listen(&self, line: &mut Line, answered: u64) -> Vec<Tick> {
+    fn listen(&self, line: &mut Line, call: &mut Call) {
+        let answered = call.answered;
         let law = if line.random.bool() { Law::Mu } else { Law::A };
         let share = if line.random.usize(..6) == 0 { 0.01 + 0.03 * line.random.f32() } else { 0.0 };
-        let mut ears = Ears::new(self.detector, Rate::Hz8000);
+        let mut ears = Ears::new(self.settings.detector, Rate::Hz8000);
         let frames = line.samples.as_chunks::<FRAME_SAMPLES>().0;
         let random = &mut line.random;
+        let mut heard = Vec::with_capacity(frames.len());
         let tick = |(number, chunk): (usize, &[f32; FRAME_SAMPLES])| {
             if number as u64 == answered / 20 {
                 ears.answered();
@@ -507,11 +537,22 @@ impl Maker<'_> {
             let magnitude = u16::try_from(sum / FRAME_SAMPLES as u32).unwrap_or(u16::MAX);
             if random.f32() < share {
                 ears.missed();
+                heard.push(Frame::silence(Rate::Hz8000));
                 return Tick { heard: None, magnitude: 0 };
             }
-            Tick { heard: ears.hear(&Frame { rate: Rate::Hz8000, samples }), magnitude }
+            let frame = Frame { rate: Rate::Hz8000, samples };
+            heard.push(frame);
+            Tick { heard: ears.hear(&frame), magnitude }
         };
-        frames.iter().enumerate().map(tick).collect()
+        call.ticks = frames.iter().enumerate().map(tick).collect();
+        // A call in another language is one of a bot that this recogniser does not hear.
+        if let Some(listeners) = self.listeners.filter(|all| all.abroad || call.english) {
+            let first = usize::try_from(answered / 20).unwrap_or(0).min(heard.len());
+            let mut judge = Judge::new(self.settings.into());
+            judge.answered(Moment::from_millis(answered));
+            let book = Book::new(&self.settings.phrases);
+            (call.words, call.work) = listeners.hear(first, &heard, &call.ticks, judge, &book);
+        }
     }
 }
 

@@ -2,11 +2,12 @@
 
 use super::corpus::{Call, Corpus};
 use super::tally::{self, Score};
-use super::{AnswersError, Plan, run};
+use super::{AnswersError, Plan, listeners, run};
 use crate::bench::Progress;
 use crate::bench::turns::Part;
-use crate::turn::answer::AnswerSettings;
+use crate::time::Moment;
 use crate::turn::answer::settings::Limits;
+use crate::turn::answer::{AnswerSettings, Book, Told};
 
 /// Rounds over all thresholds; the last ones change nothing.
 const ROUNDS: usize = 4;
@@ -14,7 +15,7 @@ const ROUNDS: usize = 4;
 /// A threshold: its name, the values that are tried, and how to set it.
 type Knob = (&'static str, &'static [u32], fn(&mut AnswerSettings) -> &mut u32);
 
-const KNOBS: [Knob; 10] = [
+const KNOBS: [Knob; 13] = [
     ("short_pause_ms", &[420, 460, 500, 540, 580, 620, 660, 700, 740], |s| &mut s.short_pause_ms),
     ("short_greeting_ms", &[400, 500, 600, 700, 800, 900, 1_000], |s| &mut s.short_greeting_ms),
     ("long_greeting_ms", &[800, 1_000, 1_200, 1_400, 1_600, 2_000], |s| &mut s.long_greeting_ms),
@@ -27,6 +28,9 @@ const KNOBS: [Knob; 10] = [
     ("machine_sentences_ms", &[1_600, 1_800, 2_000, 2_200, 2_400, 2_600, 2_800, 3_200], |s| {
         &mut s.machine_sentences_ms
     }),
+    ("greeting_pause_ms", &[200, 240, 280, 320, 360, 400, 460], |s| &mut s.greeting_pause_ms),
+    ("opening_pause_ms", &[1_000, 1_400, 1_600, 1_800, 2_000, 2_400], |s| &mut s.opening_pause_ms),
+    ("words_patience_ms", &[0, 200, 400, 600, 800, 1_000, 1_200, 1_600], |s| &mut s.words_patience_ms),
     ("rising_ms", &[0, 40, 80, 120, 160], |s| &mut s.rising_ms),
     ("shortest_voice_ms", &[80, 100, 120, 140, 160], |s| &mut s.shortest_voice_ms),
 ];
@@ -39,9 +43,13 @@ const KNOBS: [Knob; 10] = [
 pub fn fit(plan: &Plan, progress: &Progress) -> Result<(AnswerSettings, Vec<String>), AnswersError> {
     plan.settings.check()?;
     (progress.tell)("the tuning half", 0.0);
-    let corpus = Corpus::make(Part::Tuning, plan.seed, plan.share(), plan.settings.detector)?;
+    let corpus =
+        Corpus::make(Part::Tuning, plan.seed, plan.share(), &plan.settings, listeners(plan)?.as_ref())?;
     let mut best = plan.settings.clone();
-    let mut least = score(&corpus.calls, &best);
+    let book = Book::new(&plan.settings.phrases);
+    let words: Vec<_> = corpus.calls.iter().map(|call| super::told(call, &book)).collect();
+    let score = |settings: &AnswerSettings| score(&corpus.calls, &words, settings);
+    let mut least = score(&best);
     let mut told = vec![format!("as given: {least}")];
     for round in 0..ROUNDS {
         let before = least.cost();
@@ -54,7 +62,7 @@ pub fn fit(plan: &Plan, progress: &Progress) -> Result<(AnswerSettings, Vec<Stri
                 if other.check().is_err() {
                     continue;
                 }
-                let found = score(&corpus.calls, &other);
+                let found = score(&other);
                 if found.cost() < least.cost() - 1e-6 {
                     told.push(format!("{name} = {value}: {found}"));
                     (best, least) = (other, found);
@@ -68,7 +76,8 @@ pub fn fit(plan: &Plan, progress: &Progress) -> Result<(AnswerSettings, Vec<Stri
     Ok((best, told))
 }
 
-fn score(calls: &[Call], settings: &AnswerSettings) -> Score {
+fn score(calls: &[Call], words: &[Vec<(Moment, Told)>], settings: &AnswerSettings) -> Score {
     let limits = Limits::from(settings);
-    tally::score(calls, &calls.iter().map(|call| run(call, limits)).collect::<Vec<_>>())
+    let runs: Vec<_> = calls.iter().zip(words).map(|(call, words)| run(call, limits, words)).collect();
+    tally::score(calls, &runs)
 }

@@ -48,6 +48,9 @@ pub struct Half {
     pub contestants: Vec<Contestant>,
     /// The places of messages.
     pub places: Places,
+    /// The recogniser that heard along; nothing where none did.
+    #[serde(default)]
+    pub hearing: Hearing,
     /// Whatever else answers.
     pub others: Vec<Other>,
     /// What was promised, and whether it holds.
@@ -100,6 +103,17 @@ pub struct Slice {
     pub wrong_percent: f64,
     /// Median from the first sound to a right verdict, in milliseconds.
     pub decided_p50_ms: f64,
+}
+
+/// What it cost that a recogniser heard along.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Hearing {
+    /// Calls that it heard.
+    pub calls: usize,
+    /// How long it heard each, in seconds: the mean.
+    pub seconds: f64,
+    /// The share of a core's time that it took meanwhile.
+    pub core_percent: f64,
 }
 
 /// Where messages would begin.
@@ -232,6 +246,13 @@ impl fmt::Display for Half {
             }
         }
         write!(f, "{}", self.places)?;
+        let Hearing { calls, seconds, core_percent } = self.hearing;
+        if calls > 0 {
+            writeln!(
+                f,
+                "  a recogniser heard along in {calls} calls, {seconds:.1} s of each, for {core_percent:.1} % of a core meanwhile"
+            )?;
+        }
         for other in &self.others {
             writeln!(
                 f,

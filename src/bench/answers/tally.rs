@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::corpus::{Call, Truth};
 use super::peer::{Amd, Status};
-use super::report::{Contestant, Half, Other, Places, Shown, Slice, Wrong};
+use super::report::{Contestant, Half, Hearing, Other, Places, Shown, Slice, Wrong};
 use crate::bench::turns::Part;
 use crate::bench::turns::report::Spread;
 use crate::time::Moment;
@@ -113,9 +113,20 @@ pub(super) fn half(part: Part, calls: &[Call], runs: &[Vec<AnswerSignal>]) -> Ha
         seconds: calls.iter().map(|call| f(call.ticks.len() as u64) / 50.0).sum(),
         contestants,
         places,
+        hearing: hearing(calls),
         others: others(calls, runs, &verdicts),
         shown,
         wrong: wrong(calls, runs, &verdicts),
+    }
+}
+
+fn hearing(calls: &[Call]) -> Hearing {
+    let heard: Vec<(f64, f64)> = calls.iter().map(|call| call.work).filter(|work| work.1 > 0.0).collect();
+    let (work, audio) = heard.iter().fold((0.0, 0.0), |sum, work| (sum.0 + work.0, sum.1 + work.1));
+    Hearing {
+        calls: heard.len(),
+        seconds: audio / f(heard.len().max(1) as u64),
+        core_percent: 100.0 * work / if audio > 0.0 { audio } else { 1.0 },
     }
 }
 

@@ -2,8 +2,11 @@
 //! language model for anything that people say.
 
 use std::collections::{HashSet, VecDeque};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
+
+use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::acoustics::Acoustics;
 use super::decoder::{CEPSTRA, CepstralMean, Decoder};
@@ -65,6 +68,40 @@ impl Prepared {
 pub(super) struct LanguageModel {
     pub model: PathBuf,
     pub dictionary: PathBuf,
+    /// What the paths lead to, where that is in memory.
+    pub _files: Vec<Arc<OwnedFd>>,
+}
+
+impl LanguageModel {
+    /// One that was made here, and the pronunciations of its words. The library reads files and nothing else: these are in
+    /// memory, have no name, and are gone with whoever holds them.
+    pub(super) fn in_memory(arpa: &str, words: &[(String, Vec<String>)]) -> Result<Self, SpeechError> {
+        let mut dictionary = String::new();
+        for (word, pronunciations) in words {
+            for (number, phones) in (1..).zip(pronunciations) {
+                dictionary.push_str(word);
+                if number > 1 {
+                    dictionary.push_str(&format!("({number})"));
+                }
+                dictionary.push_str(&format!(" {phones}\n"));
+            }
+        }
+        let (model, first) = file_of(arpa)?;
+        let (dictionary, second) = file_of(&dictionary)?;
+        Ok(Self { model, dictionary, _files: vec![first, second] })
+    }
+}
+
+fn file_of(text: &str) -> Result<(PathBuf, Arc<OwnedFd>), SpeechError> {
+    let made = memfd_create("offhook-words", MemfdFlags::CLOEXEC).and_then(|file| {
+        let mut left = text.as_bytes();
+        while !left.is_empty() {
+            left = &left[rustix::io::write(&file, left)?..];
+        }
+        Ok(file)
+    });
+    let file = made.map_err(|error| failed(&format!("a file in memory: {error}")))?;
+    Ok((PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd())), Arc::new(file)))
 }
 
 /// The library's name of the search that the language model makes (`PS_DEFAULT_SEARCH`).
@@ -145,7 +182,7 @@ impl Hearing {
     ) -> Result<Self, SpeechError> {
         let decoder = match dictation {
             None => Decoder::new(acoustic_model, acoustics, &SETTINGS)?,
-            Some(LanguageModel { model, dictionary }) => {
+            Some(LanguageModel { model, dictionary, .. }) => {
                 let (model, dictionary) = (model.to_string_lossy(), dictionary.to_string_lossy());
                 let files = [("-lm", &*model), ("-dict", &*dictionary)];
                 let settings: Vec<_> = files.into_iter().chain(DICTATION_SETTINGS).collect();

@@ -13,6 +13,7 @@
 //! - `evidence`: what speaks for an answer and against it, how sure that makes, and when it is refused
 //!   (`models/refusal/README.md`);
 //! - `lexicon`: pronunciations; a decoder's dictionary holds only what the grammars prepared so far need;
+//! - `language`: a small language model out of sentences, for what is said when a call is answered;
 //! - `hearing`: one decoder with the bandwidth extension before it and the judgement behind it;
 //! - `pool`: decoder threads, leased to a call from the onset of an utterance to its end;
 //! - `session`: what a call is served by: it throws away what nobody asked for and leases.
@@ -41,6 +42,8 @@ mod ffi;
 mod hearing;
 #[cfg(feature = "pocketsphinx")]
 mod hook;
+#[cfg(feature = "pocketsphinx")]
+mod language;
 #[cfg(feature = "pocketsphinx")]
 mod lexicon;
 #[cfg(feature = "pocketsphinx")]

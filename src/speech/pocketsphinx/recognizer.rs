@@ -11,6 +11,7 @@ use super::acoustics::Acoustics;
 use super::decoder::CepstralMean;
 use super::evidence::Evidence;
 use super::hearing::{Hearing, LanguageModel, Options, Prepared};
+use super::language::{self, Sentences};
 use super::lexicon::{self, Lexicon};
 use super::pool::Pool;
 use super::session::Session;
@@ -67,12 +68,41 @@ impl PocketSphinxRecognizer {
         let acoustics = Arc::new(Acoustics::read(&acoustic_model)?);
         let language_model = config.model_dir.join("en-us.lm.bin");
         let dictation = (config.dictation_decoders > 0 && readable(&language_model).is_ok()).then(|| {
-            let model = LanguageModel { model: language_model, dictionary };
+            let model = LanguageModel { model: language_model, dictionary, _files: Vec::new() };
             let (path, acoustics) = (acoustic_model.clone(), Arc::clone(&acoustics));
             Pool::new(path, acoustics, Some(model), options, config.dictation_decoders)
         });
         let pool = Pool::new(acoustic_model, acoustics, None, options, config.decoders);
         pool.warm_up()?;
+        Self::attended(pool, dictation, lexicon)
+    }
+
+    /// One that takes open questions alone, and hears what is said in English when a call is answered: some hundred words of
+    /// greetings, mailboxes and announcements (`models/answers/sentences.txt`). [`dictation_decoders`](PocketSphinxConfig::dictation_decoders)
+    /// hear at once, at least one; each takes some 10 MB. Makes the first. Blocks for some ten milliseconds.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn of_answers(config: PocketSphinxConfig) -> Result<Self, SpeechError> {
+        let acoustic_model = config.model_dir.join("en-us");
+        let dictionary = config.model_dir.join("cmudict-en-us.dict");
+        for file in [&acoustic_model.join("mdef"), &acoustic_model.join("means"), &dictionary] {
+            readable(file)?;
+        }
+        let mut lexicon = Lexicon::new(dictionary, config.pronunciations)?;
+        let sentences = Sentences::read(language::ANSWERS);
+        let words = lexicon.look_up(&sentences.vocabulary(), "models/answers/sentences.txt")?;
+        let model = LanguageModel::in_memory(&sentences.arpa(), &words)?;
+        let options = Options { extend: config.extend_bandwidth, refuse: config.refuse };
+        let acoustics = Arc::new(Acoustics::read(&acoustic_model)?);
+        let (path, shared) = (acoustic_model.clone(), Arc::clone(&acoustics));
+        let dictation = Pool::new(path, shared, Some(model), options, config.dictation_decoders);
+        dictation.warm_up()?;
+        Self::attended(Pool::new(acoustic_model, acoustics, None, options, 1), Some(dictation), lexicon)
+    }
+
+    /// With a thread that attends to the calls.
+    fn attended(pool: Pool, dictation: Option<Pool>, lexicon: Lexicon) -> Result<Self, SpeechError> {
         let known = Known { lexicon, prepared: VecDeque::new(), named: 0 };
         let inner = Arc::new(Inner { pool, dictation, known: Mutex::new(known) });
         let (sessions, mut opened) = mpsc::channel::<Session>(OPENINGS);

@@ -25,6 +25,14 @@ impl PocketSphinxRecognizer {
                 .to_owned(),
         ))
     }
+
+    /// Says the same.
+    ///
+    /// # Errors
+    /// Always, as [`new`](Self::new).
+    pub fn of_answers(config: PocketSphinxConfig) -> Result<Self, SpeechError> {
+        Self::new(config)
+    }
 }
 
 impl Recognizer for PocketSphinxRecognizer {

@@ -241,3 +241,24 @@ fn a_word_without_a_pronunciation_is_named_with_where_to_put_one() {
     let error = recognizer.prepare(&grammar(&[("quuxly", "")])).expect_err("unknown");
     assert!(error.to_string().contains(&path.display().to_string()));
 }
+
+#[test]
+fn what_mailboxes_and_receptionists_say_is_understood_without_a_grammar() {
+    let recognizer =
+        PocketSphinxRecognizer::of_answers(PocketSphinxConfig::default()).expect("the model is there");
+    let mut decoder = recognizer.dictation().expect("it takes open questions");
+    for (text, wanted) in [
+        ("Please leave a message after the tone.", "leave a message"),
+        ("No one is available to take your call.", "take your call"),
+        ("Good morning, how can I help you?", "how can i help"),
+    ] {
+        decoder.begin_open(None).expect("a decoder");
+        let mut said = String::new();
+        for frame in spoken(text) {
+            if let Some(heard) = decoder.feed(&frame).expect("it hears") {
+                said = heard.text;
+            }
+        }
+        assert!(said.contains(wanted), "{text}: {said}");
+    }
+}

@@ -56,6 +56,8 @@ pub(crate) struct Ears {
     echo: EchoGate,
     /// Something was sent: there may be an echo.
     sends: bool,
+    /// What was heard last was one.
+    echoes: bool,
     rate: Rate,
     down: Down2,
     /// At 16 kHz the first half of 20 ms, brought to 8.
@@ -78,6 +80,7 @@ impl Ears {
             contour: Contour::default(),
             echo: EchoGate::default(),
             sends: false,
+            echoes: false,
             rate,
             down: Down2::new(),
             half: [0; FRAME_SAMPLES],
@@ -98,6 +101,16 @@ impl Ears {
     pub(crate) fn sent(&mut self, frame: &Frame) {
         self.sends = true;
         self.echo.sent(frame);
+    }
+
+    /// Whether the last frame was an echo of what was sent.
+    pub(crate) const fn echoes(&self) -> bool {
+        self.echoes
+    }
+
+    /// The rate that they were made for.
+    pub(crate) const fn rate(&self) -> Rate {
+        self.rate
     }
 
     /// A frame was lost.
@@ -124,6 +137,7 @@ impl Ears {
     fn whole(&mut self, frame: &Frame) -> Heard {
         let level = rms_dbfs(&frame.samples);
         let echo = self.sends && self.echo.heard(frame);
+        self.echoes = echo;
         if std::mem::take(&mut self.fresh) && level > SPEAKS_AT_ONCE {
             for _ in 0..BEFORE {
                 self.vad.is_speech(&Frame::silence(Rate::Hz8000));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::ears::Heard;
 use super::runs::{Runs, Tune};
 use super::settings::Limits;
-use super::{AnswerSignal, Party, Quiet, Why, Witnesses};
+use super::{AnswerSignal, Party, Quiet, Told, Why, Witnesses};
 use crate::time::Moment;
 
 /// 20 ms.
@@ -16,6 +16,12 @@ const INSIDE: Duration = Duration::from_millis(120);
 
 /// After a ringback tone another one is waited for so long: 4 s is the longest pause between two (ITU-T E.180).
 const NEXT_RING: Duration = Duration::from_millis(5_000);
+
+/// Words that may change decide when they have stood for so long.
+const STANDS: Duration = Duration::from_millis(160);
+
+/// And make a machine of a person when there was so much voice.
+const REVISES: Duration = Duration::from_millis(1_500);
 
 /// How far the decision is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -108,6 +114,12 @@ pub(crate) struct Judge {
     runs: Runs,
     /// The voice rose at its end.
     rose: bool,
+    /// What the words tell, where somebody hears any; and whether an opening was among them.
+    words: Option<Told>,
+    opened: bool,
+    /// They told anything, ever; and since when they tell what they tell.
+    known: bool,
+    stood_since: Moment,
     told_silence: bool,
     verdict: Option<Party>,
     /// When that was.
@@ -128,6 +140,10 @@ impl Judge {
             voice: Voice::default(),
             runs: Runs::default(),
             rose: false,
+            words: None,
+            opened: false,
+            known: false,
+            stood_since: Moment::ZERO,
             told_silence: false,
             verdict: None,
             decided: Moment::ZERO,
@@ -196,6 +212,10 @@ impl Judge {
             Phase::Early | Phase::Over => {}
             Phase::Deciding => self.decide(now, out),
             Phase::Person => {
+                // What says little says nothing: noise behind "hello?" is no mailbox.
+                if self.stands(now, Told::Machine) && self.voice.spoken() >= REVISES {
+                    return self.machine(now, Why::Words, out);
+                }
                 if now.since(self.decided) >= self.how.revise {
                     self.phase = Phase::Over;
                 }
@@ -204,13 +224,29 @@ impl Judge {
         }
     }
 
-    /// Words told who speaks.
-    pub(crate) fn words(&mut self, now: Moment, says: Party, out: &mut dyn FnMut(AnswerSignal)) {
-        match (self.phase, says) {
-            (Phase::Deciding, Party::Person) => self.person(now, Why::Words, out),
-            (Phase::Deciding | Phase::Person, Party::Machine) => self.machine(now, Why::Words, out),
+    /// What words tell that will not change any more.
+    pub(crate) fn words(&mut self, now: Moment, told: Told, out: &mut dyn FnMut(AnswerSignal)) {
+        self.hear_words(now, told);
+        match (self.phase, told) {
+            (Phase::Deciding, Told::Person) => self.person(now, Why::Words, out),
+            (Phase::Deciding | Phase::Person, Told::Machine) => self.machine(now, Why::Words, out),
             _ => {}
         }
+    }
+
+    /// What all words so far tell, which may change: they decide once they have stood for a while.
+    pub(crate) fn hear_words(&mut self, now: Moment, told: Told) {
+        if self.words != Some(told) {
+            self.words = Some(told);
+            self.stood_since = now;
+        }
+        self.opened |= told == Told::Opening;
+        self.known |= told != Told::Nothing;
+    }
+
+    /// Whether the words have told this for long enough.
+    fn stands(&self, now: Moment, told: Told) -> bool {
+        self.words == Some(told) && now.since(self.stood_since) >= STANDS
     }
 
     fn tune(&mut self, now: Moment, tune: Tune, out: &mut dyn FnMut(AnswerSignal)) {
@@ -257,14 +293,23 @@ impl Judge {
         let how = self.how;
         let late = now.since(self.from) >= how.limit || now.since(self.answered) >= how.ringing_limit;
         let pause = now.since(self.voice.ended);
+        let more = if self.known { how.words_patience } else { Duration::ZERO };
+        if self.stands(now, Told::Machine) {
+            return self.machine(now, Why::Words, out);
+        }
+        if self.stands(now, Told::Person) {
+            return self.person(now, Why::Words, out);
+        }
         if self.voice.first.is_none() {
             if !self.told_silence && now.since(self.from) >= how.initial_silence && !self.rings(now) {
                 self.told_silence = true;
                 out(AnswerSignal::Silence { since: self.from, at: now, place: Quiet::BeforeGreeting });
             }
-        } else if self.voice.spoken() >= how.machine_greeting || self.voice.stretch() >= how.machine_stretch {
+        } else if self.voice.spoken() >= how.machine_greeting + more
+            || self.voice.stretch() >= how.machine_stretch + more
+        {
             return self.machine(now, Why::LongGreeting, out);
-        } else if self.voice.spoken() >= how.machine_sentences
+        } else if self.voice.spoken() >= how.machine_sentences + more
             && self.voice.longest_pause >= how.sentence_pause
         {
             return self.machine(now, Why::Sentences, out);
@@ -297,7 +342,14 @@ impl Judge {
         let more = how.long_pause.saturating_sub(how.short_pause);
         let rising = if self.rose { how.rising } else { Duration::ZERO };
         let share = (over.as_secs_f32() / whole.as_secs_f32()).min(1.0);
-        (how.short_pause + more.mul_f32(share)).saturating_sub(rising)
+        let pause = (how.short_pause + more.mul_f32(share)).saturating_sub(rising);
+        if self.opened {
+            pause.max(how.opening_pause)
+        } else if self.words == Some(Told::Greeting) && over.is_zero() {
+            pause.min(how.greeting_pause)
+        } else {
+            pause
+        }
     }
 
     fn person(&mut self, now: Moment, why: Why, out: &mut dyn FnMut(AnswerSignal)) {

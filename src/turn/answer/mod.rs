@@ -25,6 +25,7 @@
 //! - this file: [`Answerer`], its signals and their reasons;
 //! - [`settings`]: every threshold; `phrases`: what is said by whom, in five languages;
 //! - `ears`: 20 ms of audio as voice, tone and level, with the detectors of the room; `whistle`: tones of any pitch;
+//! - `listener`: the way to a recogniser that hears along, and back;
 //! - `runs`: rows of tones as beeps, ringback, fax and information tones; `judge`: the verdict.
 //!
 //! # What it never does
@@ -41,6 +42,7 @@ use crate::time::Moment;
 
 pub(crate) mod ears;
 pub(crate) mod judge;
+pub(crate) mod listener;
 mod phrases;
 mod runs;
 pub mod settings;
@@ -52,7 +54,8 @@ pub use settings::{AnswerSettings, BadSetting, Phrases};
 
 use ears::Ears;
 use judge::{Judge, Phase};
-use phrases::Book;
+pub use listener::{Listener, Teller, listener};
+pub use phrases::{Book, Told};
 
 /// Who is at the other end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -357,6 +360,7 @@ pub struct Answerer {
     ears: Ears,
     judge: Judge,
     book: Book,
+    listener: Option<Box<Listener>>,
 }
 
 impl Answerer {
@@ -367,7 +371,13 @@ impl Answerer {
             ears: Ears::new(settings.detector, rate),
             judge: Judge::new(settings.into()),
             book: Book::new(&settings.phrases),
+            listener: None,
         }
+    }
+
+    /// Lets a recogniser hear along from the answer on, for 10 s, or until a machine is found out or for 2 s a person. Not for the media thread.
+    pub fn listen(&mut self, listener: Listener) {
+        self.listener = Some(Box::new(listener));
     }
 
     /// The call was answered; calls after the first are ignored. What was heard before is early media: tones of it count,
@@ -385,6 +395,9 @@ impl Answerer {
         if self.judge.phase() == Phase::Over {
             return;
         }
+        while let Some(told) = self.listener.as_ref().and_then(|listener| listener.told()) {
+            self.judge.hear_words(now, told);
+        }
         match frame {
             None => {
                 self.ears.missed();
@@ -395,6 +408,23 @@ impl Answerer {
                     self.judge.hear(now, Some(&heard), out);
                 }
             }
+        }
+        self.let_hear(now, frame);
+    }
+
+    /// Hands a frame to whoever hears along: silence for what was lost, and for what is an echo of the bot.
+    fn let_hear(&mut self, now: Moment, frame: Option<&Frame>) {
+        let Some(listener) = &mut self.listener else { return };
+        match self.judge.phase() {
+            Phase::Early => {}
+            phase @ (Phase::Deciding | Phase::Person) => {
+                let person = phase == Phase::Person;
+                match frame {
+                    Some(frame) if !self.ears.echoes() => listener.hear(now, frame, person),
+                    _ => listener.hear(now, &Frame::silence(self.ears.rate()), person),
+                }
+            }
+            Phase::Machine | Phase::Over => listener.stop(now),
         }
     }
 
@@ -410,11 +440,9 @@ impl Answerer {
         self.judge.tick(now, out);
     }
 
-    /// What a recogniser has understood of the callee so far, in any language of the lists. The text is kept nowhere.
+    /// What a recogniser has understood of the callee for good, in any language of the lists. The text is kept nowhere.
     pub fn words(&mut self, now: Moment, text: &str, out: &mut dyn FnMut(AnswerSignal)) {
-        if let Some(says) = self.book.who_says(text) {
-            self.judge.words(now, says, out);
-        }
+        self.judge.words(now, self.book.tell(text), out);
     }
 
     /// Somebody else has found out that a machine answered: from now on just the place of a message is looked for.

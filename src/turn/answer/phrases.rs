@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::Party;
 use super::settings::Phrases;
 
 /// What machines and persons say, by language. Only what the other kind hardly ever says: no "you have reached", which
 /// receptionists say too.
-const BUILT_IN: [(&str, &[&str], &[&str]); 5] = [
+type Lists = (&'static str, &'static [&'static str], &'static [&'static str]);
+
+const BUILT_IN: [Lists; 5] = [
     (
         "en",
         &[
@@ -37,14 +38,94 @@ const BUILT_IN: [(&str, &[&str], &[&str]); 5] = [
             "has been disconnected",
             "your call has been forwarded",
             "your call is important",
+            "your call is very important",
+            "leave a short message",
+            "leave a brief message",
+            "leave us a message",
+            "wait for the beep",
+            "wait for the tone",
+            "take your call",
+            "answer the phone",
+            "answer your call",
+            "record your name",
+            "the phone right now",
+            "available right now",
+            "available at the moment",
+            "call you back as soon",
+            "return your call",
+            "missed your call",
+            "you know what to do",
+            "another call or away",
+            "away from my desk",
+            "nobody is at home",
+            "not at home",
+            "automated voice",
+            "your call cannot",
+            "your call could not",
+            "cannot be completed",
+            "number you have dialed",
+            "number you dialed",
+            "number you have called",
+            "number you are calling",
+            "person you are calling",
+            "person you are trying",
+            "party you are trying",
+            "subscriber you have",
+            "customer you",
+            "out of service",
+            "no longer in service",
+            "switched off",
+            "turned off",
+            "out of range",
+            "the coverage area",
+            "cannot be reached",
+            "try again later",
+            "try your call again",
+            "check the number",
+            "call again later",
+            "dial again",
+            "please hang up",
+            "hang up and dial",
+            "nine one one",
+            "office is closed",
+            "office is now closed",
+            "office is currently closed",
+            "are closed",
+            "are currently closed",
+            "office hours",
+            "business hours",
+            "opening hours",
+            "our hours are",
+            "monday to friday",
+            "monday through friday",
+            "following options",
+            "press one",
+            "press two",
+            "press three",
+            "press zero",
+            "press pound",
+            "stay on the line",
+            "call may be recorded",
         ],
         &[
             "how can I help",
             "how may I help",
             "what can I do for you",
+            "can I help you",
+            "may I help you",
+            "how may I direct",
             "who is this",
+            "who's this",
             "who is calling",
+            "who's calling",
             "who's there",
+            "good morning",
+            "good afternoon",
+            "good evening",
+            "my name is",
+            "can you hear me",
+            "hardly hear you",
+            "how are you",
         ],
     ),
     (
@@ -116,17 +197,67 @@ const BUILT_IN: [(&str, &[&str], &[&str]); 5] = [
     ),
 ];
 
+/// With what machines begin, and persons at work; and the words that a short answer of a person is made of. In English alone.
+const OPENINGS: &[&str] = &[
+    "you have reached",
+    "you've reached",
+    "thank you for calling",
+    "thanks for calling",
+    "welcome to",
+    "the mailbox",
+    "the voicemail",
+    "the number you",
+    "the person you",
+    "your call",
+    "we're sorry",
+    "I'm not",
+    "I am not",
+    "is not",
+];
+const GREETINGS: &[&str] = &[
+    "hello",
+    "hi",
+    "hey",
+    "yes",
+    "yeah",
+    "yep",
+    "good",
+    "morning",
+    "afternoon",
+    "evening",
+    "speaking",
+    "please",
+];
+
+/// What the words of whoever answered say about him.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Told {
+    /// Only a machine says such words.
+    Machine,
+    /// Only a person does.
+    Person,
+    /// Machines begin so, and persons at work.
+    Opening,
+    /// A person's short answer, and nothing else so far.
+    Greeting,
+    /// Nothing.
+    Nothing,
+}
+
 /// The lists, ready to be looked for.
 #[derive(Clone, Debug)]
-pub(super) struct Book {
+pub struct Book {
     machine: Vec<String>,
     person: Vec<String>,
+    openings: Vec<String>,
 }
 
 impl Book {
     /// The lists that are built in, with those of some languages replaced or added.
-    pub(super) fn new(given: &BTreeMap<String, Phrases>) -> Self {
-        let mut book = Self { machine: Vec::new(), person: Vec::new() };
+    #[must_use]
+    pub fn new(given: &BTreeMap<String, Phrases>) -> Self {
+        let openings = OPENINGS.iter().map(|phrase| plain(phrase).collect::<String>()).collect();
+        let mut book = Self { machine: Vec::new(), person: Vec::new(), openings };
         for (language, machine, person) in BUILT_IN {
             if !given.contains_key(language) {
                 book.machine.extend(machine.iter().map(|phrase| plain(phrase).collect::<String>()));
@@ -143,17 +274,28 @@ impl Book {
         book
     }
 
-    /// Who says such words; a machine where both do. Allocates nothing.
-    pub(super) fn who_says(&self, text: &str) -> Option<Party> {
+    /// What such words tell; that a machine says them where both do. Allocates nothing.
+    #[must_use]
+    pub fn tell(&self, text: &str) -> Told {
         let said = |phrases: &[String]| phrases.iter().any(|phrase| contains(text, phrase));
         if said(&self.machine) {
-            Some(Party::Machine)
+            Told::Machine
         } else if said(&self.person) {
-            Some(Party::Person)
+            Told::Person
+        } else if said(&self.openings) {
+            Told::Opening
+        } else if greets(text) {
+            Told::Greeting
         } else {
-            None
+            Told::Nothing
         }
     }
+}
+
+/// Whether there are words of short answers, and no others.
+fn greets(text: &str) -> bool {
+    let mut words = text.split_whitespace().peekable();
+    words.peek().is_some() && words.all(|word| GREETINGS.iter().any(|known| known.eq_ignore_ascii_case(word)))
 }
 
 /// Lower case, with one space for whatever stands between words and none at the edges.
@@ -197,13 +339,21 @@ mod tests {
             "laissez-moi un message après le bip",
             "lasciate un messaggio",
         ] {
-            assert_eq!(book.who_says(text), Some(Party::Machine), "{text}");
+            assert_eq!(book.tell(text), Told::Machine, "{text}");
         }
         for text in ["Good morning, how may I help you?", "Was kann ich für Sie tun?"] {
-            assert_eq!(book.who_says(text), Some(Party::Person), "{text}");
+            assert_eq!(book.tell(text), Told::Person, "{text}");
         }
-        for text in ["", "hello", "…", "Miller and sons", "I shall leave amessage", "İ"] {
-            assert_eq!(book.who_says(text), None, "{text}");
+        for text in ["", "…", "Miller and sons", "I shall leave amessage", "İ"] {
+            assert_eq!(book.tell(text), Told::Nothing, "{text}");
+        }
+        for (text, told) in [
+            ("hello", Told::Greeting),
+            ("Hello yes", Told::Greeting),
+            ("hello you've reached", Told::Opening),
+            ("hello this", Told::Nothing),
+        ] {
+            assert_eq!(book.tell(text), told, "{text}");
         }
     }
 
@@ -211,9 +361,9 @@ mod tests {
     fn a_language_that_is_given_replaces_its_list() {
         let mine = Phrases { machine: vec!["squawk".into(), " ".into()], person: Vec::new() };
         let book = Book::new(&BTreeMap::from([("en".to_owned(), mine)]));
-        assert_eq!(book.who_says("Squawk!"), Some(Party::Machine));
-        assert_eq!(book.who_says("leave a message"), None);
-        assert_eq!(book.who_says("nach dem Signalton"), Some(Party::Machine));
-        assert_eq!(book.who_says("anything"), None);
+        assert_eq!(book.tell("Squawk!"), Told::Machine);
+        assert_eq!(book.tell("leave a message"), Told::Nothing);
+        assert_eq!(book.tell("nach dem Signalton"), Told::Machine);
+        assert_eq!(book.tell("anything"), Told::Nothing);
     }
 }

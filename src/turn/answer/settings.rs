@@ -59,6 +59,14 @@ pub struct AnswerSettings {
     pub message_limit_ms: u32,
     /// After the verdict "person", a beep or words that only machines say revise it for so long.
     pub revise_ms: u32,
+    /// Whether a recogniser hears along where there is one: what is said tells who says it. English alone is heard.
+    pub words: bool,
+    /// After "hello?", "yes?" and the like, known by the words, silence of this length means a person.
+    pub greeting_pause_ms: u32,
+    /// After "you have reached" and the like, with which machines begin and receptionists, silence of this length does.
+    pub opening_pause_ms: u32,
+    /// Where words are heard and none of them is a machine's, so much more voice than else makes a machine.
+    pub words_patience_ms: u32,
     /// What machines and persons say, by language; for the recogniser, where there is one. A language that is given replaces
     /// the list that is built in for it.
     pub phrases: BTreeMap<String, Phrases>,
@@ -99,6 +107,10 @@ impl Default for AnswerSettings {
             message_silence_ms: 2_400,
             message_limit_ms: 60_000,
             revise_ms: 20_000,
+            words: true,
+            greeting_pause_ms: 320,
+            opening_pause_ms: 1_800,
+            words_patience_ms: 800,
             phrases: BTreeMap::new(),
         }
     }
@@ -146,6 +158,7 @@ impl AnswerSettings {
         let least = [
             ("shortest_voice_ms", self.shortest_voice_ms, 20),
             ("short_pause_ms", self.short_pause_ms, 100),
+            ("greeting_pause_ms", self.greeting_pause_ms, 100),
             ("limit_ms", self.limit_ms, 500),
             // What is shorter happens in every vowel.
             ("beep_shortest_ms", self.beep_shortest_ms, 80),
@@ -196,6 +209,9 @@ pub(crate) struct Limits {
     pub(crate) message_silence: Duration,
     pub(crate) message_limit: Duration,
     pub(crate) revise: Duration,
+    pub(crate) greeting_pause: Duration,
+    pub(crate) opening_pause: Duration,
+    pub(crate) words_patience: Duration,
 }
 
 impl From<&AnswerSettings> for Limits {
@@ -222,6 +238,9 @@ impl From<&AnswerSettings> for Limits {
             message_silence: ms(from.message_silence_ms),
             message_limit: ms(from.message_limit_ms),
             revise: ms(from.revise_ms),
+            greeting_pause: ms(from.greeting_pause_ms),
+            opening_pause: ms(from.opening_pause_ms),
+            words_patience: ms(from.words_patience_ms),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::audio::FRAME_SAMPLES;
+use crate::audio::ring::EarItem;
 use crate::audio::tone::Tone;
 use crate::turn::sounds::Sounds;
 
@@ -309,6 +310,60 @@ fn words_decide_at_once() {
     answerer.words(Moment::from_millis(900), "how can I help you", &mut |signal| told.push(signal));
     answerer.words(Moment::from_millis(9_000), "voicemail", &mut |signal| told.push(signal));
     assert_eq!(names(&told), ["person", "machine"]);
+}
+
+/// A call that somebody hears along, who tells `texts` at those times: what is told, and what came into the ear.
+fn heard_along(call: &Audio, texts: &[(u64, &str)]) -> (Vec<AnswerSignal>, Vec<EarItem>) {
+    let (listener, ear, teller) = listener(&settings().phrases);
+    let mut answerer = Answerer::new(&settings(), R);
+    answerer.listen(listener);
+    answerer.answered(Moment::ZERO);
+    let (mut told, mut heard) = (Vec::new(), Vec::new());
+    for (number, frame) in call.frames.iter().enumerate() {
+        let now = Moment::from_millis((number as u64 + 1) * 20);
+        texts
+            .iter()
+            .filter(|(at, _)| Moment::from_millis(*at) == now)
+            .for_each(|(_, text)| teller.tell(text));
+        answerer.frame(now, frame.as_ref(), &mut |signal| told.push(signal));
+        heard.extend(std::iter::from_fn(|| ear.try_pop()));
+    }
+    (told, heard)
+}
+
+#[test]
+fn who_hears_along_gets_one_utterance_and_its_words_decide_when_they_stand() {
+    let call = Audio::new(21).silence(200).voice(1_000).silence(3_000);
+    let (told, heard) =
+        heard_along(&call, &[(600, "no one is"), (1_200, "no one is available to take your call")]);
+    assert_eq!(names(&told)[..1], ["machine"], "{told:?}");
+    assert_eq!(millis(told[0].at()), 1_360);
+    assert!(matches!(heard[..2], [EarItem::Onset { .. }, EarItem::Audio(_)]));
+    assert!(matches!(heard.last(), Some(EarItem::End { .. })), "the recogniser is let go");
+    // What is understood for a moment only is nothing.
+    let (told, heard) = heard_along(&call, &[(900, "how may i help"), (1_000, "however"), (1_100, "")]);
+    assert_eq!(names(&told), ["person"], "{told:?}");
+    assert!(matches!(told[0], AnswerSignal::Person { why: Why::Pause, .. }));
+    assert!(matches!(heard.last(), Some(EarItem::End { .. })), "a person is heard for no more than 2 s");
+}
+
+#[test]
+fn less_silence_is_asked_for_behind_hello_and_more_behind_you_have_reached() {
+    let call = Audio::new(22).silence(200).voice(400).silence(4_000);
+    let at = |texts: &[(u64, &str)]| {
+        let (told, _) = heard_along(&call, texts);
+        assert_eq!(names(&told), ["person"], "{told:?}");
+        millis(told[0].at())
+    };
+    let (without, greeting, opening) = (at(&[]), at(&[(600, "hello")]), at(&[(600, "you have reached")]));
+    assert!(greeting + 100 <= without && without + 800 <= opening, "{greeting}, {without}, {opening}");
+}
+
+#[test]
+fn noise_behind_a_short_answer_makes_no_machine_of_a_person() {
+    let call = Audio::new(23).silence(200).voice(300).silence(3_000);
+    let (told, _) = heard_along(&call, &[(500, "yes"), (1_600, "yes dial again")]);
+    assert_eq!(names(&told), ["person"], "{told:?}");
 }
 
 #[test]
