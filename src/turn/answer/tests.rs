@@ -333,7 +333,7 @@ fn heard_along(call: &Audio, texts: &[(u64, &str)]) -> (Vec<AnswerSignal>, Vec<E
 
 #[test]
 fn who_hears_along_gets_one_utterance_and_its_words_decide_when_they_stand() {
-    let call = Audio::new(21).silence(200).voice(1_000).silence(3_000);
+    let call = Audio::new(21).silence(200).voice(1_000).silence(5_000);
     let (told, heard) =
         heard_along(&call, &[(600, "no one is"), (1_200, "no one is available to take your call")]);
     assert_eq!(names(&told)[..1], ["machine"], "{told:?}");
