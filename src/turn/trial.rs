@@ -5,7 +5,7 @@
 //! | [`duck_after`](BargeIn::duck_after) of likely speech | the bot's voice goes down |
 //! | [`hush_after`](BargeIn::hush_after) of it, with a pitch | it goes down until it is as good as silent |
 //! | words that are an answer | an interruption, however short |
-//! | words that begin one, in 400 ms of sound | an interruption |
+//! | words that begin one, in half a second of sound | an interruption |
 //! | the same, in less | nothing yet, and the voice stays down for longer |
 //! | longer than an "uh-huh", and with a pitch | an interruption |
 //! | loud and clear for a little less | an interruption |
@@ -24,7 +24,7 @@ const PITCHED_WORD: Duration = Duration::from_millis(120);
 
 /// The beginning of an answer is believed of a sound of this length: a grammar begins in every cough and every "uh-huh", and how sure
 /// a recogniser is of what is no sentence yet is not calibrated.
-const BEGINNING: Duration = Duration::from_millis(400);
+const BEGINNING: Duration = Duration::from_millis(500);
 
 /// Words that interrupt are at least so likely to be right. Less than is asked of an answer: who is answered wrongly is worse
 /// off than who is listened to in vain.
