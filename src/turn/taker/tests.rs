@@ -504,7 +504,7 @@ fn a_knock_that_is_taken_for_a_word_interrupts_nothing() {
 #[test]
 fn a_cough_that_is_taken_for_the_beginning_of_an_answer_interrupts_nothing() {
     let mut line = Line::over_a_prompt(RECOGNISED);
-    line.speech(340);
+    line.speech(420);
     line.silence(120);
     let mut signals = line.recognised(Completeness::Incomplete);
     signals.extend(line.silence(600));
@@ -512,8 +512,8 @@ fn a_cough_that_is_taken_for_the_beginning_of_an_answer_interrupts_nothing() {
         |signal: &TurnSignal| !matches!(signal, TurnSignal::BargeIn { .. } | TurnSignal::Restore { .. });
     assert!(signals.iter().all(calm), "he may go on: {signals:?}");
     assert!(matches!(line.silence(300).last(), Some(TurnSignal::Restore { why: Calm::Short, .. })));
-    // Half a second of it is more than most coughs.
-    line.speech(500);
+    // Half a second of it is more than a cough.
+    line.speech(560);
     line.silence(120);
     let signals = line.recognised(Completeness::Incomplete);
     assert!(matches!(signals.first(), Some(TurnSignal::BargeIn { by: By::Words, .. })), "{signals:?}");
