@@ -83,7 +83,8 @@ async fn one_that_hangs_is_given_up_and_killed_with_all_that_it_started() {
 async fn dropping_the_stream_kills_the_program_in_the_middle_of_a_word() {
     let dir = tempfile::tempdir().unwrap();
     let pids = dir.path().join("pids");
-    let script = "cat /dev/zero & echo $! > \"$1\"; wait";
+    // A child of the shell's: its number is in the file before it says anything.
+    let script = "sh -c 'echo $$ > \"$1\"; exec cat /dev/zero' - \"$1\"; :";
     let endless = synthesizer(&["sh", "-c", script, "-", pids.to_str().unwrap()]);
     let mut stream = endless.synthesize(&say("hello"));
     assert!(stream.chunks.recv().await.expect("audio").is_ok());
