@@ -116,6 +116,22 @@ impl fmt::Display for Gone {
     }
 }
 
+/// Waits for this of the call's events; what else comes is not told again.
+///
+/// # Errors
+/// [`CallError::Gone`] when the caller or the audio ends first.
+pub async fn until(events: &mut mpsc::Receiver<LegEvent>, wanted: LegEvent) -> Result<(), CallError> {
+    loop {
+        match events.recv().await {
+            Some(event) if event == wanted => return Ok(()),
+            Some(LegEvent::Gone(gone)) => return Err(CallError::Gone(gone)),
+            Some(LegEvent::MediaLost) => return Err(CallError::Gone(Gone::MediaLost)),
+            Some(_) => {}
+            None => return Err(CallError::MediaEnded),
+        }
+    }
+}
+
 /// A place in the dialplan; what is [`None`] stays as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DialplanPlace {
@@ -300,24 +316,7 @@ impl Leg {
         self.peer_address = media.rtp_address();
         let link = link_to(&self.ari, seat, &media).await?;
         // Asterisk refuses a channel that is not yet in the application: one call in seven, unless we wait.
-        let entered = async {
-            loop {
-                match events.recv().await {
-                    Some(LegEvent::MediaReady) => return Ok(()),
-                    Some(LegEvent::Gone(gone)) => return Err(CallError::Gone(gone)),
-                    Some(LegEvent::MediaLost) => return Err(CallError::Gone(Gone::MediaLost)),
-                    Some(
-                        LegEvent::Key { .. }
-                        | LegEvent::PersonKey { .. }
-                        | LegEvent::Made
-                        | LegEvent::Ringing
-                        | LegEvent::Up,
-                    ) => {}
-                    None => return Err(CallError::MediaEnded),
-                }
-            }
-        };
-        tokio::time::timeout(MEDIA_CHANNEL_PATIENCE, entered)
+        tokio::time::timeout(MEDIA_CHANNEL_PATIENCE, until(events, LegEvent::MediaReady))
             .await
             .map_err(|_| CallError::MediaChannelLate(MEDIA_CHANNEL_PATIENCE))??;
         Ok(link)

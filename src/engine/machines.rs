@@ -15,6 +15,7 @@ use crate::asterisk::ari::ChannelId;
 use crate::asterisk::ari::ops::Continue;
 use crate::asterisk::number::Plain;
 use crate::audio::Rate;
+use crate::call::leg::until;
 use crate::call::{Call, CallError, LegEvent, Note, Overheard};
 use crate::id::CallId;
 use crate::speech::{Answer, Ask, AskId, Expected, Recognizer, RecognizerSession};
@@ -102,17 +103,7 @@ pub(super) async fn amd(
         label: None,
     };
     channels.continue_in_dialplan(channel, &place).await?;
-    let back = async {
-        loop {
-            match events.recv().await {
-                Some(LegEvent::Up) => return Ok(()),
-                Some(LegEvent::Gone(gone)) => return Err(CallError::Gone(gone)),
-                Some(_) => {}
-                None => return Err(CallError::MediaEnded),
-            }
-        }
-    };
-    match tokio::time::timeout(AMD_PATIENCE, back).await {
+    match tokio::time::timeout(AMD_PATIENCE, until(events, LegEvent::Up)).await {
         Ok(back) => back?,
         Err(_) => {
             dispatch::clear(server, channel).await;

@@ -21,6 +21,7 @@ use crate::asterisk::ari::ops::HangupReason;
 use crate::audio::Rate;
 use crate::audio::ring::TapeReader;
 use crate::bot::{AnyBot, Outcome};
+use crate::call::leg::until;
 use crate::call::{
     Call, CallError, CallParts, Early, Facts, Gone, Journal as _, LastResort, Left, Leg, LegEvent, MediaPlan,
     Note, OwnEars, Prompt, Snapshot, Speaker, Transfer, Transferred,
@@ -164,7 +165,7 @@ async fn serve_early(
         records.end(Disposition::Failed, None, Some(error.to_string()), serde_json::Value::Null);
     };
     let joined = async {
-        made(&mut mail.events).await?;
+        until(&mut mail.events, LegEvent::Made).await?;
         join(server, &facts, &channel, &mut mail.events).await
     };
     let joined = match joined.await {
@@ -213,18 +214,6 @@ async fn serve_early(
     let stats = lease.detach().await;
     server.switchboard.answered(id, Err(why));
     records.end(end.disposition, end.cause, end.note, serde_json::to_value(stats).unwrap_or_default());
-}
-
-/// Waits until the channel is there that is to be dialled.
-async fn made(events: &mut mpsc::Receiver<LegEvent>) -> Result<(), CallError> {
-    loop {
-        match events.recv().await {
-            Some(LegEvent::Made) => return Ok(()),
-            Some(LegEvent::Gone(gone)) => return Err(CallError::Gone(gone)),
-            Some(_) => {}
-            None => return Err(CallError::MediaEnded),
-        }
-    }
 }
 
 /// Joins the caller's channel with ours.
