@@ -100,7 +100,7 @@ async fn claims(name: &str, book: &Book, campaign: &Campaign) {
         record(&mut claim, began);
         for one in claimed {
             let began = Moment::now();
-            book.dialled(campaign, &engine, one.attempt, "one", now).await.expect("it may");
+            book.dialled(campaign, &engine, one.attempt, "one", &|| now).await.expect("it may");
             record(&mut dial, began);
             let began = Moment::now();
             let end = Closing::new(if round % 2 == 0 { Disposition::Busy } else { Disposition::Completed });

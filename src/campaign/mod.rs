@@ -25,7 +25,7 @@
 //! # async fn dial(book: Book, engine: Engine) -> Result<(), CampaignError> {
 //! let campaign = book.campaign("renewals").await?;
 //! for contact in book.claim(&campaign, &engine, "carrier", WallTime::now(), 5).await? {
-//!     match book.dialled(&campaign, &engine, contact.attempt, "carrier", WallTime::now()).await? {
+//!     match book.dialled(&campaign, &engine, contact.attempt, "carrier", &WallTime::now).await? {
 //!         Cleared::Dial => { /* originate, with the channel id `offhook-APP-ATTEMPT-leg` */ }
 //!         // Not yet: ask again then, or give it back.
 //!         Cleared::NotBefore(_) => book.give_back(contact.attempt, WallTime::now()).await?,
@@ -70,8 +70,8 @@ pub mod zones;
 mod error;
 
 pub use book::{
-    Book, Campaign, CampaignId, Claimed, Cleared, Closing, ContactId, Counts, Engine, LEASE_MS, OpenAttempt,
-    State, Withdrawn,
+    Book, Campaign, CampaignId, Claimed, Cleared, Clock, Closing, ContactId, Counts, Engine, LEASE_MS,
+    OpenAttempt, State, Withdrawn,
 };
 pub use disposition::Disposition;
 pub use error::CampaignError;

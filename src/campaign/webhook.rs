@@ -380,7 +380,7 @@ mod tests {
         let campaign = desk.running("c", &plan, &berlin(1)).await;
         let (book, engine) = (&desk.book, Engine("e".into()));
         let claimed = book.claim(&campaign, &engine, "one", TEN, 1).await.unwrap().remove(0);
-        book.dialled(&campaign, &engine, claimed.attempt, "one", TEN).await.unwrap();
+        book.dialled(&campaign, &engine, claimed.attempt, "one", &|| TEN).await.unwrap();
         book.finish(&campaign, claimed.attempt, &Closing::new(Disposition::Busy), TEN).await.unwrap();
         let courier = Courier::new(book.clone(), Web::new(None).unwrap());
         assert_eq!(courier.round(TEN).await.unwrap(), 1);

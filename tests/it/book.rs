@@ -59,7 +59,8 @@ async fn engines_share(books: Vec<Book>, campaigns: &[Campaign], contacts: usize
                 let mut got = 0;
                 for campaign in &campaigns {
                     for one in book.claim(campaign, &engine, "one", now, 7).await.unwrap() {
-                        let cleared = book.dialled(campaign, &engine, one.attempt, "one", now).await.unwrap();
+                        let cleared =
+                            book.dialled(campaign, &engine, one.attempt, "one", &|| now).await.unwrap();
                         assert_eq!(cleared, Cleared::Dial);
                         mine.push(one.number);
                         end(&book, campaign, one.attempt, Disposition::Completed, now).await;
@@ -131,7 +132,9 @@ async fn a_shared_book_keeps_every_promise_that_a_file_keeps() {
     assert_eq!(claimed.len(), 5);
     assert_eq!(claimed[0].variables["name"], "Caller 1");
     book.never_call(&claimed[0].number, Some(&campaign), None, None, TEN).await.unwrap();
-    let dial = |index: usize, now| book.dialled(&campaign, &engine, claimed[index].attempt, "one", now);
+    let dial = async |index: usize, now| {
+        book.dialled(&campaign, &engine, claimed[index].attempt, "one", &|| now).await
+    };
     assert_eq!(dial(0, TEN).await.unwrap(), Cleared::Withdrawn(Withdrawn::OptedOut));
     for index in 1..5 {
         assert_eq!(dial(index, TEN).await.unwrap(), Cleared::Dial);
@@ -156,7 +159,7 @@ async fn a_shared_book_keeps_every_promise_that_a_file_keeps() {
         [(&claimed[2].number, 2)]
     );
     assert_eq!(book.renew(&other, dead).await.unwrap(), 1);
-    let again = book.dialled(&campaign, &other, second[0].attempt, "one", dead).await.unwrap();
+    let again = book.dialled(&campaign, &other, second[0].attempt, "one", &|| dead).await.unwrap();
     assert_eq!(again, Cleared::Dial);
     end(&book, &campaign, second[0].attempt, Disposition::Busy, dead).await;
     let counts = book.counts(campaign.id).await.unwrap();

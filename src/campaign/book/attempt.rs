@@ -108,9 +108,15 @@ pub struct OpenAttempt {
     pub lease: WallTime,
 }
 
+/// Tells the time.
+pub type Clock<'a> = &'a (dyn Fn() -> WallTime + Sync);
+
 impl Book {
-    /// The last look before dialling: asks once more whether this attempt may be dialled at `now`, and writes down that it
+    /// The last look before dialling: asks once more whether this attempt may be dialled, and writes down that it
     /// is. Only when this says [`Cleared::Dial`] a channel is made. What is not marked in the book was never dialled.
+    ///
+    /// `clock` is read once nobody else can begin a call of this campaign or trunk: who waits for that, or for the database,
+    /// dials when it is over, and is counted then.
     ///
     /// # Errors
     /// [`CampaignError::NotOpen`] when the attempt is not this engine's any more; [`CampaignError::Database`].
@@ -120,9 +126,9 @@ impl Book {
         engine: &Engine,
         attempt: CallId,
         trunk: &str,
-        now: WallTime,
+        clock: Clock<'_>,
     ) -> Result<Cleared, CampaignError> {
-        self.last_look(campaign, engine, (attempt, false), trunk, now).await
+        self.last_look(campaign, engine, (attempt, false), trunk, clock).await
     }
 
     /// The same for an attempt that had no luck at one trunk and would go out by another one. When it is withdrawn, it stays
@@ -136,9 +142,9 @@ impl Book {
         engine: &Engine,
         attempt: CallId,
         trunk: &str,
-        now: WallTime,
+        clock: Clock<'_>,
     ) -> Result<Cleared, CampaignError> {
-        self.last_look(campaign, engine, (attempt, true), trunk, now).await
+        self.last_look(campaign, engine, (attempt, true), trunk, clock).await
     }
 
     async fn last_look(
@@ -147,10 +153,12 @@ impl Book {
         engine: &Engine,
         (attempt, again): (CallId, bool),
         trunk: &str,
-        now: WallTime,
+        clock: Clock<'_>,
     ) -> Result<Cleared, CampaignError> {
         let sort = |why| self.db.sort(why);
         let mut tx = self.db.begin().await?;
+        self.keep_others(&mut tx, campaign, trunk).await.map_err(sort)?;
+        let now = clock();
         let full_until = self.full_until(&mut tx, campaign, trunk, now).await.map_err(sort)?;
         let row = sqlx::query(
             "SELECT a.contact, a.place, c.consent,
@@ -231,8 +239,23 @@ impl Book {
         Ok(Cleared::Dial)
     }
 
+    /// Nobody else begins a call of this campaign or over this trunk until the transaction ends.
+    async fn keep_others(
+        &self,
+        tx: &mut Transaction<'static, Any>,
+        campaign: &Campaign,
+        trunk: &str,
+    ) -> Result<(), sqlx::Error> {
+        if self.db.kind == Kind::Postgres {
+            sqlx::query("SELECT id FROM campaigns WHERE id = $1 FOR UPDATE")
+                .bind(campaign.id.0)
+                .fetch_one(&mut **tx)
+                .await?;
+        }
+        self.hold(tx, trunk).await
+    }
+
     /// Until when the campaign may begin no call over this trunk, by what all engines began lately; [`None`] when it may now.
-    /// Nobody else begins one of either until the transaction ends.
     async fn full_until(
         &self,
         tx: &mut Transaction<'static, Any>,
@@ -240,13 +263,6 @@ impl Book {
         trunk: &str,
         now: WallTime,
     ) -> Result<Option<WallTime>, sqlx::Error> {
-        if self.db.kind == Kind::Postgres {
-            sqlx::query("SELECT id FROM campaigns WHERE id = $1 FOR UPDATE")
-                .bind(campaign.id.0)
-                .fetch_one(&mut **tx)
-                .await?;
-        }
-        self.hold(tx, trunk).await?;
         let ms = |span: std::time::Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
         let started = campaign.started.unwrap_or(now);
         let since = now.0.saturating_sub(started.0).max(0).unsigned_abs();

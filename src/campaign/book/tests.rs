@@ -1,6 +1,8 @@
 //! The book in SQLite, in virtual time. PostgreSQL has the same in `tests/it/book.rs`.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use super::*;
 use crate::campaign::import::ImportOptions;
@@ -62,7 +64,7 @@ impl Desk {
     }
 
     async fn dial(&self, campaign: &Campaign, attempt: CallId, now: WallTime) -> Cleared {
-        self.book.dialled(campaign, &engine(), attempt, "one", now).await.unwrap()
+        self.book.dialled(campaign, &engine(), attempt, "one", &|| now).await.unwrap()
     }
 
     async fn end(&self, campaign: &Campaign, attempt: CallId, is: Disposition, now: WallTime) {
@@ -128,7 +130,9 @@ async fn a_trunk_has_no_more_calls_than_its_capacity_however_many_are_claimed_be
         assert_eq!(desk.dial(&campaign, claimed.attempt, at).await, Cleared::Dial);
     }
     let first = engine();
-    let again = |attempt| desk.book.dialled_again(&campaign, &first, attempt, "two", later(at, 2_000));
+    let again = async |attempt| {
+        desk.book.dialled_again(&campaign, &first, attempt, "two", &|| later(at, 2_000)).await
+    };
     assert_eq!(again(up[0].attempt).await.unwrap(), Cleared::Dial);
     assert_eq!(again(up[1].attempt).await.unwrap(), Cleared::Full);
     // He has left the first one.
@@ -148,8 +152,9 @@ async fn calls_a_second_are_counted_over_engines_and_campaigns_when_they_are_dia
     let now = later(TEN, 2_000);
     // Claims were two a second; now all four would be dialled at once.
     assert_eq!(desk.dial(&slow, claimed[0].attempt, now).await, Cleared::Dial);
-    let dial =
-        async |one: &Claimed, at| desk.book.dialled(&slow, &at_other, one.attempt, "one", at).await.unwrap();
+    let dial = async |one: &Claimed, at| {
+        desk.book.dialled(&slow, &at_other, one.attempt, "one", &|| at).await.unwrap()
+    };
     assert_eq!(dial(&others[0], later(now, 400)).await, Cleared::Dial);
     let full = Cleared::NotBefore(later(now, 1_050));
     assert_eq!(desk.dial(&slow, claimed[1].attempt, later(now, 410)).await, full);
@@ -165,12 +170,37 @@ async fn calls_a_second_are_counted_over_engines_and_campaigns_when_they_are_dia
 }
 
 #[tokio::test]
+async fn who_waits_for_the_book_is_counted_when_he_dials() {
+    let desk = Desk::new().await;
+    let slow = PLAN.replace("calls_per_second = 1000", "calls_per_second = 1");
+    let campaign = desk.running("c", &slow, &berlin(2)).await;
+    let claimed =
+        [desk.claim(&campaign, TEN, 1).await, desk.claim(&campaign, later(TEN, 1_050), 1).await].concat();
+    // Somebody else writes, for three seconds of the clock.
+    let clock = AtomicI64::new(later(TEN, 1_100).0);
+    let other = desk.book.db.begin().await.unwrap();
+    let first = engine();
+    let now = || WallTime(clock.load(Ordering::SeqCst));
+    let dial = desk.book.dialled(&campaign, &first, claimed[0].attempt, "one", &now);
+    let write = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        clock.store(later(TEN, 4_100).0, Ordering::SeqCst);
+        other.commit().await.unwrap();
+    };
+    let (dialled, ()) = tokio::join!(dial, write);
+    assert_eq!(dialled.unwrap(), Cleared::Dial);
+    let full = Cleared::NotBefore(later(TEN, 4_100 + 1_050));
+    assert_eq!(desk.dial(&campaign, claimed[1].attempt, later(TEN, 4_200)).await, full);
+}
+
+#[tokio::test]
 async fn a_second_trunk_is_tried_only_while_he_may_be_called() {
     let desk = Desk::new().await;
     let campaign = desk.running("c", PLAN, &berlin(2)).await;
     let claimed = desk.claim(&campaign, TEN, 2).await;
-    let again =
-        async |one: &Claimed, at| desk.book.dialled_again(&campaign, &engine(), one.attempt, "two", at).await;
+    let again = async |one: &Claimed, at| {
+        desk.book.dialled_again(&campaign, &engine(), one.attempt, "two", &|| at).await
+    };
     assert!(
         matches!(again(&claimed[0], TEN).await, Err(CampaignError::NotOpen(_))),
         "it was not dialled yet"

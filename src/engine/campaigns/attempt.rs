@@ -101,22 +101,22 @@ impl Work {
         again: bool,
     ) -> Result<Cleared, CampaignError> {
         loop {
-            let now = WallTime::now();
             if !self.may_dial() {
                 if !again {
-                    self.book.give_back(id, now).await?;
+                    self.book.give_back(id, WallTime::now()).await?;
                 }
                 return Ok(Cleared::Withdrawn(Withdrawn::NotRunning));
             }
             let cleared = if again {
-                patiently(|| self.book.dialled_again(campaign, &self.me, id, trunk, now).boxed()).await?
+                patiently(|| self.book.dialled_again(campaign, &self.me, id, trunk, &WallTime::now).boxed())
+                    .await?
             } else {
-                self.book.dialled(campaign, &self.me, id, trunk, now).await?
+                self.book.dialled(campaign, &self.me, id, trunk, &WallTime::now).await?
             };
             match cleared {
                 cleared @ (Cleared::Dial | Cleared::Full | Cleared::Withdrawn(_)) => return Ok(cleared),
                 Cleared::NotBefore(at) => {
-                    let wait = u64::try_from(at.0 - now.0).unwrap_or(0).clamp(1, 1_000);
+                    let wait = u64::try_from(at.0 - WallTime::now().0).unwrap_or(0).clamp(1, 1_000);
                     tokio::time::sleep(Duration::from_millis(wait)).await;
                 }
             }
