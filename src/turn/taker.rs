@@ -193,7 +193,7 @@ impl TurnTaker {
             let burst = self.burst.as_mut();
             let confirmed = self
                 .play
-                .as_ref()
+                .as_mut()
                 .is_some_and(|play| play.said(&words, burst) && play.open_to(now, By::Words));
             if confirmed {
                 self.interrupt(utterance.onset, now, By::Words, out);
@@ -352,7 +352,8 @@ impl TurnTaker {
         self.begin(burst, true, out);
         let words =
             matches!(self.ear, Ear::Hearing(how, _) | Ear::Waiting(how) if Listening::from(how).words);
-        if let Some(by) = self.play.as_ref().and_then(|play| play.confirmed(&burst, words)) {
+        let alone = self.echo.is_likely_clear();
+        if let Some(by) = self.play.as_ref().and_then(|play| play.confirmed(&burst, words, alone)) {
             self.interrupt(burst.began, now, by, out);
         }
     }

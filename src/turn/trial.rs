@@ -4,10 +4,11 @@
 //! |---|---|
 //! | [`duck_after`](BargeIn::duck_after) of likely speech | the bot's voice goes down |
 //! | [`hush_after`](BargeIn::hush_after) of it, with a pitch | it goes down until it is as good as silent |
-//! | words that are an answer | an interruption, however short |
+//! | words that are an answer | an interruption; of less than a word's length, if they are surer and the sound is a voice's |
 //! | words that begin one, in half a second of sound | an interruption |
 //! | the same, in less | nothing yet, and the voice stays down for longer |
 //! | longer than an "uh-huh", and with a pitch | an interruption |
+//! | the same, with what was said right before it on a line without echo | an interruption |
 //! | loud and clear for a little less | an interruption |
 //! | over, and its words are an "uh-huh" | nothing: back to level |
 //! | over for a third of a second, and its words are no answer, or nobody has told any | nothing |
@@ -29,6 +30,20 @@ const BEGINNING: Duration = Duration::from_millis(500);
 /// Words that interrupt are at least so likely to be right. Less than is asked of an answer: who is answered wrongly is worse
 /// off than who is listened to in vain.
 const SURE: f32 = 0.4;
+
+/// A sound that is shorter than [`WORD`] is one all the same, "no" or "three", when its words are so likely to be right and so
+/// much of it has a pitch, in percent; knocks are taken for "yes", and that must be surer, and more of a voice.
+const SURE_OF_SHORT: f32 = 0.55;
+const PITCHED_SHORT: u32 = 60;
+const SURE_OF_YES: f32 = 0.75;
+const PITCHED_YES: u32 = 75;
+
+/// A voice that begins again so soon after a sound that was nothing is the same caller's: what he said before counts with
+/// what he says now. "No, … thanks", of which neither is longer than an "uh-huh".
+const AGAIN: Duration = Duration::from_millis(1_200);
+
+/// Of the sounds before the present one those count that have a syllable's length, and a pitch in most of it.
+const SYLLABLE: Duration = Duration::from_millis(140);
 
 /// Voiced frames in a row, with dips.
 #[derive(Clone, Copy)]
@@ -67,6 +82,22 @@ impl Burst {
         self.pitched * 100 >= self.voiced * u32::from(percent)
     }
 
+    /// Whether it may be a short word: so much of it has a pitch.
+    fn may_be_short(&self, percent: u32) -> bool {
+        self.pitched >= PITCHED_WORD && self.pitched * 100 >= self.voiced * percent
+    }
+
+    /// With the gaps between its words.
+    fn length(&self) -> Duration {
+        self.ended.since(self.counts_from)
+    }
+
+    /// What of it counts beside another sound, in milliseconds.
+    fn voice_ms(&self) -> u16 {
+        let voice = self.voiced >= SYLLABLE && self.pitched * 100 >= self.voiced * PITCHED_SHORT;
+        if voice { u16::try_from(self.length().as_millis()).unwrap_or(u16::MAX) } else { 0 }
+    }
+
     /// What was said so far counts no more.
     const fn discount(&mut self) {
         self.counts_from = self.ended;
@@ -86,6 +117,13 @@ pub(super) struct Play {
     word: bool,
     /// Whether there may be the beginning of an answer in it.
     beginning: bool,
+    /// Whether the last sound may be a word though it is short, and a "yes".
+    short: bool,
+    yes: bool,
+    /// The beginning and the end of the last sound, what of it counts beside another, and what of those before it does.
+    last: (Moment, Moment),
+    voice_ms: u16,
+    before_ms: u16,
 }
 
 /// The bot's voice is down.
@@ -117,7 +155,19 @@ impl Trial {
 
 impl Play {
     pub(super) fn new(how: BargeIn, began: Moment) -> Self {
-        Self { how: how.into(), began, interrupted: false, trial: None, word: false, beginning: false }
+        Self {
+            how: how.into(),
+            began,
+            interrupted: false,
+            trial: None,
+            word: false,
+            beginning: false,
+            short: false,
+            yes: false,
+            last: (began, began),
+            voice_ms: 0,
+            before_ms: 0,
+        }
     }
 
     fn how(&self) -> BargeIn {
@@ -141,8 +191,9 @@ impl Play {
     /// Whether the bot's voice is to go down now.
     pub(super) fn duck(&mut self, now: Moment, burst: &Burst) -> bool {
         let how = self.how();
+        self.count(burst);
         let word = burst.may_be_word(how.pitched_percent);
-        let beginning = word && burst.ended.since(burst.counts_from) >= BEGINNING;
+        let beginning = word && burst.length() >= BEGINNING;
         if let Some(trial) = &mut self.trial {
             trial.heard = now;
             self.word |= word;
@@ -157,6 +208,19 @@ impl Play {
         likely
     }
 
+    /// Keeps what of a sound counts when there is another one, and whether it may be a short word.
+    fn count(&mut self, burst: &Burst) {
+        let (began, ended) = self.last;
+        if burst.began != began {
+            let again = burst.began.since(ended) <= AGAIN;
+            self.before_ms = if again { self.before_ms.saturating_add(self.voice_ms) } else { 0 };
+        }
+        self.last = (burst.began, burst.ended);
+        self.voice_ms = burst.voice_ms();
+        self.short = burst.may_be_short(PITCHED_SHORT);
+        self.yes = burst.may_be_short(PITCHED_YES);
+    }
+
     /// Whether the bot's voice, which is down, is to go down to nothing now: told once in a trial.
     pub(super) fn hush(&mut self, burst: &Burst) -> bool {
         let how = self.how();
@@ -169,19 +233,21 @@ impl Play {
         hushes
     }
 
-    /// What confirms the burst without words, if anything does. `words` where somebody recognises.
-    pub(super) fn confirmed(&self, burst: &Burst, words: bool) -> Option<By> {
+    /// What confirms the burst without words, if anything does. `words` where somebody recognises; `alone` where nothing of the
+    /// bot's voice comes back: an echo too comes again and again.
+    pub(super) fn confirmed(&self, burst: &Burst, words: bool, alone: bool) -> Option<By> {
         let how = self.how();
         let least = if words { how.min_speech } else { how.min_speech.min(how.min_speech_without_words) };
         if !burst.is_pitched(how.pitched_percent) {
             return None;
         }
         // Gaps between words count, as long as most of it is speech.
-        let length = burst.ended.since(burst.counts_from);
+        let length = burst.length();
         if burst.voiced * 2 < length {
             return None;
         }
-        if length >= least {
+        let before_ms = if alone && self.voice_ms > 0 { self.before_ms } else { 0 };
+        if length + Duration::from_millis(before_ms.into()) >= least {
             return Some(By::Duration);
         }
         let clear = burst.clear * 5 >= burst.voiced * 3;
@@ -194,13 +260,23 @@ impl Play {
         sure && words.count > 0 && words.completeness == Completeness::Incomplete
     }
 
+    /// Whether words are believed of a sound that is shorter than most.
+    fn is_sure_of_short(&self, words: &Words) -> bool {
+        let (may_be, sure) =
+            if words.backchannel { (self.yes, SURE_OF_YES) } else { (self.short, SURE_OF_SHORT) };
+        words.settled && may_be && words.confidence >= sure
+    }
+
     /// Hears words about the burst; whether they confirm it. After an "uh-huh" it must begin anew.
-    pub(super) fn said(&self, words: &Words, burst: Option<&mut Burst>) -> bool {
+    pub(super) fn said(&mut self, words: &Words, burst: Option<&mut Burst>) -> bool {
         // A grammar finds itself in every cough: only what was judged at a pause counts.
         let sure = words.settled && self.word && words.confidence >= SURE;
         match words.completeness {
-            Completeness::Whole | Completeness::Settled | Completeness::Complete => sure,
+            Completeness::Whole | Completeness::Settled | Completeness::Complete => {
+                sure || self.is_sure_of_short(words)
+            }
             _ if words.backchannel => {
+                (self.voice_ms, self.before_ms) = (0, 0);
                 if let Some(burst) = burst {
                     burst.discount();
                 }

@@ -55,8 +55,15 @@ const SENT_LEAST: f32 = 32.0 * 60.0 * 60.0;
 /// An echo is at least this much fainter than what was sent, as a ratio of energies: 5 dB.
 const LOSS_LEAST: f32 = 0.32;
 
-/// Frames sent loudly and heard as nothing after which the line is known to have no echo: a second.
-const CLEAR_AFTER: u8 = 50;
+/// Frames heard as nothing, though an echo of whatever delay would have been heard in them, after which the line is known to
+/// have none: 0.3 s, of some seconds of the bot's voice.
+const CLEAR_AFTER: u8 = 15;
+
+/// So many of them make it likely.
+const LIKELY_CLEAR_AFTER: u8 = 4;
+
+/// Frames: gaps in the bot's voice of up to 40 ms are bridged where it is asked whether anything must come back.
+const DIPS: usize = 3;
 
 /// One frame in so many is looked at,
 const SELDOM: u32 = 4;
@@ -198,7 +205,7 @@ impl EchoGate {
         keep::<HEARD_STEP>(&mut self.heard[WINDOW - FRESH..], &fresh);
         self.heard_count = self.heard_count.wrapping_add(FRESH as u32);
         let energy = energy(&fresh);
-        let loudest = self.loudest();
+        let (loudest, steady) = self.loudness();
         if loudest < SENT_LEAST {
             self.looked = false;
             return false;
@@ -206,7 +213,7 @@ impl EchoGate {
         self.line_up();
         if energy < HEARD_LEAST {
             self.looked = false;
-            self.silence_over(loudest);
+            self.silence_over(steady);
             return false;
         }
         if let Some(known) = self.known {
@@ -241,10 +248,25 @@ impl EchoGate {
         }
     }
 
-    /// Energy of the loudest frame that may come back now.
-    fn loudest(&self) -> f32 {
-        let most = self.sent.as_chunks::<FRESH>().0.iter().map(|frame| squares(frame)).max().unwrap_or(0);
-        most as f32 * SCALE * SCALE
+    /// Whether nothing of the bot's voice has come back so far: told some words earlier than [`Path::Clear`].
+    pub(in crate::turn) const fn is_likely_clear(&self) -> bool {
+        self.known.is_none() && self.clear >= LIKELY_CLEAR_AFTER
+    }
+
+    /// Energy of the loudest frame that may come back now; and of the one that comes back at least, after whatever delay: of
+    /// frames that follow each other the louder counts, since speech has gaps.
+    fn loudness(&self) -> (f32, f32) {
+        let (mut loudest, mut steady) = (0, i32::MAX);
+        let mut last = [0; DIPS];
+        for (number, frame) in self.sent.as_chunks::<FRESH>().0.iter().enumerate() {
+            last[number % DIPS] = squares(frame);
+            let most = last.iter().copied().max().unwrap_or(0);
+            loudest = loudest.max(most);
+            if number + 1 >= DIPS {
+                steady = steady.min(most);
+            }
+        }
+        (loudest as f32 * SCALE * SCALE, steady as f32 * SCALE * SCALE)
     }
 
     /// Keeps the two counts in step: frames come in bunches, but more than 80 ms are no jitter any more.
@@ -268,9 +290,9 @@ impl EchoGate {
     }
 
     /// The bot speaks, and nothing is heard.
-    fn silence_over(&mut self, loudest: f32) {
+    fn silence_over(&mut self, steady: f32) {
         // Loud enough that an echo 25 dB fainter would have been heard.
-        if loudest > 300.0 * HEARD_LEAST {
+        if steady > 300.0 * HEARD_LEAST {
             self.clear = self.clear.saturating_add(1).min(2 * CLEAR_AFTER);
         }
         if let Some(known) = &mut self.known {

@@ -125,6 +125,10 @@ fn barge_in(onset: Moment, ducked: Moment, decided: Moment, by: By) -> TurnSigna
     TurnSignal::BargeIn { onset, ducked: Some(ducked), decided, by }
 }
 
+fn interrupted(signals: &[TurnSignal]) -> bool {
+    signals.iter().any(|signal| matches!(signal, TurnSignal::BargeIn { .. }))
+}
+
 /// No witnesses but the words, and round silences.
 const PLAIN: Listening = Listening {
     silence: Duration::from_millis(500),
@@ -492,13 +496,65 @@ fn a_partial_interrupts_nothing_since_a_grammar_finds_itself_in_every_cough() {
 
 #[test]
 fn a_knock_that_is_taken_for_a_word_interrupts_nothing() {
-    for millis in [80, 240] {
+    fastrand::seed(5);
+    for (voice, cough) in [(80, 0), (140, 100), (0, 240)] {
         let mut line = Line::over_a_prompt(RECOGNISED);
-        line.speech(millis);
+        line.speech(voice);
+        line.pass(cough, Sound::Cough);
         line.silence(120);
         let signals = line.recognised(Completeness::Whole);
-        assert!(!signals.iter().any(|signal| matches!(signal, TurnSignal::BargeIn { .. })), "{signals:?}");
+        assert!(!interrupted(&signals), "{voice} and {cough}: {signals:?}");
     }
+}
+
+#[test]
+fn a_short_word_interrupts_when_it_is_sure_and_a_voice() {
+    fastrand::seed(5);
+    let over = |voice, cough, words: Words| {
+        let mut line = Line::over_a_prompt(RECOGNISED);
+        line.speech(voice);
+        line.pass(cough, Sound::Cough);
+        line.silence(120);
+        let words = Words { at: line.now, ..words };
+        interrupted(&line.words(words))
+    };
+    let no = word(Moment::ZERO, Completeness::Settled);
+    assert!(over(160, 0, no) && over(200, 40, no));
+    assert!(!over(160, 0, Words { confidence: 0.5, ..no }), "not sure");
+    // Knocks are taken for "yes", which is an "uh-huh" elsewhere.
+    let yes = Words { backchannel: true, ..no };
+    assert!(over(160, 0, yes));
+    assert!(!over(160, 80, yes) && !over(160, 0, Words { confidence: 0.7, ..yes }));
+}
+
+/// A line on which the bot has spoken for some seconds, and nothing came back.
+fn line_without_echo(how: Listening) -> Line {
+    let mut line = Line::over_a_prompt(how);
+    let bot = Sounds::new(Rate::Hz8000, 1).babble(6_000, 190.0, 12_000.0);
+    for samples in bot.as_chunks::<FRAME_SAMPLES>().0 {
+        line.taker.sent(line.now, &Frame { rate: Rate::Hz8000, samples: *samples });
+        line.silence(20);
+    }
+    assert_eq!(line.taker.echo_path(), Path::Clear);
+    line
+}
+
+#[test]
+fn two_words_with_a_pause_between_them_interrupt_together() {
+    let two = |line: &mut Line, pause| {
+        line.speech(400);
+        line.silence(pause);
+        interrupted(&line.speech(400))
+    };
+    assert!(two(&mut line_without_echo(PLAIN), 500));
+    assert!(!two(&mut line_without_echo(PLAIN), 1_300), "long after it, it is another sound");
+    assert!(!two(&mut Line::over_a_prompt(PLAIN), 500), "it may be an echo");
+    // A cough before a word is none.
+    fastrand::seed(5);
+    let mut line = line_without_echo(PLAIN);
+    line.pass(400, Sound::Cough);
+    line.silence(500);
+    assert!(!interrupted(&line.speech(400)));
 }
 
 #[test]

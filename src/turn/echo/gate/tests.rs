@@ -94,3 +94,16 @@ fn a_line_that_gives_nothing_back_is_known_to() {
     room.play(&bot(5, 3_000), &[]);
     assert_eq!(room.gate.path(), Path::Clear);
 }
+
+#[test]
+fn a_late_echo_of_single_words_is_not_taken_for_a_line_without_one() {
+    for delay in [250, 340, 390] {
+        let mut room = Room::new(delay, 12.0);
+        let words: Vec<i16> = (0..12).flat_map(|n| [bot(n, 160), vec![0; 8 * 400]].concat()).collect();
+        for frames in (10..words.len() / FRAME_SAMPLES).step_by(10) {
+            room.gate = EchoGate::default();
+            room.play(&words[..frames * FRAME_SAMPLES], &[]);
+            assert_ne!(room.gate.path(), Path::Clear, "{delay} ms, after {frames} frames");
+        }
+    }
+}
