@@ -1,10 +1,11 @@
 //! Thresholds, found on the tuning half alone.
 
-use super::corpus::{Call, Corpus};
+use super::corpus::{Along, Call, Corpus};
 use super::tally::{self, Score};
 use super::{AnswersError, Plan, listeners, run};
 use crate::bench::Progress;
 use crate::bench::turns::Part;
+use crate::bench::turns::corpus::each;
 use crate::time::Moment;
 use crate::turn::answer::settings::Limits;
 use crate::turn::answer::{AnswerSettings, Book, Told};
@@ -42,20 +43,31 @@ const KNOBS: [Knob; 13] = [
 /// As [`measure`](super::measure).
 pub fn fit(plan: &Plan, progress: &Progress) -> Result<(AnswerSettings, Vec<String>), AnswersError> {
     plan.settings.check()?;
-    (progress.tell)("the tuning half", 0.0);
-    let corpus =
-        Corpus::make(Part::Tuning, plan.seed, plan.share(), &plan.settings, listeners(plan)?.as_ref())?;
+    let listeners = listeners(plan)?;
+    let mut calls = Vec::new();
+    for (seed, at) in (plan.seed..).zip([0.0, 0.15, 0.3]) {
+        (progress.tell)(&format!("the tuning half, seed {seed}"), at);
+        let made = Corpus::make(
+            Part::Tuning,
+            seed,
+            plan.share(),
+            &plan.settings,
+            listeners.as_ref(),
+            Along::ToTheLimit,
+        )?;
+        calls.extend(made.calls);
+    }
     let mut best = plan.settings.clone();
     let book = Book::new(&plan.settings.phrases);
-    let words: Vec<_> = corpus.calls.iter().map(|call| super::told(call, &book)).collect();
-    let score = |settings: &AnswerSettings| score(&corpus.calls, &words, settings);
+    let words: Vec<_> = calls.iter().map(|call| super::told(call, &book)).collect();
+    let score = |settings: &AnswerSettings| score(&calls, &words, settings);
     let mut least = score(&best);
     let mut told = vec![format!("as given: {least}")];
     for round in 0..ROUNDS {
         let before = least.cost();
         for (name, values, knob) in KNOBS {
             #[expect(clippy::cast_precision_loss, reason = "small numbers")]
-            (progress.tell)(name, 0.2 + 0.8 * round as f64 / ROUNDS as f64);
+            (progress.tell)(name, 0.5 + 0.5 * round as f64 / ROUNDS as f64);
             for value in values {
                 let mut other = best.clone();
                 *knob(&mut other) = *value;
@@ -78,6 +90,6 @@ pub fn fit(plan: &Plan, progress: &Progress) -> Result<(AnswerSettings, Vec<Stri
 
 fn score(calls: &[Call], words: &[Vec<(Moment, Told)>], settings: &AnswerSettings) -> Score {
     let limits = Limits::from(settings);
-    let runs: Vec<_> = calls.iter().zip(words).map(|(call, words)| run(call, limits, words)).collect();
+    let runs = each(calls.len(), |n| run(&calls[n], limits, &words[n]));
     tally::score(calls, &runs)
 }
