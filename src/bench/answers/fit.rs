@@ -16,7 +16,7 @@ const ROUNDS: usize = 4;
 /// A threshold: its name, the values that are tried, and how to set it.
 type Knob = (&'static str, &'static [u32], fn(&mut AnswerSettings) -> &mut u32);
 
-const KNOBS: [Knob; 13] = [
+const KNOBS: [Knob; 16] = [
     ("short_pause_ms", &[420, 460, 500, 540, 580, 620, 660, 700, 740], |s| &mut s.short_pause_ms),
     ("short_greeting_ms", &[400, 500, 600, 700, 800, 900, 1_000], |s| &mut s.short_greeting_ms),
     ("long_greeting_ms", &[800, 1_000, 1_200, 1_400, 1_600, 2_000], |s| &mut s.long_greeting_ms),
@@ -32,6 +32,11 @@ const KNOBS: [Knob; 13] = [
     ("greeting_pause_ms", &[200, 240, 280, 320, 360, 400, 460], |s| &mut s.greeting_pause_ms),
     ("opening_pause_ms", &[1_000, 1_400, 1_600, 1_800, 2_000, 2_400], |s| &mut s.opening_pause_ms),
     ("words_patience_ms", &[0, 200, 400, 600, 800, 1_000, 1_200, 1_600], |s| &mut s.words_patience_ms),
+    ("noise_patience_ms", &[0, 200, 400, 600, 800, 1_000], |s| &mut s.noise_patience_ms),
+    ("words_voice_ms", &[0, 300, 500, 700, 900, 1_200], |s| &mut s.words_voice_ms),
+    ("likely_machine_ms", &[1_000, 1_200, 1_400, 1_600, 1_800, 2_000, 2_400, 2_800], |s| {
+        &mut s.likely_machine_ms
+    }),
     ("rising_ms", &[0, 40, 80, 120, 160], |s| &mut s.rising_ms),
     ("shortest_voice_ms", &[80, 100, 120, 140, 160], |s| &mut s.shortest_voice_ms),
 ];
