@@ -19,9 +19,13 @@ use crate::turn::answer::{AnswerSettings, Book};
 
 const GREETINGS: &str = include_str!("../../../benches/answers/greetings.txt");
 
-/// Calls of each sort of party in one half.
-const PERSONS: usize = 420;
-const MACHINES: usize = 420;
+/// Calls of persons in a half, and as many of machines.
+const fn parties(part: Part) -> usize {
+    match part {
+        Part::Tuning => 600,
+        Part::Reported => 420,
+    }
+}
 
 /// Of each other thing that may answer.
 const OTHERS: usize = 24;
@@ -150,10 +154,25 @@ fn voices(part: Part) -> Vec<Voice> {
             espeak("en-us+m3", "en"),
             espeak("en-gb+f4", "en"),
             espeak("en-us+m6", "en"),
+            // The same slower and faster, and more of them: everybody has a pace of his own.
+            flite("rms").at(125),
+            flite("kal16").at(85),
+            espeak("en-us+f1", "en"),
+            espeak("en-us+m1", "en").at(115),
+            espeak("en-us+m7", "en"),
+            espeak("en-gb-scotland", "en"),
             espeak("es", "es"),
             espeak("es+f2", "es"),
             espeak("it", "it"),
             espeak("it+f4", "it"),
+            espeak("nl", "nl"),
+            espeak("nl+f2", "nl").at(120),
+            espeak("pl", "pl"),
+            espeak("pl+f4", "pl"),
+            espeak("pt", "pt"),
+            espeak("pt+f2", "pt").at(115),
+            espeak("sv", "sv"),
+            espeak("sv+f4", "sv"),
         ],
         Part::Reported => vec![
             flite("slt"),
@@ -252,6 +271,16 @@ struct Maker<'a> {
     greetings: Vec<Greeting>,
     crowd: Vec<Vec<f32>>,
     listeners: Option<&'a Listeners>,
+    along: Along,
+}
+
+/// For how long a recogniser hears along.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Along {
+    /// As in a call: until the detector, with the settings of the plan, does not want to know more.
+    AsInCalls,
+    /// As long as it may, whatever is decided: other settings decide later.
+    ToTheLimit,
 }
 
 impl Corpus {
@@ -262,6 +291,7 @@ impl Corpus {
         share: f64,
         settings: &AnswerSettings,
         listeners: Option<&Listeners>,
+        along: Along,
     ) -> Result<Self, AnswersError> {
         let voices = Voices::find();
         let mut cast = voices_here(part, &voices);
@@ -277,7 +307,7 @@ impl Corpus {
                 .collect::<Vec<_>>()
         });
         let crowd = crowd.collect();
-        let maker = Maker { part, seed, settings, voices: &voices, cast, greetings, crowd, listeners };
+        let maker = Maker { part, seed, settings, voices: &voices, cast, greetings, crowd, listeners, along };
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -286,8 +316,8 @@ impl Corpus {
         )]
         let some = |count: usize| ((count as f64 * share).ceil() as usize).max(1);
         let sorts = [
-            (Truth::Person, some(PERSONS)),
-            (Truth::Machine, some(MACHINES)),
+            (Truth::Person, some(parties(part))),
+            (Truth::Machine, some(parties(part))),
             (Truth::Failed, some(OTHERS)),
             (Truth::Fax, some(OTHERS)),
             (Truth::Nobody, some(OTHERS)),
@@ -411,12 +441,14 @@ impl Maker<'_> {
         Some(())
     }
 
-    /// A voice and a greeting that it can say: each voice in turn, each greeting of its language in turn.
+    /// A voice and a greeting that it can say: each voice in turn, each greeting of its language in turn. In the tuning half
+    /// another seed brings other pairs.
     fn pick(&self, number: usize, fits: impl Fn(&Greeting) -> bool) -> Option<(Voice, Greeting)> {
         let voice = self.cast[number % self.cast.len()];
         let all: Vec<Greeting> =
             self.greetings.iter().filter(|g| g.language == voice.language && fits(g)).copied().collect();
-        Some((voice, *all.get((number / self.cast.len() + number) % all.len().max(1))?))
+        let shift = if self.part == Part::Tuning { usize::try_from(self.seed % 1_000).ok()? * 31 } else { 0 };
+        Some((voice, *all.get((number / self.cast.len() + number + shift) % all.len().max(1))?))
     }
 
     fn person(&self, call: &mut Call, line: &mut Line, number: usize) -> Option<()> {
@@ -548,8 +580,11 @@ impl Maker<'_> {
         // A call in another language is one of a bot that this recogniser does not hear.
         if let Some(listeners) = self.listeners.filter(|all| all.abroad || call.english) {
             let first = usize::try_from(answered / 20).unwrap_or(0).min(heard.len());
-            let mut judge = Judge::new(self.settings.into());
-            judge.answered(Moment::from_millis(answered));
+            let judge = (self.along == Along::AsInCalls).then(|| {
+                let mut judge = Judge::new(self.settings.into());
+                judge.answered(Moment::from_millis(answered));
+                judge
+            });
             let book = Book::new(&self.settings.phrases);
             (call.words, call.work) = listeners.hear(first, &heard, &call.ticks, judge, &book);
         }

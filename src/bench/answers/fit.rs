@@ -1,10 +1,11 @@
 //! Thresholds, found on the tuning half alone.
 
-use super::corpus::{Call, Corpus};
+use super::corpus::{Along, Call, Corpus};
 use super::tally::{self, Score};
 use super::{AnswersError, Plan, listeners, run};
 use crate::bench::Progress;
 use crate::bench::turns::Part;
+use crate::bench::turns::corpus::each;
 use crate::time::Moment;
 use crate::turn::answer::settings::Limits;
 use crate::turn::answer::{AnswerSettings, Book, Told};
@@ -15,7 +16,7 @@ const ROUNDS: usize = 4;
 /// A threshold: its name, the values that are tried, and how to set it.
 type Knob = (&'static str, &'static [u32], fn(&mut AnswerSettings) -> &mut u32);
 
-const KNOBS: [Knob; 13] = [
+const KNOBS: [Knob; 16] = [
     ("short_pause_ms", &[420, 460, 500, 540, 580, 620, 660, 700, 740], |s| &mut s.short_pause_ms),
     ("short_greeting_ms", &[400, 500, 600, 700, 800, 900, 1_000], |s| &mut s.short_greeting_ms),
     ("long_greeting_ms", &[800, 1_000, 1_200, 1_400, 1_600, 2_000], |s| &mut s.long_greeting_ms),
@@ -31,6 +32,11 @@ const KNOBS: [Knob; 13] = [
     ("greeting_pause_ms", &[200, 240, 280, 320, 360, 400, 460], |s| &mut s.greeting_pause_ms),
     ("opening_pause_ms", &[1_000, 1_400, 1_600, 1_800, 2_000, 2_400], |s| &mut s.opening_pause_ms),
     ("words_patience_ms", &[0, 200, 400, 600, 800, 1_000, 1_200, 1_600], |s| &mut s.words_patience_ms),
+    ("noise_patience_ms", &[0, 200, 400, 600, 800, 1_000], |s| &mut s.noise_patience_ms),
+    ("words_voice_ms", &[0, 300, 500, 700, 900, 1_200], |s| &mut s.words_voice_ms),
+    ("likely_machine_ms", &[1_000, 1_200, 1_400, 1_600, 1_800, 2_000, 2_400, 2_800], |s| {
+        &mut s.likely_machine_ms
+    }),
     ("rising_ms", &[0, 40, 80, 120, 160], |s| &mut s.rising_ms),
     ("shortest_voice_ms", &[80, 100, 120, 140, 160], |s| &mut s.shortest_voice_ms),
 ];
@@ -42,20 +48,31 @@ const KNOBS: [Knob; 13] = [
 /// As [`measure`](super::measure).
 pub fn fit(plan: &Plan, progress: &Progress) -> Result<(AnswerSettings, Vec<String>), AnswersError> {
     plan.settings.check()?;
-    (progress.tell)("the tuning half", 0.0);
-    let corpus =
-        Corpus::make(Part::Tuning, plan.seed, plan.share(), &plan.settings, listeners(plan)?.as_ref())?;
+    let listeners = listeners(plan)?;
+    let mut calls = Vec::new();
+    for (seed, at) in (plan.seed..).zip([0.0, 0.15, 0.3]) {
+        (progress.tell)(&format!("the tuning half, seed {seed}"), at);
+        let made = Corpus::make(
+            Part::Tuning,
+            seed,
+            plan.share(),
+            &plan.settings,
+            listeners.as_ref(),
+            Along::ToTheLimit,
+        )?;
+        calls.extend(made.calls);
+    }
     let mut best = plan.settings.clone();
     let book = Book::new(&plan.settings.phrases);
-    let words: Vec<_> = corpus.calls.iter().map(|call| super::told(call, &book)).collect();
-    let score = |settings: &AnswerSettings| score(&corpus.calls, &words, settings);
+    let words: Vec<_> = calls.iter().map(|call| super::told(call, &book)).collect();
+    let score = |settings: &AnswerSettings| score(&calls, &words, settings);
     let mut least = score(&best);
     let mut told = vec![format!("as given: {least}")];
     for round in 0..ROUNDS {
         let before = least.cost();
         for (name, values, knob) in KNOBS {
             #[expect(clippy::cast_precision_loss, reason = "small numbers")]
-            (progress.tell)(name, 0.2 + 0.8 * round as f64 / ROUNDS as f64);
+            (progress.tell)(name, 0.5 + 0.5 * round as f64 / ROUNDS as f64);
             for value in values {
                 let mut other = best.clone();
                 *knob(&mut other) = *value;
@@ -78,6 +95,6 @@ pub fn fit(plan: &Plan, progress: &Progress) -> Result<(AnswerSettings, Vec<Stri
 
 fn score(calls: &[Call], words: &[Vec<(Moment, Told)>], settings: &AnswerSettings) -> Score {
     let limits = Limits::from(settings);
-    let runs: Vec<_> = calls.iter().zip(words).map(|(call, words)| run(call, limits, words)).collect();
+    let runs = each(calls.len(), |n| run(&calls[n], limits, &words[n]));
     tally::score(calls, &runs)
 }

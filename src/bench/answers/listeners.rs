@@ -55,14 +55,14 @@ impl Listeners {
     }
 
     /// Hears a call's frames from the `first` one on, for as long as the engine would: `judge` decides meanwhile by what the
-    /// ears heard and by these words.
+    /// ears heard and by these words. Without one it hears to the limit.
     #[cfg(feature = "pocketsphinx")]
     pub(super) fn hear(
         &self,
         first: usize,
         frames: &[Frame],
         ticks: &[Tick],
-        mut judge: Judge,
+        mut judge: Option<Judge>,
         book: &Book,
     ) -> (Vec<Words>, Work) {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -76,15 +76,18 @@ impl Listeners {
         let (mut told, mut person) = (0, None);
         for (number, (frame, tick)) in frames.iter().zip(ticks).enumerate().skip(first).take(most) {
             let end = Moment::from_millis((number as u64 + 1) * 20);
-            while let Some(Words { text, .. }) = words.get(told).filter(|words: &&Words| words.at <= end) {
-                judge.hear_words(end, book.tell(text));
-                told += 1;
-            }
-            judge.hear(end, tick.heard.as_ref(), &mut |_| {});
-            match judge.phase() {
-                Phase::Machine | Phase::Over => break,
-                Phase::Person if end.since(*person.get_or_insert(end)) >= GOES_ON => break,
-                _ => {}
+            if let Some(judge) = &mut judge {
+                while let Some(Words { text, .. }) = words.get(told).filter(|words: &&Words| words.at <= end)
+                {
+                    judge.hear_words(end, book.tell(text));
+                    told += 1;
+                }
+                judge.hear(end, tick.heard.as_ref(), &mut |_| {});
+                match judge.phase() {
+                    Phase::Machine | Phase::Over => break,
+                    Phase::Person if end.since(*person.get_or_insert(end)) >= GOES_ON => break,
+                    _ => {}
+                }
             }
             let before = thread_cpu();
             let news = if begun { decoder.feed(frame) } else { Ok(None) };
@@ -103,7 +106,14 @@ impl Listeners {
 
     /// Never called: there is none.
     #[cfg(not(feature = "pocketsphinx"))]
-    pub(super) fn hear(&self, _: usize, _: &[Frame], _: &[Tick], _: Judge, _: &Book) -> (Vec<Words>, Work) {
+    pub(super) fn hear(
+        &self,
+        _: usize,
+        _: &[Frame],
+        _: &[Tick],
+        _: Option<Judge>,
+        _: &Book,
+    ) -> (Vec<Words>, Work) {
         (Vec::new(), (0.0, 0.0))
     }
 }

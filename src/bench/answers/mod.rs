@@ -16,7 +16,7 @@
 //!
 //! [`measure`] tunes nothing, and [`fit`] never hears the reported half.
 
-use self::corpus::{Call, Corpus};
+use self::corpus::{Along, Call, Corpus};
 use self::listeners::Listeners;
 use self::report::{Half, Report};
 use super::Progress;
@@ -87,7 +87,14 @@ pub fn measure(plan: &Plan, progress: &Progress) -> Result<Report, AnswersError>
             continue;
         }
         (progress.tell)(&format!("the {} half", part.name()), at);
-        let corpus = Corpus::make(part, plan.seed, plan.share(), &plan.settings, listeners.as_ref())?;
+        let corpus = Corpus::make(
+            part,
+            plan.seed,
+            plan.share(),
+            &plan.settings,
+            listeners.as_ref(),
+            Along::AsInCalls,
+        )?;
         halves.push(half(part, &corpus.calls, &plan.settings));
         left_out = corpus.missing;
     }

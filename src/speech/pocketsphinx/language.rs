@@ -34,14 +34,20 @@ struct Rows<'a> {
 }
 
 impl<'a> Sentences<'a> {
-    /// Reads a sentence a line; `#` begins a comment, `=` words that may stand anywhere.
+    /// Reads a sentence a line, with a number in front where it is said more often; `#` begins a comment, `[` a section, `=` words
+    /// that may stand anywhere.
     pub(super) fn read(text: &'a str) -> Self {
         let (mut sentences, mut anywhere) = (Vec::new(), Vec::new());
-        for line in text.lines().filter(|line| !line.starts_with('#')) {
+        for line in text.lines().filter(|line| !line.starts_with(['#', '['])) {
             match line.strip_prefix('=') {
                 Some(words) => anywhere.extend(words.split_whitespace()),
                 None if line.trim().is_empty() => {}
-                None => sentences.push(line.split_whitespace().collect()),
+                None => {
+                    let words: Vec<&str> = line.split_whitespace().collect();
+                    let times = words[0].parse().ok();
+                    let words = if times.is_some() { words[1..].to_vec() } else { words };
+                    sentences.extend(std::iter::repeat_n(words, times.unwrap_or(1)));
+                }
             }
         }
         Self { sentences, anywhere }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::ears::Heard;
 use super::runs::{Runs, Tune};
 use super::settings::Limits;
+use super::whistle::Pure;
 use super::{AnswerSignal, Party, Quiet, Told, Why, Witnesses};
 use crate::time::Moment;
 
@@ -22,6 +23,12 @@ const STANDS: Duration = Duration::from_millis(160);
 
 /// And make a machine of a person when there was so much voice.
 const REVISES: Duration = Duration::from_millis(1_500);
+
+/// What is fainter than this is silence, in dBFS.
+const FAINTEST: f32 = -90.0;
+
+/// Where the faintest frame is not so far below the loudest, in dB, there is a noise behind the voice.
+const NOISY: f32 = 26.0;
 
 /// How far the decision is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -114,11 +121,11 @@ pub(crate) struct Judge {
     runs: Runs,
     /// The voice rose at its end.
     rose: bool,
-    /// What the words tell, where somebody hears any; and whether an opening was among them.
+    /// The faintest frame since the answer, and the loudest, in dBFS.
+    levels: (f32, f32),
+    /// What the words tell, where somebody hears any.
     words: Option<Told>,
-    opened: bool,
-    /// They told anything, ever; and since when they tell what they tell.
-    known: bool,
+    /// Since when they tell what they tell.
     stood_since: Moment,
     told_silence: bool,
     verdict: Option<Party>,
@@ -140,9 +147,8 @@ impl Judge {
             voice: Voice::default(),
             runs: Runs::default(),
             rose: false,
+            levels: (0.0, FAINTEST),
             words: None,
-            opened: false,
-            known: false,
             stood_since: Moment::ZERO,
             told_silence: false,
             verdict: None,
@@ -191,6 +197,11 @@ impl Judge {
         }
         if let Some(heard) = heard {
             self.rose = heard.rose;
+            if self.phase == Phase::Deciding && heard.tone == Pure::No {
+                let (faintest, loudest) = &mut self.levels;
+                *faintest = faintest.min(heard.level.max(FAINTEST));
+                *loudest = loudest.max(heard.level);
+            }
             let greeted = self.voice.first.is_some();
             let tune = self.runs.hear(now, heard, greeted, &self.how);
             if heard.voice {
@@ -240,8 +251,6 @@ impl Judge {
             self.words = Some(told);
             self.stood_since = now;
         }
-        self.opened |= told == Told::Opening;
-        self.known |= told != Told::Nothing;
     }
 
     /// Whether the words have told this for long enough.
@@ -293,8 +302,12 @@ impl Judge {
         let how = self.how;
         let late = now.since(self.from) >= how.limit || now.since(self.answered) >= how.ringing_limit;
         let pause = now.since(self.voice.ended);
-        let more = if self.known { how.words_patience } else { Duration::ZERO };
-        if self.stands(now, Told::Machine) {
+        // Words of nobody in particular change nothing: what nobody foresaw is heard as something else.
+        let likely = matches!(self.words, Some(Told::LikelyPerson | Told::Greeting));
+        let more = if likely { how.words_patience } else { Duration::ZERO }
+            + if self.is_noisy() { how.noise_patience } else { Duration::ZERO };
+        let enough = self.voice.spoken() >= how.words_voice;
+        if self.stands(now, Told::Machine) && enough {
             return self.machine(now, Why::Words, out);
         }
         if self.stands(now, Told::Person) {
@@ -305,6 +318,8 @@ impl Judge {
                 self.told_silence = true;
                 out(AnswerSignal::Silence { since: self.from, at: now, place: Quiet::BeforeGreeting });
             }
+        } else if self.stands(now, Told::LikelyMachine) && self.voice.spoken() >= how.likely_machine + more {
+            return self.machine(now, Why::Words, out);
         } else if self.voice.spoken() >= how.machine_greeting + more
             || self.voice.stretch() >= how.machine_stretch + more
         {
@@ -329,6 +344,12 @@ impl Judge {
         }
     }
 
+    /// Whether there is a noise behind the voice: recordings mostly have none, and it is easily heard as voice and as words.
+    fn is_noisy(&self) -> bool {
+        let (faintest, loudest) = self.levels;
+        loudest - faintest < NOISY
+    }
+
     /// Whether the line rings, or rang so lately that it may again.
     fn rings(&self, now: Moment) -> bool {
         self.rang.is_some_and(|rang| now.since(rang) < NEXT_RING)
@@ -343,12 +364,13 @@ impl Judge {
         let rising = if self.rose { how.rising } else { Duration::ZERO };
         let share = (over.as_secs_f32() / whole.as_secs_f32()).min(1.0);
         let pause = (how.short_pause + more.mul_f32(share)).saturating_sub(rising);
-        if self.opened {
-            pause.max(how.opening_pause)
-        } else if self.words == Some(Told::Greeting) && over.is_zero() {
-            pause.min(how.greeting_pause)
-        } else {
-            pause
+        let enough = self.voice.spoken() >= how.words_voice;
+        match self.words {
+            Some(Told::Machine | Told::LikelyMachine | Told::Opening) if enough => {
+                pause.max(how.opening_pause)
+            }
+            Some(Told::Greeting) if over.is_zero() => pause.min(how.greeting_pause),
+            _ => pause,
         }
     }
 
@@ -390,6 +412,7 @@ impl Judge {
             longest_pause_ms: ms(voice.longest_pause),
             pause_ms: voice.first.map_or(0, |_| ms(now.since(voice.ended))),
             rose: self.rose,
+            noisy: self.is_noisy(),
             asked_for_ms: ms(self.asked_for()),
         }
     }

@@ -13,7 +13,9 @@
 //!   in a question ([`AnswerSettings::short_pause_ms`], [`long_pause_ms`](AnswerSettings::long_pause_ms));
 //! - more voice than persons greet with, without such a silence in it, makes a machine; several sentences do so sooner;
 //! - a beep, of any pitch, single or double, makes a machine at any time, also when it was taken for a person before;
-//! - words that only one of them says decide at once, where somebody recognises ([`Answerer::words`]);
+//! - words that only one of them says decide at once, where somebody recognises ([`Answerer::words`]); words that are more a
+//!   machine's, or more a person's, one with another, move the thresholds;
+//! - noise behind the voice makes a machine later: it is easily heard as voice;
 //! - tones of "not in service" and of fax machines are told as what they are; ringback is no greeting, and the clocks wait
 //!   until it is over;
 //! - at the limit there is a verdict, [`AnswerSignal::Unsure`], which is taken for a person.
@@ -122,6 +124,8 @@ pub struct Witnesses {
     pub pause_ms: u32,
     /// The pitch rose at its end.
     pub rose: bool,
+    /// There was noise behind it.
+    pub noisy: bool,
     /// The silence that would make a person of it, in milliseconds.
     pub asked_for_ms: u32,
 }
@@ -139,6 +143,7 @@ impl fmt::Display for Witnesses {
             write!(f, ", pauses up to {} ms", self.longest_pause_ms)?;
         }
         write!(f, "{}", if self.rose { ", rising" } else { "" })?;
+        write!(f, "{}", if self.noisy { ", in noise" } else { "" })?;
         write!(f, "; silent for {pause_ms} ms of {asked_for_ms}")
     }
 }

@@ -1,6 +1,7 @@
 //! Words that give the other side away, for calls with a recogniser.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use super::settings::Phrases;
 
@@ -105,6 +106,89 @@ const BUILT_IN: [Lists; 5] = [
             "press zero",
             "press pound",
             "stay on the line",
+            "please leave",
+            "leave us a",
+            "leave a detailed",
+            "leave a voicemail",
+            "to leave a message",
+            "after the signal",
+            "record your",
+            "not in the office",
+            "out of the office",
+            "not here",
+            "on vacation",
+            "on holiday until",
+            "away until",
+            "can't get to the phone",
+            "can't answer",
+            "cannot answer",
+            "can't take",
+            "cannot take",
+            "couldn't take",
+            "call me on my",
+            "reach me",
+            "text me",
+            "is full",
+            "accept messages",
+            "accept new messages",
+            "accept calls",
+            "accepting calls",
+            "accepting messages",
+            "has been diverted",
+            "being diverted",
+            "has been changed",
+            "has been transferred",
+            "does not exist",
+            "not been recognised",
+            "is not answering",
+            "not reachable",
+            "not connected",
+            "unable to connect",
+            "unable to complete",
+            "cannot be connected",
+            "could not be",
+            "your call will be",
+            "in a queue",
+            "in the queue",
+            "lines are busy",
+            "agents are",
+            "representatives are",
+            "operators are",
+            "all circuits",
+            "remain on the line",
+            "please try again",
+            "please try later",
+            "please call back",
+            "call back later",
+            "call back during",
+            "for holding",
+            "your patience",
+            "enter your",
+            "please dial",
+            "press four",
+            "press five",
+            "press six",
+            "press nine",
+            "press star",
+            "press hash",
+            "press the",
+            "is closed",
+            "closed for",
+            "will reopen",
+            "we are open",
+            "hours of operation",
+            "speak after",
+            "recorded message",
+            "automated message",
+            "being recorded",
+            "for quality",
+            "get back to you",
+            "call you back when",
+            "are not home",
+            "nobody is home",
+            "no one is home",
+            "nobody is in",
+            "there is nobody",
             "call may be recorded",
         ],
         &[
@@ -119,9 +203,17 @@ const BUILT_IN: [Lists; 5] = [
             "who is calling",
             "who's calling",
             "who's there",
-            "good morning",
-            "good afternoon",
-            "good evening",
+            "who am I speaking",
+            "who am I talking",
+            "may I have your",
+            "can you hold",
+            "hang on",
+            "hold on a",
+            "just a second",
+            "just a moment",
+            "just a minute",
+            "are you there",
+            "anybody there",
             "my name is",
             "can you hear me",
             "hardly hear you",
@@ -227,7 +319,12 @@ const GREETINGS: &[&str] = &[
     "evening",
     "speaking",
     "please",
+    "okay",
+    "there",
 ];
+
+/// What breath, clicks and noise are heard as: they are no words of anybody.
+const FILLERS: &[&str] = &["if", "the", "a", "of", "or", "oh", "and", "off", "um"];
 
 /// What the words of whoever answered say about him.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -240,9 +337,23 @@ pub enum Told {
     Opening,
     /// A person's short answer, and nothing else so far.
     Greeting,
+    /// The words are more a machine's than a person's, one with another.
+    LikelyMachine,
+    /// They are more a person's.
+    LikelyPerson,
     /// Nothing.
     Nothing,
 }
+
+/// What the words of each side are learned from: sentences under the heads `[machines]` and `[persons]`.
+const SENTENCES: &str = include_str!("../../../models/answers/sentences.txt");
+
+/// A word that just one side says speaks no louder than this, in natural logarithms of odds.
+const LOUDEST: f32 = 2.5;
+
+/// From such sums of them on the words are more a machine's, and a person's.
+const LIKELY_MACHINE: f32 = 8.0;
+const LIKELY_PERSON: f32 = -1.0;
 
 /// The lists, ready to be looked for.
 #[derive(Clone, Debug)]
@@ -250,14 +361,41 @@ pub struct Book {
     machine: Vec<String>,
     person: Vec<String>,
     openings: Vec<String>,
+    odds: &'static [(&'static str, f32)],
 }
+
+/// For each word the logarithm of the odds that a machine says it, in order of the words.
+static ODDS: LazyLock<Vec<(&'static str, f32)>> = LazyLock::new(|| {
+    let mut counts: BTreeMap<&str, [f32; 2]> = BTreeMap::new();
+    let mut all = [0.0; 2];
+    let mut who = None;
+    for line in SENTENCES.lines().filter(|line| !line.starts_with(['#', '='])) {
+        match line {
+            "[machines]" => who = Some(0),
+            "[persons]" => who = Some(1),
+            _ if line.starts_with('[') => who = None,
+            _ => {
+                let Some(who) = who else { continue };
+                // How often a sentence is said is of no matter here: its words are known by other sentences too.
+                for word in
+                    line.split_whitespace().filter(|word| !word.starts_with(|c: char| c.is_ascii_digit()))
+                {
+                    counts.entry(word).or_default()[who] += 1.0;
+                    all[who] += 1.0;
+                }
+            }
+        }
+    }
+    let odds = |[machine, person]: [f32; 2]| ((machine + 0.5) / all[0]).ln() - ((person + 0.5) / all[1]).ln();
+    counts.into_iter().map(|(word, counts)| (word, odds(counts).clamp(-LOUDEST, LOUDEST))).collect()
+});
 
 impl Book {
     /// The lists that are built in, with those of some languages replaced or added.
     #[must_use]
     pub fn new(given: &BTreeMap<String, Phrases>) -> Self {
         let openings = OPENINGS.iter().map(|phrase| plain(phrase).collect::<String>()).collect();
-        let mut book = Self { machine: Vec::new(), person: Vec::new(), openings };
+        let mut book = Self { machine: Vec::new(), person: Vec::new(), openings, odds: &ODDS };
         for (language, machine, person) in BUILT_IN {
             if !given.contains_key(language) {
                 book.machine.extend(machine.iter().map(|phrase| plain(phrase).collect::<String>()));
@@ -287,15 +425,34 @@ impl Book {
         } else if greets(text) {
             Told::Greeting
         } else {
-            Told::Nothing
+            let odds = self.odds(text);
+            if odds >= LIKELY_MACHINE {
+                Told::LikelyMachine
+            } else if odds <= LIKELY_PERSON {
+                Told::LikelyPerson
+            } else {
+                Told::Nothing
+            }
         }
     }
 }
 
-/// Whether there are words of short answers, and no others.
+impl Book {
+    /// The logarithm of the odds that a machine says these words, each by itself. In English alone; allocates nothing.
+    pub(crate) fn odds(&self, text: &str) -> f32 {
+        let of = |word: &str| {
+            let found = self.odds.binary_search_by(|(known, _)| (*known).cmp(word));
+            found.map_or(0.0, |at| self.odds[at].1)
+        };
+        text.split_whitespace().map(of).sum()
+    }
+}
+
+/// Whether there are words of short answers, and no others but such as noise is heard as.
 fn greets(text: &str) -> bool {
-    let mut words = text.split_whitespace().peekable();
-    words.peek().is_some() && words.all(|word| GREETINGS.iter().any(|known| known.eq_ignore_ascii_case(word)))
+    let known = |word: &str, all: &[&str]| all.iter().any(|known| known.eq_ignore_ascii_case(word));
+    text.split_whitespace().any(|word| known(word, GREETINGS))
+        && text.split_whitespace().all(|word| known(word, GREETINGS) || known(word, FILLERS))
 }
 
 /// Lower case, with one space for whatever stands between words and none at the edges.
@@ -351,7 +508,11 @@ mod tests {
             ("hello", Told::Greeting),
             ("Hello yes", Told::Greeting),
             ("hello you've reached", Told::Opening),
-            ("hello this", Told::Nothing),
+            ("if hello", Told::Greeting),
+            ("if", Told::Nothing),
+            ("hello this number", Told::Nothing),
+            ("sorry hello just let me", Told::LikelyPerson),
+            ("customer subscriber engaged temporarily", Told::LikelyMachine),
         ] {
             assert_eq!(book.tell(text), told, "{text}");
         }

@@ -11,7 +11,7 @@ use crate::turn::vad::Kind;
 /// Settings of the detector of persons and machines. All times in milliseconds; read from a table of TOML or an object of
 /// JSON, where every key may be left out and an unknown one is an error.
 ///
-/// The thresholds were fitted on the tuning half of the corpus of `offhook bench answers` (`--fit`).
+/// The thresholds were fitted on the tuning half of the corpus of `offhook bench answers` (`--fit`, three seeds of it), and rounded.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AnswerSettings {
@@ -65,8 +65,14 @@ pub struct AnswerSettings {
     pub greeting_pause_ms: u32,
     /// After "you have reached" and the like, with which machines begin and receptionists, silence of this length does.
     pub opening_pause_ms: u32,
-    /// Where words are heard and none of them is a machine's, so much more voice than else makes a machine.
+    /// Where the words heard are a person's, one with another, so much more voice than else makes a machine.
     pub words_patience_ms: u32,
+    /// Where there is noise behind the voice, so much more of it than else makes a machine.
+    pub noise_patience_ms: u32,
+    /// Words make a machine of nobody who has said less than this: noise behind "hello?" is heard as anything.
+    pub words_voice_ms: u32,
+    /// Where the words heard are more a machine's than a person's, more voice than this is a machine's.
+    pub likely_machine_ms: u32,
     /// What machines and persons say, by language; for the recogniser, where there is one. A language that is given replaces
     /// the list that is built in for it.
     pub phrases: BTreeMap<String, Phrases>,
@@ -87,15 +93,15 @@ impl Default for AnswerSettings {
     fn default() -> Self {
         Self {
             detector: Kind::Webrtc,
-            shortest_voice_ms: 100,
+            shortest_voice_ms: 80,
             short_greeting_ms: 700,
-            short_pause_ms: 560,
+            short_pause_ms: 520,
             long_greeting_ms: 1_000,
-            long_pause_ms: 1_400,
+            long_pause_ms: 1_500,
             rising_ms: 120,
-            machine_greeting_ms: 3_600,
-            machine_stretch_ms: 3_000,
-            sentence_pause_ms: 360,
+            machine_greeting_ms: 4_200,
+            machine_stretch_ms: 2_100,
+            sentence_pause_ms: 460,
             machine_sentences_ms: 2_400,
             initial_silence_ms: 4_000,
             limit_ms: 8_000,
@@ -108,9 +114,12 @@ impl Default for AnswerSettings {
             message_limit_ms: 60_000,
             revise_ms: 20_000,
             words: true,
-            greeting_pause_ms: 320,
+            greeting_pause_ms: 360,
             opening_pause_ms: 1_800,
-            words_patience_ms: 800,
+            words_patience_ms: 600,
+            noise_patience_ms: 600,
+            words_voice_ms: 600,
+            likely_machine_ms: 2_000,
             phrases: BTreeMap::new(),
         }
     }
@@ -212,6 +221,9 @@ pub(crate) struct Limits {
     pub(crate) greeting_pause: Duration,
     pub(crate) opening_pause: Duration,
     pub(crate) words_patience: Duration,
+    pub(crate) noise_patience: Duration,
+    pub(crate) words_voice: Duration,
+    pub(crate) likely_machine: Duration,
 }
 
 impl From<&AnswerSettings> for Limits {
@@ -241,6 +253,9 @@ impl From<&AnswerSettings> for Limits {
             greeting_pause: ms(from.greeting_pause_ms),
             opening_pause: ms(from.opening_pause_ms),
             words_patience: ms(from.words_patience_ms),
+            noise_patience: ms(from.noise_patience_ms),
+            words_voice: ms(from.words_voice_ms),
+            likely_machine: ms(from.likely_machine_ms),
         }
     }
 }
