@@ -1,5 +1,7 @@
 //! Thresholds, found on the tuning half alone.
 
+use fastrand::Rng;
+
 use super::corpus::{Along, Call, Corpus};
 use super::tally::{self, Score};
 use super::{AnswersError, Plan, listeners, run};
@@ -12,6 +14,9 @@ use crate::turn::answer::{AnswerSettings, Book, Told};
 
 /// Rounds over all thresholds; the last ones change nothing.
 const ROUNDS: usize = 4;
+
+/// Then so many steps of a few thresholds at once: one after the other they get stuck where each alone makes things worse.
+const STEPS: usize = 600;
 
 /// A threshold: its name, the values that are tried, and how to set it.
 type Knob = (&'static str, &'static [u32], fn(&mut AnswerSettings) -> &mut u32);
@@ -41,8 +46,8 @@ const KNOBS: [Knob; 16] = [
     ("shortest_voice_ms", &[80, 100, 120, 140, 160], |s| &mut s.shortest_voice_ms),
 ];
 
-/// Tries thresholds one after the other, on the tuning half, beginning with those of the plan, and gives the best with what
-/// each change brought. Blocks for minutes.
+/// Tries thresholds on the tuning half, beginning with those of the plan: one after the other, then a few at once, at random by
+/// the plan's seed. Gives the best with what each change brought. Blocks for many minutes.
 ///
 /// # Errors
 /// As [`measure`](super::measure).
@@ -72,7 +77,7 @@ pub fn fit(plan: &Plan, progress: &Progress) -> Result<(AnswerSettings, Vec<Stri
         let before = least.cost();
         for (name, values, knob) in KNOBS {
             #[expect(clippy::cast_precision_loss, reason = "small numbers")]
-            (progress.tell)(name, 0.5 + 0.5 * round as f64 / ROUNDS as f64);
+            (progress.tell)(name, 0.5 + 0.25 * round as f64 / ROUNDS as f64);
             for value in values {
                 let mut other = best.clone();
                 *knob(&mut other) = *value;
@@ -88,6 +93,27 @@ pub fn fit(plan: &Plan, progress: &Progress) -> Result<(AnswerSettings, Vec<Stri
         }
         if least.cost() >= before {
             break;
+        }
+    }
+    let mut random = Rng::with_seed(plan.seed);
+    for step in 0..STEPS {
+        #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+        (progress.tell)("several at once", 0.75 + 0.25 * step as f64 / STEPS as f64);
+        let mut other = best.clone();
+        let mut changed = Vec::new();
+        for _ in 0..2 + random.usize(..3) {
+            let (name, values, knob) = KNOBS[random.usize(..KNOBS.len())];
+            let value = values[random.usize(..values.len())];
+            *knob(&mut other) = value;
+            changed.push(format!("{name} = {value}"));
+        }
+        if other.check().is_err() {
+            continue;
+        }
+        let found = score(&other);
+        if found.cost() < least.cost() - 1e-6 {
+            told.push(format!("{}: {found}", changed.join(", ")));
+            (best, least) = (other, found);
         }
     }
     Ok((best, told))

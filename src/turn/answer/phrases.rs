@@ -510,7 +510,7 @@ mod tests {
             ("hello you've reached", Told::Opening),
             ("if hello", Told::Greeting),
             ("if", Told::Nothing),
-            ("hello this number", Told::Nothing),
+            ("hello this number", Told::LikelyPerson),
             ("sorry hello just let me", Told::LikelyPerson),
             ("customer subscriber engaged temporarily", Told::LikelyMachine),
         ] {

@@ -356,7 +356,7 @@ fn less_silence_is_asked_for_behind_hello_and_more_behind_you_have_reached() {
         millis(told[0].at())
     };
     let (without, greeting) = (at(400, &[]), at(400, &[(600, "hello")]));
-    assert!(greeting + 60 <= without, "{greeting}, {without}");
+    assert!(greeting + 40 <= without, "{greeting}, {without}");
     // Noise behind "hello?" is heard as such things too.
     assert_eq!(at(400, &[(600, "you have reached")]), without);
     let (without, opening) = (at(1_100, &[]), at(1_100, &[(1_000, "you have reached")]));
