@@ -512,7 +512,7 @@ mod tests {
             ("if", Told::Nothing),
             ("hello this number", Told::LikelyPerson),
             ("sorry hello just let me", Told::LikelyPerson),
-            ("customer subscriber engaged temporarily", Told::LikelyMachine),
+            ("the subscriber number is engaged temporarily subscriber", Told::LikelyMachine),
         ] {
             assert_eq!(book.tell(text), told, "{text}");
         }
