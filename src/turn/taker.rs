@@ -372,7 +372,7 @@ impl TurnTaker {
             .filter(|words| utterance.is_some_and(|utterance| words.at + NEARLY >= utterance.speech_end));
         let expected = utterance.is_some() && how.is_some_and(|how| Listening::from(how).words);
         let since = utterance.map(|utterance| utterance.speech_end);
-        match play.over(now, since, self.echo.is_likely_clear(), expected, told.as_ref()) {
+        match play.over(now, since, expected, told.as_ref()) {
             Verdict::Wait => {}
             Verdict::Nothing(why) => {
                 let down = play.restore();

@@ -12,7 +12,6 @@
 //! | loud and clear for a little less | an interruption |
 //! | over, and its words are an "uh-huh" | nothing: back to level |
 //! | over for a third of a second, and its words are no answer, or nobody has told any | nothing |
-//! | the same, and it was a voice on a line without echo | nothing after 0.6 s |
 
 use std::time::Duration;
 
@@ -149,9 +148,6 @@ impl Trial {
 
     /// The bot's voice stays down for so long after a sound that may be the beginning of more: "um, …".
     const REST: Duration = Duration::from_millis(320);
-
-    /// And so long after a voice where the bot's own does not come back: "no, …". Who is spoken to does not go on at once either.
-    const REST_AFTER_VOICE: Duration = Duration::from_millis(600);
 
     /// And for so long after the beginning of an answer, which alone interrupts nothing.
     const BEGUN: Duration = Duration::from_millis(900);
@@ -294,12 +290,11 @@ impl Play {
     }
 
     /// Whether what is on trial is over and was nothing. `since` is the end of the utterance's speech where there is an
-    /// utterance, `expected` says that its words will be told, `told` that they were; `alone` as for [`confirmed`](Self::confirmed).
+    /// utterance, `expected` says that its words will be told, `told` that they were.
     pub(super) fn over(
         &self,
         now: Moment,
         since: Option<Moment>,
-        alone: bool,
         expected: bool,
         told: Option<&Words>,
     ) -> Verdict {
@@ -310,10 +305,9 @@ impl Play {
         if silence < Trial::RELEASE {
             return Verdict::Wait;
         }
-        let rest = if alone && self.voice_ms > 0 { Trial::REST_AFTER_VOICE } else { Trial::REST };
         match told {
             Some(words) if words.backchannel => Verdict::Nothing(Calm::Backchannel),
-            _ if silence < rest => Verdict::Wait,
+            _ if silence < Trial::REST => Verdict::Wait,
             Some(words) if silence < Trial::BEGUN && self.begins_answer(words) => Verdict::Wait,
             Some(words) if words.completeness == Completeness::Foreign => Verdict::Nothing(Calm::Foreign),
             None if expected && silence < self.how().words_within => Verdict::Wait,

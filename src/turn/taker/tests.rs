@@ -540,22 +540,6 @@ fn line_without_echo(how: Listening) -> Line {
 }
 
 #[test]
-fn the_bots_voice_stays_down_for_longer_after_a_voice_that_is_no_echo() {
-    let down = |mut line: Line| {
-        line.speech(300);
-        let from = line.now;
-        let signals = line.silence(1_000);
-        let restored = signals.iter().find_map(|signal| match signal {
-            TurnSignal::Restore { at, .. } => Some(at.since(from)),
-            _ => None,
-        });
-        restored.map(|after| after.as_millis())
-    };
-    assert_eq!(down(line_without_echo(PLAIN)), Some(600));
-    assert_eq!(down(Line::over_a_prompt(PLAIN)), Some(320));
-}
-
-#[test]
 fn two_words_with_a_pause_between_them_interrupt_together() {
     let two = |line: &mut Line, pause| {
         line.speech(400);
