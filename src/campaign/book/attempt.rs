@@ -3,7 +3,6 @@
 use sqlx::{Any, Row as _, Transaction};
 
 use super::claim::put_off_one;
-use super::db::Kind;
 use super::{Book, Campaign, CampaignId, ContactId, Engine, LEASE_MS, State, disposition};
 use crate::campaign::CampaignError;
 use crate::campaign::disposition::Disposition;
@@ -157,7 +156,7 @@ impl Book {
     ) -> Result<Cleared, CampaignError> {
         let sort = |why| self.db.sort(why);
         let mut tx = self.db.begin().await?;
-        self.keep_others(&mut tx, campaign, trunk).await.map_err(sort)?;
+        self.hold(&mut tx, campaign, trunk).await.map_err(sort)?;
         let now = clock();
         let full_until = self.full_until(&mut tx, campaign, trunk, now).await.map_err(sort)?;
         let row = sqlx::query(
@@ -213,7 +212,7 @@ impl Book {
             return Ok(Cleared::NotBefore(until));
         }
         // For the first trunk the claim has counted it.
-        if again && self.room_at(&mut tx, campaign, trunk).await.map_err(sort)? == 0 {
+        if again && !self.has_room_at(&mut tx, campaign, trunk).await.map_err(sort)? {
             return Ok(Cleared::Full);
         }
         // Another engine may have taken it over since it was read.
@@ -237,22 +236,6 @@ impl Book {
             return Err(CampaignError::NotOpen(attempt));
         }
         Ok(Cleared::Dial)
-    }
-
-    /// Nobody else begins a call of this campaign or over this trunk until the transaction ends.
-    async fn keep_others(
-        &self,
-        tx: &mut Transaction<'static, Any>,
-        campaign: &Campaign,
-        trunk: &str,
-    ) -> Result<(), sqlx::Error> {
-        if self.db.kind == Kind::Postgres {
-            sqlx::query("SELECT id FROM campaigns WHERE id = $1 FOR UPDATE")
-                .bind(campaign.id.0)
-                .fetch_one(&mut **tx)
-                .await?;
-        }
-        self.hold(tx, trunk).await
     }
 
     /// Until when the campaign may begin no call over this trunk, by what all engines began lately; [`None`] when it may now.

@@ -53,6 +53,13 @@ struct Candidate {
     attempts: u32,
 }
 
+/// What a campaign's row says while nobody else can change it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Held {
+    state: State,
+    started: Option<WallTime>,
+}
+
 #[derive(Default, Clone, Copy)]
 struct Known {
     is_on_list: bool,
@@ -105,18 +112,20 @@ impl Book {
         most: usize,
         open: &[(WallTime, String, Zone)],
     ) -> Result<Vec<Claimed>, sqlx::Error> {
-        let mut tx = match self.db.begin().await {
+        // A claim that the database loses when it falls down is a claim that never was: before a number is dialled, the mark for
+        // that is on the disk, and with it all that was written before it.
+        let mut tx = match self.db.begin_losable().await {
             Ok(tx) => tx,
             Err(CampaignError::Database { why, .. }) => return Err(why),
             Err(_) => return Err(sqlx::Error::PoolClosed),
         };
-        let most = most.min(MOST).min(self.room(&mut tx, campaign, now).await?);
-        let most = most.min(self.room_at(&mut tx, campaign, trunk).await?);
+        let held = self.hold(&mut tx, campaign, trunk).await?;
         if campaign.plan.is_expired(now) {
             expire_some(&mut tx, campaign.id.0).await?;
             tx.commit().await?;
             return Ok(Vec::new());
         }
+        let most = most.min(MOST).min(self.room(&mut tx, campaign, trunk, held, now).await?);
         let mut claimed = Vec::new();
         for (_, place, zone) in open {
             for _ in 0..MOST_LOOKS {
@@ -125,8 +134,7 @@ impl Book {
                 }
                 let wanted = most - claimed.len();
                 let rows = wanted.max(LEAST_ROWS);
-                let candidates = self.candidates(&mut tx, campaign, place, now, rows).await?;
-                let was_all = candidates.len() < rows;
+                let (candidates, may_be_more) = self.candidates(&mut tx, campaign, place, now, rows).await?;
                 self.sift(
                     &mut tx,
                     campaign,
@@ -138,7 +146,7 @@ impl Book {
                     &mut claimed,
                 )
                 .await?;
-                if was_all {
+                if !may_be_more {
                     break;
                 }
             }
@@ -147,79 +155,84 @@ impl Book {
         Ok(claimed)
     }
 
-    /// How many more calls the campaign may begin at `now`, by what is in the book. Holds the campaign's row.
-    async fn room(
-        &self,
-        tx: &mut Transaction<'static, Any>,
-        campaign: &Campaign,
-        now: WallTime,
-    ) -> Result<usize, sqlx::Error> {
-        let plan = &campaign.plan;
-        let row = sqlx::query(self.db.sql(
-            "SELECT state, started_ms FROM campaigns WHERE id = $1",
-            "SELECT state, started_ms FROM campaigns WHERE id = $1 FOR UPDATE",
-        ))
-        .bind(campaign.id.0)
-        .fetch_one(&mut **tx)
-        .await?;
-        if State::read(row.try_get::<&str, _>(0)?) != State::Running {
-            return Ok(0);
-        }
-        let started = row.try_get::<Option<i64>, _>(1)?.unwrap_or(now.0);
-        let since = std::time::Duration::from_millis(now.0.saturating_sub(started).max(0).unsigned_abs());
-        let (in_span, span) = limit(plan.rate(since));
-        let span_ms = i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
-        let row = sqlx::query(
-            "SELECT (SELECT COUNT(*) FROM campaign_attempts WHERE campaign = $1 AND ended_ms IS NULL),
-                    (SELECT COUNT(*) FROM campaign_attempts WHERE campaign = $1 AND claimed_ms > $2)",
-        )
-        .bind(campaign.id.0)
-        .bind(now.0 - span_ms)
-        .fetch_one(&mut **tx)
-        .await?;
-        let count = |value: i64| usize::try_from(value).unwrap_or(usize::MAX);
-        let (up, lately) = (count(row.try_get(0)?), count(row.try_get(1)?));
-        let concurrency = usize::try_from(plan.concurrency).unwrap_or(usize::MAX);
-        Ok(concurrency.saturating_sub(up).min(in_span.saturating_sub(lately)))
-    }
-
-    /// How many more calls a trunk has room for, by what all engines and campaigns have open over it. Nobody else counts them until the
-    /// transaction ends.
-    pub(super) async fn room_at(
+    /// Nobody else begins a call of this campaign or over this trunk, nor counts theirs, until the transaction ends. The campaign's
+    /// row is taken before the trunk, everywhere.
+    pub(super) async fn hold(
         &self,
         tx: &mut Transaction<'static, Any>,
         campaign: &Campaign,
         trunk: &str,
+    ) -> Result<Held, sqlx::Error> {
+        let mut query = sqlx::query(self.db.sql(
+            "SELECT state, started_ms FROM campaigns WHERE id = $1",
+            "WITH held AS MATERIALIZED (SELECT state, started_ms FROM campaigns WHERE id = $1 FOR UPDATE)
+             SELECT state, started_ms, CAST(pg_advisory_xact_lock(hashtextextended($2, 7021974)) AS TEXT) FROM held",
+        ))
+        .bind(campaign.id.0);
+        if self.db.kind == Kind::Postgres {
+            query = query.bind(trunk);
+        }
+        let row = query.fetch_one(&mut **tx).await?;
+        Ok(Held {
+            state: State::read(row.try_get::<&str, _>(0)?),
+            started: row.try_get::<Option<i64>, _>(1)?.map(WallTime),
+        })
+    }
+
+    /// How many more calls the campaign may begin at `now` over a trunk, by what all engines and campaigns have in the book.
+    async fn room(
+        &self,
+        tx: &mut Transaction<'static, Any>,
+        campaign: &Campaign,
+        trunk: &str,
+        held: Held,
+        now: WallTime,
     ) -> Result<usize, sqlx::Error> {
-        let Some(of_trunk) = campaign.plan.trunks.iter().find(|known| known.name == trunk) else {
-            return Ok(usize::MAX);
-        };
-        self.hold(tx, trunk).await?;
+        let plan = &campaign.plan;
+        if held.state != State::Running {
+            return Ok(0);
+        }
+        let started = held.started.unwrap_or(now);
+        let since = std::time::Duration::from_millis(now.0.saturating_sub(started.0).max(0).unsigned_abs());
+        let (in_span, span) = limit(plan.rate(since));
+        let span_ms = i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+        let row = sqlx::query(
+            "SELECT (SELECT COUNT(*) FROM campaign_attempts WHERE campaign = $1 AND ended_ms IS NULL),
+                    (SELECT COUNT(*) FROM campaign_attempts WHERE campaign = $1 AND claimed_ms > $2),
+                    (SELECT COUNT(*) FROM campaign_attempts WHERE ended_ms IS NULL AND trunk = $3)",
+        )
+        .bind(campaign.id.0)
+        .bind(now.0 - span_ms)
+        .bind(trunk)
+        .fetch_one(&mut **tx)
+        .await?;
+        let count = |value: i64| usize::try_from(value).unwrap_or(usize::MAX);
+        let (up, lately, over_trunk) =
+            (count(row.try_get(0)?), count(row.try_get(1)?), count(row.try_get(2)?));
+        let concurrency = usize::try_from(plan.concurrency).unwrap_or(usize::MAX);
+        let of_campaign = concurrency.saturating_sub(up).min(in_span.saturating_sub(lately));
+        Ok(of_campaign.min(capacity(campaign, trunk).saturating_sub(over_trunk)))
+    }
+
+    /// Whether a trunk has room for one more call, by what all engines and campaigns have open over it.
+    pub(super) async fn has_room_at(
+        &self,
+        tx: &mut Transaction<'static, Any>,
+        campaign: &Campaign,
+        trunk: &str,
+    ) -> Result<bool, sqlx::Error> {
         let up: i64 = sqlx::query_scalar(
             "SELECT COUNT(*) FROM campaign_attempts WHERE ended_ms IS NULL AND trunk = $1",
         )
         .bind(trunk)
         .fetch_one(&mut **tx)
         .await?;
-        let capacity = usize::try_from(of_trunk.capacity).unwrap_or(usize::MAX);
-        Ok(capacity.saturating_sub(usize::try_from(up).unwrap_or(usize::MAX)))
+        Ok(usize::try_from(up).unwrap_or(usize::MAX) < capacity(campaign, trunk))
     }
 
-    /// What is counted of a trunk holds until the transaction ends. Whoever holds the campaign's row too takes that first.
-    pub(super) async fn hold(
-        &self,
-        tx: &mut Transaction<'static, Any>,
-        trunk: &str,
-    ) -> Result<(), sqlx::Error> {
-        if self.db.kind == Kind::Postgres {
-            sqlx::query("SELECT COUNT(pg_advisory_xact_lock(hashtextextended($1, 7021974)))")
-                .bind(trunk)
-                .fetch_one(&mut **tx)
-                .await?;
-        }
-        Ok(())
-    }
-
+    /// The contacts at a place whose time has come, the first ones first, and whether there may be more. Of two campaigns that come
+    /// upon one number at the same moment, one takes it, and the other sees it taken the next time: what either counts of the
+    /// number holds until it is done.
     async fn candidates(
         &self,
         tx: &mut Transaction<'static, Any>,
@@ -227,13 +240,16 @@ impl Book {
         place: &str,
         now: WallTime,
         rows: usize,
-    ) -> Result<Vec<Candidate>, sqlx::Error> {
+    ) -> Result<(Vec<Candidate>, bool), sqlx::Error> {
         let found = sqlx::query(self.db.sql(
-            "SELECT id, number, consent, variables, attempts FROM campaign_contacts
+            "SELECT id, number, consent, variables, attempts, 1 FROM campaign_contacts
              WHERE campaign = $1 AND place = $2 AND due_ms <= $3 ORDER BY due_ms, id LIMIT $4",
-            "SELECT id, number, consent, variables, attempts FROM campaign_contacts
-             WHERE campaign = $1 AND place = $2 AND due_ms <= $3 ORDER BY due_ms, id LIMIT $4
-             FOR UPDATE SKIP LOCKED",
+            "WITH due AS MATERIALIZED (SELECT id, number, consent, variables, attempts FROM campaign_contacts
+                 WHERE campaign = $1 AND place = $2 AND due_ms <= $3 ORDER BY due_ms, id LIMIT $4
+                 FOR UPDATE SKIP LOCKED)
+             SELECT id, number, consent, variables, attempts,
+                 CASE WHEN pg_try_advisory_xact_lock(hashtextextended(number, 7021973)) THEN 1 ELSE 0 END
+             FROM due",
         ))
         .bind(campaign.id.0)
         .bind(place)
@@ -243,6 +259,9 @@ impl Book {
         .await?;
         let mut candidates = Vec::with_capacity(found.len());
         for row in &found {
+            if row.try_get::<i32, _>(5)? == 0 {
+                continue;
+            }
             candidates.push(Candidate {
                 id: row.try_get(0)?,
                 number: row.try_get(1)?,
@@ -251,29 +270,7 @@ impl Book {
                 attempts: u32::try_from(row.try_get::<i64, _>(4)?).unwrap_or(u32::MAX),
             });
         }
-        if self.db.kind == Kind::Postgres {
-            self.keep_ours(tx, &mut candidates).await?;
-        }
-        Ok(candidates)
-    }
-
-    /// Of two campaigns that come upon one number at the same moment, one takes it, and the other sees it taken the next
-    /// time: what either counts of the number holds until it is done.
-    async fn keep_ours(
-        &self,
-        tx: &mut Transaction<'static, Any>,
-        candidates: &mut Vec<Candidate>,
-    ) -> Result<(), sqlx::Error> {
-        let numbers = json!(candidates.iter().map(|one| one.number.as_str()).collect::<Vec<_>>());
-        let ours: Vec<String> = sqlx::query_scalar(
-            "SELECT j.value FROM json_array_elements_text(CAST($1 AS json)) AS j(value)
-             WHERE pg_try_advisory_xact_lock(hashtextextended(j.value, 7021973))",
-        )
-        .bind(numbers.to_string())
-        .fetch_all(&mut **tx)
-        .await?;
-        candidates.retain(|one| ours.contains(&one.number));
-        Ok(())
+        Ok((candidates, found.len() >= rows))
     }
 
     /// Takes those that may be dialled, and puts the others off.
@@ -356,7 +353,7 @@ impl Book {
         Ok(known)
     }
 
-    /// Writes the attempts, and takes the contacts off the list of those that wait: two statements for all.
+    /// Writes the attempts, and takes the contacts off the list of those that wait.
     #[expect(clippy::too_many_arguments, reason = "a step of `sift`, which has them all")]
     async fn take(
         &self,
@@ -383,39 +380,40 @@ impl Book {
             });
         }
         let rows = json!(rows).to_string();
-        sqlx::query(self.db.sql(
+        let attempts = sqlx::query(self.db.sql(
             "INSERT INTO campaign_attempts
                  (id, campaign, contact, number, place, attempt, engine, lease_ms, claimed_ms, trunk, converted)
              SELECT json_extract(j.value, '$[0]'), $2, json_extract(j.value, '$[1]'),
                  json_extract(j.value, '$[2]'), $3, json_extract(j.value, '$[3]'), $4, $5, $6, $7, 0
              FROM json_each($1) j",
-            "INSERT INTO campaign_attempts
+            "WITH taken AS (INSERT INTO campaign_attempts
                  (id, campaign, contact, number, place, attempt, engine, lease_ms, claimed_ms, trunk, converted)
-             SELECT j.value ->> 0, $2, CAST(j.value ->> 1 AS BIGINT), j.value ->> 2, $3,
-                 CAST(j.value ->> 3 AS BIGINT), $4, $5, $6, $7, 0
-             FROM json_array_elements(CAST($1 AS json)) AS j(value)",
-        ))
-        .bind(&rows)
-        .bind(campaign.id.0)
-        .bind(place)
-        .bind(&engine.0)
-        .bind(now.0 + LEASE_MS)
-        .bind(now.0)
-        .bind(trunk)
-        .execute(&mut **tx)
-        .await?;
-        sqlx::query(self.db.sql(
-            "UPDATE campaign_contacts SET state = 'calling', due_ms = NULL, attempts = attempts + 1
-             WHERE id IN (SELECT json_extract(j.value, '$[1]') FROM json_each($1) j)",
-            "UPDATE campaign_contacts SET state = 'calling', due_ms = NULL, attempts = attempts + 1
-             WHERE id IN (SELECT CAST(j.value ->> 1 AS BIGINT)
-                 FROM json_array_elements(CAST($1 AS json)) AS j(value))",
-        ))
-        .bind(&rows)
-        .execute(&mut **tx)
-        .await?;
+                 SELECT j.value ->> 0, $2, CAST(j.value ->> 1 AS BIGINT), j.value ->> 2, $3,
+                     CAST(j.value ->> 3 AS BIGINT), $4, $5, $6, $7, 0
+                 FROM json_array_elements(CAST($1 AS json)) AS j(value)
+                 RETURNING contact)
+             UPDATE campaign_contacts SET state = 'calling', due_ms = NULL, attempts = attempts + 1
+             FROM taken WHERE id = taken.contact",
+        ));
+        let bound = attempts.bind(&rows).bind(campaign.id.0).bind(place).bind(&engine.0);
+        bound.bind(now.0 + LEASE_MS).bind(now.0).bind(trunk).execute(&mut **tx).await?;
+        if self.db.kind == Kind::Sqlite {
+            sqlx::query(
+                "UPDATE campaign_contacts SET state = 'calling', due_ms = NULL, attempts = attempts + 1
+                 WHERE id IN (SELECT json_extract(j.value, '$[1]') FROM json_each($1) j)",
+            )
+            .bind(&rows)
+            .execute(&mut **tx)
+            .await?;
+        }
         Ok(())
     }
+}
+
+/// Most calls over a trunk; one that the plan does not have is limited by nothing.
+fn capacity(campaign: &Campaign, trunk: &str) -> usize {
+    let of_trunk = campaign.plan.trunks.iter().find(|known| known.name == trunk);
+    of_trunk.map_or(usize::MAX, |known| usize::try_from(known.capacity).unwrap_or(usize::MAX))
 }
 
 /// Writes down what a contact waits for instead of being called.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
-use sqlx::{Any, AnyConnection, AnyPool, ConnectOptions as _, Executor as _, Transaction};
+use sqlx::{Any, AnyConnection, AnyPool, ConnectOptions as _, Connection as _, Executor as _, Transaction};
 
 use crate::campaign::CampaignError;
 
@@ -33,6 +33,9 @@ pub(in crate::campaign) struct Db {
 /// seconds, and nothing fails meanwhile.
 const PRAGMAS: &str = "PRAGMA busy_timeout = 60000; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;
     PRAGMA cache_size = -32000";
+
+/// A connection to PostgreSQL that was idle for so long is asked whether it is still there before it is used.
+const ASKED_AFTER: Duration = Duration::from_secs(1);
 
 impl Db {
     /// Opens the file; it is there.
@@ -66,7 +69,14 @@ impl Db {
             AnyPoolOptions::new()
                 .max_connections(most)
                 .acquire_timeout(Duration::from_secs(30))
-                .test_before_acquire(kind == Kind::Postgres)
+                .test_before_acquire(false)
+                .before_acquire(move |db, meta| {
+                    Box::pin(async move {
+                        // A connection that was used just now is there: asking costs as much as a statement.
+                        let ask = kind == Kind::Postgres && meta.idle_for >= ASKED_AFTER;
+                        Ok(!ask || db.ping().await.is_ok())
+                    })
+                })
                 .after_connect(move |db, _| Box::pin(async move { prepare(kind, db).await }))
                 .connect_with(options.clone())
         };
@@ -90,6 +100,21 @@ impl Db {
             Kind::Postgres => self.writer.begin().await,
         };
         begin.map_err(|why| self.sort(why))
+    }
+
+    /// A transaction that writes, and does not wait for the disk where the database can do without: when the server falls down
+    /// within the next moment, it may be as if this one had never been. It is on the disk as soon as any later one of
+    /// [`begin`](Self::begin) is.
+    pub(in crate::campaign) async fn begin_losable(
+        &self,
+    ) -> Result<Transaction<'static, Any>, CampaignError> {
+        match self.kind {
+            Kind::Sqlite => self.begin().await,
+            Kind::Postgres => {
+                let begin = self.writer.begin_with("BEGIN; SET LOCAL synchronous_commit = off").await;
+                begin.map_err(|why| self.sort(why))
+            }
+        }
     }
 
     /// Where to read.
