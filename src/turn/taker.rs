@@ -352,7 +352,7 @@ impl TurnTaker {
         self.begin(burst, true, out);
         let words =
             matches!(self.ear, Ear::Hearing(how, _) | Ear::Waiting(how) if Listening::from(how).words);
-        let alone = self.echo.is_likely_clear();
+        let alone = self.echo.is_caller_alone();
         if let Some(by) = self.play.as_ref().and_then(|play| play.confirmed(&burst, words, alone)) {
             self.interrupt(burst.began, now, by, out);
         }

@@ -5,13 +5,13 @@
 //! | [`duck_after`](BargeIn::duck_after) of likely speech | the bot's voice goes down |
 //! | [`hush_after`](BargeIn::hush_after) of it, with a pitch | it goes down until it is as good as silent |
 //! | words that are an answer | an interruption; of less than a word's length, if they are surer and the sound is a voice's |
-//! | words that begin one, in half a second of sound | an interruption |
+//! | words that begin one, in half a second of sound, or several of them that are very sure | an interruption |
 //! | the same, in less | nothing yet, and the voice stays down for longer |
 //! | longer than an "uh-huh", and with a pitch | an interruption |
-//! | the same, with what was said right before it on a line without echo | an interruption |
-//! | loud and clear for a little less | an interruption |
+//! | a voice soon after another one, where no echo can be heard, and both are longer than an "uh-huh" is without its gap | an interruption |
+//! | loud and clear for a little less than an interruption without words | an interruption |
 //! | over, and its words are an "uh-huh" | nothing: back to level |
-//! | over for a third of a second, and its words are no answer, or nobody has told any | nothing |
+//! | over for a third of a second, or for most of one if it was a voice's, and its words are no answer, or nobody has told any | nothing |
 
 use std::time::Duration;
 
@@ -38,9 +38,18 @@ const PITCHED_SHORT: u32 = 60;
 const SURE_OF_YES: f32 = 0.75;
 const PITCHED_YES: u32 = 75;
 
+/// Of so many words that are so sure the beginning of an answer is believed of any sound that may be a word: a cough may pass for
+/// one, and hardly ever for two.
+const SEVERAL: u16 = 2;
+const SURE_OF_SEVERAL: f32 = 0.85;
+
 /// A voice that begins again so soon after a sound that was nothing is the same caller's: what he said before counts with
 /// what he says now. "No, … thanks", of which neither is longer than an "uh-huh".
 const AGAIN: Duration = Duration::from_millis(1_200);
+
+/// Two sounds of a voice are an interruption from this length of both: shorter than what one alone needs, since hardly any "uh-huh"
+/// is followed by another.
+const TOGETHER: Duration = Duration::from_millis(400);
 
 /// Of the sounds before the present one those count that have a syllable's length, and a pitch in most of it.
 const SYLLABLE: Duration = Duration::from_millis(140);
@@ -149,7 +158,9 @@ impl Trial {
     /// The bot's voice stays down for so long after a sound that may be the beginning of more: "um, …".
     const REST: Duration = Duration::from_millis(320);
 
-    /// And for so long after the beginning of an answer, which alone interrupts nothing.
+    /// And for so long after a voice, or after the beginning of an answer, which alone interrupt nothing. Who pauses after his first
+    /// word does not hear the bot between it and the second; and once the bot has been silent for longer than the longest echo takes,
+    /// what comes then is the caller for sure.
     const BEGUN: Duration = Duration::from_millis(900);
 }
 
@@ -234,7 +245,7 @@ impl Play {
     }
 
     /// What confirms the burst without words, if anything does. `words` where somebody recognises; `alone` where nothing of the
-    /// bot's voice comes back: an echo too comes again and again.
+    /// bot's voice can be heard: an echo too comes again and again.
     pub(super) fn confirmed(&self, burst: &Burst, words: bool, alone: bool) -> Option<By> {
         let how = self.how();
         let least = if words { how.min_speech } else { how.min_speech.min(how.min_speech_without_words) };
@@ -246,8 +257,9 @@ impl Play {
         if burst.voiced * 2 < length {
             return None;
         }
-        let before_ms = if alone && self.voice_ms > 0 { self.before_ms } else { 0 };
-        if length + Duration::from_millis(before_ms.into()) >= least {
+        let again = alone && self.voice_ms > 0 && self.before_ms > 0;
+        let both = length + Duration::from_millis(self.before_ms.into());
+        if length >= least || (again && both >= TOGETHER) {
             return Some(By::Duration);
         }
         let clear = burst.clear * 5 >= burst.voiced * 3;
@@ -282,7 +294,10 @@ impl Play {
                 }
                 false
             }
-            Completeness::Incomplete => self.beginning && self.begins_answer(words),
+            Completeness::Incomplete => {
+                let several = words.count >= SEVERAL && words.confidence >= SURE_OF_SEVERAL;
+                (self.beginning || several) && self.begins_answer(words)
+            }
             // Of open speech one word may be anything.
             Completeness::Unknown => sure && words.count > 1,
             Completeness::Foreign => false,
@@ -308,6 +323,7 @@ impl Play {
         match told {
             Some(words) if words.backchannel => Verdict::Nothing(Calm::Backchannel),
             _ if silence < Trial::REST => Verdict::Wait,
+            _ if silence < Trial::BEGUN && self.voice_ms > 0 => Verdict::Wait,
             Some(words) if silence < Trial::BEGUN && self.begins_answer(words) => Verdict::Wait,
             Some(words) if words.completeness == Completeness::Foreign => Verdict::Nothing(Calm::Foreign),
             None if expected && silence < self.how().words_within => Verdict::Wait,

@@ -248,9 +248,11 @@ impl EchoGate {
         }
     }
 
-    /// Whether nothing of the bot's voice has come back so far: told some words earlier than [`Path::Clear`].
-    pub(in crate::turn) const fn is_likely_clear(&self) -> bool {
-        self.known.is_none() && self.clear >= LIKELY_CLEAR_AFTER
+    /// Whether what is heard now is nobody's but the caller's: the bot has been as good as silent for longer than the longest
+    /// delay, or nothing of its voice has come back so far, which is told some words earlier than [`Path::Clear`].
+    pub(in crate::turn) fn is_caller_alone(&self) -> bool {
+        let (loudest, _) = self.loudness();
+        loudest < SENT_LEAST || (self.known.is_none() && self.clear >= LIKELY_CLEAR_AFTER)
     }
 
     /// Energy of the loudest frame that may come back now; and of the one that comes back at least, after whatever delay: of
