@@ -8,8 +8,8 @@
 //! | words that begin one, in half a second of sound, or several of them that are very sure | an interruption |
 //! | the same, in less | nothing yet, and the voice stays down for longer |
 //! | longer than an "uh-huh", and with a pitch | an interruption |
-//! | a voice soon after another one, where no echo can be heard, and both are longer than an "uh-huh" is without its gap | an interruption |
-//! | loud and clear for a little less than an interruption without words | an interruption |
+//! | loud and clear for a little less | an interruption |
+//! | the second of a voice within 1.2 s, where no echo can be heard, and 0.4 s with the first | an interruption |
 //! | over, and its words are an "uh-huh" | nothing: back to level |
 //! | over for a third of a second, or for most of one if it was a voice's, and its words are no answer, or nobody has told any | nothing |
 
