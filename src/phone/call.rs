@@ -38,6 +38,12 @@ impl IncomingCall {
         Self { shared, offer, taken: false }
     }
 
+    /// When the kernel received the INVITE.
+    #[must_use]
+    pub fn came(&self) -> Moment {
+        self.offer.came
+    }
+
     /// The From header of the INVITE.
     #[must_use]
     pub fn from(&self) -> &str {

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::time::Duration;
@@ -18,6 +19,7 @@ use super::media::{Listening, MediaThreads, Order};
 use super::sdp::{Local, Remote};
 use super::sip::digest::Account;
 use super::sip::message;
+use crate::stamp::{self, ClockPair};
 use crate::time::Moment;
 
 /// Calls that may wait for somebody to take them; more are refused as busy.
@@ -119,6 +121,8 @@ pub(super) struct Offer {
     pub key: CallKey,
     pub from: String,
     pub to_user: String,
+    /// When its INVITE came.
+    pub came: Moment,
 }
 
 impl Phone {
@@ -134,6 +138,8 @@ impl Phone {
         }
         let bound = tokio::net::UdpSocket::bind(at).await.and_then(|s| s.local_addr().map(|a| (s, a)));
         let (socket, address) = bound.map_err(|source| PhoneError::Bind { what: "SIP", at, source })?;
+        // Without stamps the moments are those of reading.
+        let _ = stamp::enable(socket.as_fd());
         let media = MediaThreads::start(config.media_threads).map_err(|source| PhoneError::Bind {
             what: "the media thread",
             at,
@@ -151,6 +157,7 @@ impl Phone {
             offers,
             calls: HashMap::new(),
             waiting: HashSet::new(),
+            came: Moment::ZERO,
         };
         tokio::spawn(task.run(receive));
         Ok(Self { shared, incoming: Arc::new(Mutex::new(incoming)), address })
@@ -242,6 +249,15 @@ impl Shared {
     }
 }
 
+/// Waits for a datagram; its length, when the kernel received it, and who sent it. Cancel-safe.
+async fn receive(
+    socket: &tokio::net::UdpSocket,
+    buffer: &mut [u8],
+) -> std::io::Result<(usize, Moment, SocketAddr)> {
+    let read = || stamp::receive_from(socket.as_fd(), buffer, ClockPair::now());
+    socket.async_io(tokio::io::Interest::READABLE, read).await
+}
+
 /// A call as the SIP task knows it.
 struct Line {
     socket: Option<UdpSocket>,
@@ -260,6 +276,8 @@ struct SipTask {
     calls: HashMap<CallKey, Line>,
     /// Calls to us that nobody has taken yet.
     waiting: HashSet<CallKey>,
+    /// When the kernel received the last datagram.
+    came: Moment,
 }
 
 impl SipTask {
@@ -279,7 +297,8 @@ impl SipTask {
                     }
                 },
                 // Errors are those of earlier sends (a closed port); the timers deal with them.
-                came = self.socket.recv_from(&mut buffer) => if let Ok((length, from)) = came {
+                came = receive(&self.socket, &mut buffer) => if let Ok((length, at, from)) = came {
+                    self.came = at;
                     self.agent.datagram(Moment::now(), from, &buffer[..length]);
                 },
                 () = sleep(wait) => {}
@@ -346,7 +365,7 @@ impl SipTask {
     fn event(&mut self, event: Event) {
         match event {
             Event::Incoming { key, from, to_user, .. } => {
-                if self.offers.try_send(Offer { key, from, to_user }).is_ok() {
+                if self.offers.try_send(Offer { key, from, to_user, came: self.came }).is_ok() {
                     self.waiting.insert(key);
                 } else {
                     self.agent.refuse(Moment::now(), key, 486, "Busy Here");

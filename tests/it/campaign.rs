@@ -8,14 +8,14 @@ use std::time::Duration;
 use offhook::phone::fleet::{self, FleetPlan};
 use offhook::phone::script::{Script, Step};
 use offhook::phone::{EarSettings, Phone, PhoneConfig};
-use offhook::time::Moment;
+use offhook::time::{Moment, WallTime};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
 use crate::support::asterisk::eventually;
 use crate::support::caller::{PATIENCE, REPLIES, SILENT, greeting_latency, press};
 use crate::support::engine::{DIALPLAN, EngineUnderTest, Settings, ShowLog};
-use crate::support::farm::{Callee, Farm, Seen, most};
+use crate::support::farm::{Callee, Farm, Seen, crowd, most};
 use crate::support::postgres::Postgres;
 use crate::support::{AsteriskUnderTest, Wanted};
 
@@ -160,22 +160,24 @@ fn last_by_number(attempts: &[Value]) -> BTreeMap<String, &Value> {
     attempts.iter().map(|attempt| (text(attempt), attempt)).collect()
 }
 
+/// What is wrong is told with the ids of its calls.
 fn assert_dispositions(attempts: &[Value], count: usize) {
     let last = last_by_number(attempts);
     assert_eq!(last.len(), count, "each contact has an attempt");
-    let mut wrong: BTreeMap<String, usize> = BTreeMap::new();
+    let mut wrong: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for (number, attempt) in &last {
         let (is, shall) =
             (attempt["disposition"].as_str().unwrap_or("none"), Callee::at(number).disposition());
         if is != shall {
-            *wrong
+            wrong
                 .entry(format!(
                     "{:?}: {is} and not {shall} ({} {})",
                     Callee::at(number),
                     attempt["cause"],
                     attempt["note"]
                 ))
-                .or_default() += 1;
+                .or_default()
+                .push(attempt["id"].as_str().unwrap_or_default());
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
@@ -229,7 +231,7 @@ fn assert_pauses(by_number: &HashMap<String, Vec<Seen>>, pause: Duration) {
 async fn a_campaign_survives_an_engine_that_is_killed_again_and_again() {
     let count = contacts();
     let house = House::open().await;
-    let mut engine = house.engine("bot", &[]).await;
+    let mut engine = house.engine("bot", &[("OFFHOOK_LOG", "info,offhook::engine=debug")]).await;
     let pauses = format!(
         "max_attempts = 10\n[pause]\nbusy = 'never'\nno_answer = 'never'\nrejected = 'never'\ncongestion = 'never'\nmachine = 'never'\nfailed = '{PAUSE}s'\n"
     );
@@ -252,6 +254,19 @@ async fn a_campaign_survives_an_engine_that_is_killed_again_and_again() {
     })
     .await;
     let all = attempts(&engine).await;
+    let mut lost: BTreeMap<Callee, usize> = BTreeMap::new();
+    for attempt in all.iter().filter(|attempt| attempt["disposition"] == "lost") {
+        *lost.entry(Callee::at(attempt["number"].as_str().unwrap_or_default())).or_default() += 1;
+    }
+    let (up, a_second) = most(&house.farm.seen());
+    if a_second > PER_SECOND {
+        println!("{}", crowd(&house.farm.seen(), &all));
+    }
+    println!(
+        "{count} contacts, {kills} kills: {} attempts of {} lost {lost:?}; {up} at once, {a_second} a second",
+        lost.values().sum::<usize>(),
+        all.len()
+    );
     // Of whom a killed engine had on the line the next one hears just the rest: a fax machine whose tone was over is none.
     let last: Vec<Value> = last_by_number(&all).into_values().cloned().collect();
     let (unheard, known): (Vec<_>, Vec<_>) = last.into_iter().partition(|last| {
@@ -263,12 +278,6 @@ async fn a_campaign_survives_an_engine_that_is_killed_again_and_again() {
     let by_number = house.farm.by_number();
     assert_eq!(by_number.len(), count, "nobody was lost");
     assert_pauses(&by_number, Duration::from_secs(PAUSE));
-    let lost = all.iter().filter(|attempt| attempt["disposition"] == "lost").count();
-    let (up, a_second) = most(&house.farm.seen());
-    println!(
-        "{count} contacts, {kills} kills: {lost} attempts of {} lost; {up} at once, {a_second} a second",
-        all.len()
-    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -294,6 +303,9 @@ async fn two_engines_and_a_database_that_is_killed_call_nobody_twice() {
     let mut by: BTreeMap<&str, usize> = BTreeMap::new();
     for attempt in &attempts {
         *by.entry(attempt["disposition"].as_str().unwrap_or("none")).or_default() += 1;
+    }
+    if a_second > PER_SECOND {
+        println!("{}", crowd(&seen, &attempts));
     }
     println!("{count} contacts, {} called; at most {up} at once and {a_second} a second; {by:?}", seen.len());
     assert_eq!(attempts.len(), count);
@@ -440,7 +452,12 @@ async fn fifty_who_are_called_are_answered_as_soon_as_fifty_who_call() {
 #[test]
 fn the_farm_counts_what_is_up() {
     let at = |ms: u64| Moment::from_millis(ms);
-    let seen =
-        |began, ended| Seen { number: "1".into(), began: at(began), ended: Some(at(ended)), message: None };
+    let seen = |began, ended| Seen {
+        number: "1".into(),
+        began: at(began),
+        at: WallTime(0),
+        ended: Some(at(ended)),
+        message: None,
+    };
     assert_eq!(most(&[seen(0, 500), seen(400, 600), seen(1_200, 1_300)]), (2, 2));
 }

@@ -110,7 +110,7 @@ pub(super) async fn run(plan: &Plan) -> anyhow::Result<Report> {
         let engine = Engine::start(plan, *transport).await?;
         let mut run =
             callers(plan, &engine, &lines, *transport, plan.callers, Task::Turns(plan.turns)).await?;
-        run.stages(engine.stop().await?);
+        run.noted(engine.stop().await?);
         print!("{run}");
         transports.push(run);
     }
@@ -121,7 +121,7 @@ pub(super) async fn run(plan: &Plan) -> anyhow::Result<Report> {
         let engine = Engine::start(plan, transport).await?;
         let task = Task::Until(Duration::from_secs(plan.seconds));
         let mut run = callers(plan, &engine, &lines, transport, plan.conversations, task).await?;
-        run.stages(engine.stop().await?);
+        run.noted(engine.stop().await?);
         print!("{run}");
         conversations = Some(run);
     }

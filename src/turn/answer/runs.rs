@@ -39,6 +39,9 @@ const RINGS: Duration = Duration::from_millis(240);
 /// every 3.5.
 const CED: (f32, f32) = (2_100.0, 18.0);
 const CED_LEAST: Duration = Duration::from_millis(900);
+/// So much of the first one is enough where nobody said anything before it: no mailbox beeps without a word. In all, since a line
+/// may break the tone, and who takes a call over hears just its rest.
+const CED_UNGREETED: Duration = Duration::from_millis(300);
 const CNG: (f32, f32) = (1_100.0, 38.0);
 const CNG_LENGTH: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(400)..=Duration::from_millis(600);
@@ -98,6 +101,8 @@ struct Run {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Runs {
     run: Option<Run>,
+    /// How much was heard of a fax machine's answering tone before the one under way.
+    ced: Duration,
     /// A beep that may be followed by another one.
     pending: Option<Pending>,
     /// When voice was heard last, of several frames in a row: a tone's first frame is not whole, and may sound like one.
@@ -176,7 +181,7 @@ impl Runs {
     fn sounding(&mut self, greeted: bool) -> Option<Tune> {
         let run = self.run.as_mut()?;
         let length = run.length();
-        if run.is_near(CED) && length >= CED_LEAST {
+        if run.is_near(CED) && (length >= CED_LEAST || !greeted && self.ced + length >= CED_UNGREETED) {
             self.pending = None;
             return Some(Tune::Fax(FaxTone::Answering));
         }
@@ -201,6 +206,10 @@ impl Runs {
             return Some(Tune::Fax(FaxTone::Calling));
         }
         self.remember_information(&run);
+        if !greeted && run.is_near(CED) {
+            self.ced += length;
+            return None;
+        }
         // Its first and last frames are hardly ever whole.
         let long = length + FRAME >= how.beep_shortest && length <= how.beep_longest;
         let high = run.hz.1 == 0.0 || BEEPS.contains(&run.hz.1);

@@ -257,6 +257,26 @@ fn fax_machines_are_known_by_their_tones() {
 }
 
 #[test]
+fn a_fax_machine_whose_tone_is_broken_or_is_heard_from_its_middle_on_is_no_mailbox() {
+    let is_fax =
+        |told: &[AnswerSignal]| matches!(told, [AnswerSignal::Fax { which: FaxTone::Answering, .. }]);
+    // As it is heard by an engine that takes a call over.
+    for rest in [320, 500, 800] {
+        let told = Audio::new(10).tone(2_100.0, rest).silence(3_000).told();
+        assert!(is_fax(&told), "{rest}: {told:?}");
+    }
+    let broken =
+        Audio::new(10).silence(900).tone(2_100.0, 200).silence(400).tone(2_100.0, 160).silence(3_000);
+    assert!(is_fax(&broken.told()), "{:?}", broken.told());
+    // Too short to be sure of, and no beep either: nobody has said a word.
+    let short = Audio::new(10).tone(2_100.0, 200).silence(3_000).told();
+    assert!(!short.iter().any(|told| told.name() == "beep"), "{short:?}");
+    // Behind a greeting it is one.
+    let beep = Audio::new(10).silence(300).voice(5_000).silence(400).tone(2_100.0, 500).silence(3_000).told();
+    assert_eq!(names(&beep), ["machine", "beep"], "{beep:?}");
+}
+
+#[test]
 fn silence_is_told_and_at_the_limit_there_is_a_verdict() {
     let call = Audio::new(11).silence(12_000);
     let told = call.told();

@@ -7,7 +7,8 @@ use std::time::Duration;
 use offhook::audio::Rate;
 use offhook::audio::tone::Tone;
 use offhook::phone::{EarSettings, IncomingCall, KeyTiming, Phone, PhoneConfig, syllables};
-use offhook::time::Moment;
+use offhook::time::{Moment, WallTime};
+use serde_json::Value;
 use tokio_util::task::AbortOnDropHandle;
 
 /// What a callee does. The last digit of a number says which.
@@ -82,7 +83,10 @@ impl Callee {
 #[derive(Debug, Clone)]
 pub struct Seen {
     pub number: String,
+    /// When the kernel received the INVITE: a farm that is held up counts as well as one that is not.
     pub began: Moment,
+    /// The same by the clock of the wall, to be held against the book.
+    pub at: WallTime,
     pub ended: Option<Moment>,
     /// How much of the bot a mailbox has recorded behind its beep.
     pub message: Option<Duration>,
@@ -108,7 +112,10 @@ impl Farm {
                 let place = {
                     let mut book = book.lock().expect("nothing panics while it holds it");
                     let number = call.to_user().to_owned();
-                    book.push(Seen { number, began: Moment::now(), ended: None, message: None });
+                    let began = call.came();
+                    let ago = i64::try_from(Moment::now().since(began).as_millis()).unwrap_or(0);
+                    let at = WallTime(WallTime::now().0 - ago);
+                    book.push(Seen { number, began, at, ended: None, message: None });
                     book.len() - 1
                 };
                 let book = Arc::clone(&book);
@@ -158,13 +165,41 @@ pub fn most(seen: &[Seen]) -> (usize, usize) {
         up += change;
         most_up = most_up.max(up);
     }
-    let mut began: Vec<Moment> = seen.iter().map(|call| call.began).collect();
-    began.sort_unstable();
-    let within = |from: &Moment| {
-        let behind = began.iter().filter(|at| *at >= from);
-        behind.take_while(|at| at.since(*from) < Duration::from_secs(1)).count()
+    (usize::try_from(most_up).unwrap_or(0), busiest(seen).len())
+}
+
+/// The calls of the second in which most began, in their order.
+fn busiest(seen: &[Seen]) -> Vec<&Seen> {
+    let mut seen: Vec<&Seen> = seen.iter().collect();
+    seen.sort_unstable_by_key(|call| call.began);
+    let within = |from: usize| {
+        let behind = seen[from..]
+            .iter()
+            .take_while(|call| call.began.since(seen[from].began) < Duration::from_secs(1));
+        from..from + behind.count()
     };
-    (usize::try_from(most_up).unwrap_or(0), began.iter().map(within).max().unwrap_or(0))
+    let most = (0..seen.len()).map(within).max_by_key(ExactSizeIterator::len);
+    most.map_or_else(Vec::new, |second| seen[second].to_vec())
+}
+
+/// The calls of the second in which most began, one a line: when the farm had it, when the book says it was dialled (both in
+/// milliseconds of that second), and whom. `attempts` are as they are exported.
+pub fn crowd(seen: &[Seen], attempts: &[Value]) -> String {
+    let second = busiest(seen);
+    let Some(first) = second.first() else { return String::new() };
+    let zero = first.at.0;
+    let dialled = |call: &Seen| {
+        let of_number = attempts.iter().filter(|attempt| attempt["number"] == call.number.as_str());
+        let at = of_number.filter_map(|attempt| attempt["dialled"].as_str()?.parse::<jiff::Timestamp>().ok());
+        at.map(jiff::Timestamp::as_millisecond).filter(|at| *at <= call.at.0).max()
+    };
+    second
+        .iter()
+        .map(|call| {
+            let dialled = dialled(call).map_or("?".to_owned(), |at| (at - zero).to_string());
+            format!("{:>5} {dialled:>6} {:?}\n", call.at.0 - zero, Callee::at(&call.number))
+        })
+        .collect()
 }
 
 /// How long the campaigns of tests let it ring.

@@ -11,10 +11,29 @@ use tokio::time::sleep;
 
 use super::Plan;
 use crate::media::TransportKind;
-use crate::store::{BotLatencies, Store};
+use crate::store::{BotLatencies, Disposition, Store, TurnRecord};
 
 /// More turns than a measurement has.
 const LAST_TURNS: u32 = 10_000;
+
+/// So many turns are shown of a call that the engine ended.
+const LAST_SHOWN: usize = 5;
+
+/// What the engine wrote down.
+pub(super) struct Noted {
+    /// How long its turns took by its own clock.
+    pub(super) latencies: Option<BotLatencies>,
+    /// The calls that their callers did not end, each in a line. Its callers are ours, so what they said may be shown.
+    pub(super) ended: Vec<String>,
+}
+
+/// A turn in a few words.
+fn told(turn: &TurnRecord) -> String {
+    let step = turn.step.as_deref().unwrap_or("-");
+    let heard = turn.heard.text.as_ref().map_or(String::new(), |text| format!(" \"{text}\""));
+    let sure = turn.heard.confidence.map_or(String::new(), |sure| format!(" {sure:.2}"));
+    format!("{step}: {}{heard}{sure}", turn.kind)
+}
 
 /// The engine as a process of its own, killed when this is dropped.
 pub(super) struct Engine {
@@ -58,11 +77,23 @@ impl Engine {
         std::fs::read_to_string(self.dir.join("log")).unwrap_or_default()
     }
 
-    /// Stops it, first the polite way, so that it leaves nothing in Asterisk; how long its turns took by its own clock.
-    pub(super) async fn stop(mut self) -> anyhow::Result<Option<BotLatencies>> {
+    /// Stops it, first the polite way, so that it leaves nothing in Asterisk.
+    pub(super) async fn stop(mut self) -> anyhow::Result<Noted> {
         self.end().await;
-        let store = Store::open_to_read(self.dir.join("calls.sqlite")).await?;
-        Ok(store.latencies(LAST_TURNS).await?.into_iter().next())
+        let store = Store::open_to_read(&self.dir.join("calls.sqlite")).await?;
+        let latencies = store.latencies(LAST_TURNS).await?.into_iter().next();
+        let mut ended = Vec::new();
+        for call in store.latest_calls(LAST_TURNS).await?.into_iter().map(|call| call.call) {
+            let Some(how) = call.disposition.filter(|how| *how != Disposition::CallerHungUp) else {
+                continue;
+            };
+            let turns = store.turns(call.id).await?;
+            let last =
+                turns.iter().skip(turns.len().saturating_sub(LAST_SHOWN)).map(told).collect::<Vec<_>>();
+            let note = call.note.map_or(String::new(), |note| format!(" ({note})"));
+            ended.push(format!("{how}{note} after {} turns; the last: {}", turns.len(), last.join(", ")));
+        }
+        Ok(Noted { latencies, ended })
     }
 
     async fn end(&mut self) {

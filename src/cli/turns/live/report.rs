@@ -5,9 +5,10 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::engine::Noted;
 use crate::bench::machine::Machine;
 use crate::bench::turns::report::{Shown, Spread};
-use crate::store::{BotLatencies, Stage};
+use crate::store::Stage;
 
 /// What was found.
 #[derive(Debug, Serialize)]
@@ -41,6 +42,8 @@ pub(in crate::cli::turns) struct Run {
     pub(super) interruptions_missed: usize,
     /// Why calls were lost.
     pub(super) lost: BTreeMap<String, usize>,
+    /// The calls that the engine ended, as it wrote them down.
+    pub(super) ended_by_engine: Vec<String>,
     /// Shares of one core, in percent, while all callers spoke.
     pub(super) processor: BTreeMap<String, f64>,
     /// Share of all cores that was idle, in percent.
@@ -55,9 +58,10 @@ pub(in crate::cli::turns) struct Run {
 }
 
 impl Run {
-    /// Takes in what the engine says of its turns, and says what is nearest to its limit.
-    pub(super) fn stages(&mut self, took: Option<BotLatencies>) {
-        let stages = took.map(|took| took.stages).unwrap_or_default();
+    /// Takes in what the engine wrote down, and says what is nearest to its limit.
+    pub(super) fn noted(&mut self, noted: Noted) {
+        self.ended_by_engine = noted.ended;
+        let stages = noted.latencies.map(|took| took.stages).unwrap_or_default();
         self.stages_ms =
             stages.iter().map(|(stage, took)| (stage.label().to_owned(), [took.p50, took.p95])).collect();
         let added =
@@ -156,6 +160,9 @@ impl fmt::Display for Run {
         )?;
         for (why, count) in &self.lost {
             writeln!(f, "    {count} times: {why}")?;
+        }
+        for call in &self.ended_by_engine {
+            writeln!(f, "    by the engine: {call}")?;
         }
         let busy = self.processor.iter().map(|(name, share)| format!("{name} {share:.0} %"));
         write!(f, "  of a core: {}", busy.collect::<Vec<_>>().join(", "))?;
