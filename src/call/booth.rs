@@ -14,11 +14,11 @@ pub(crate) use crate::audio::ring::PlayId;
 use crate::media::{Attach, Lease, Media, MediaConfig};
 pub(crate) use crate::media::{MediaEvent, PlayEnd};
 use crate::speech::words::WordTimes;
-use crate::speech::{Answer, Ask, AskId, Hypothesis};
+use crate::speech::{Answer, Ask, AskId, Hypothesis, SpeechStream};
 use crate::turn::{Reasons, TurnSignal, Witness, vad};
 use speaker::Source;
 
-/// A second of audio for each sentence, and what was made.
+/// A second of audio for each sentence, and what was made. What ends in an exclamation mark is not kept.
 #[derive(Default)]
 pub(crate) struct Mouth(pub(crate) Mutex<Vec<String>>);
 
@@ -26,7 +26,17 @@ impl Voices for Mouth {
     fn speak(&self, text: &str, _: Option<&str>, rate: Rate) -> Source {
         self.0.lock().expect("nobody panics with it").push(text.to_owned());
         let seconds = text.matches(['.', '?']).count().max(1);
-        Source::Ready(vec![7; seconds * rate.hz() as usize].into(), WordTimes::default())
+        let samples = vec![7; seconds * rate.hz() as usize];
+        if text.ends_with('!') {
+            let (sender, chunks) = mpsc::channel(1);
+            sender.try_send(Ok(samples)).expect("it has room");
+            return Source::Stream(SpeechStream { chunks, times: WordTimes::default() });
+        }
+        Source::Ready(samples.into(), WordTimes::default())
+    }
+
+    fn are_embedded(&self) -> bool {
+        true
     }
 
     fn play(&self, _: &Path, _: Rate) -> Source {

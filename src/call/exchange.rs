@@ -33,6 +33,9 @@ const NO_ANSWER: Duration = Duration::from_millis(1_200);
 /// A final is the provisional when the caller's speech ended no later than so long after it.
 const SAME_END: Duration = Duration::from_millis(20);
 
+/// Replies that are made while the caller thinks.
+const MOST_FORESEEN: usize = 3;
+
 /// One play under way.
 pub(super) struct Play {
     pub(super) id: PlayId,
@@ -77,7 +80,9 @@ pub(super) struct Exchange<'a> {
     /// What the caller said if he said no more: the last provisional, if it is an answer.
     provisional: Option<Hypothesis>,
     /// The reply to that, on its way.
-    pub(super) prepared: Option<Prepared>,
+    prepared: Option<Prepared>,
+    /// Replies to what he may say, made while he thinks.
+    foreseen: Vec<Prepared>,
     /// When the utterance under way began, as far as is known.
     onset: Option<Moment>,
     /// When the speech that was last listened to ended; known at the endpoint.
@@ -108,6 +113,7 @@ impl<'a> Exchange<'a> {
             told: Cell::default(),
             provisional: None,
             prepared: None,
+            foreseen: Vec::new(),
             onset: None,
             speech_end: None,
             hands_back: false,
@@ -243,6 +249,31 @@ impl<'a> Exchange<'a> {
             play.track = Some(pumped.track);
             play.drained_by = Some(Moment::now() + pumped.total + DRAIN_PATIENCE);
         }
+        self.foresee();
+    }
+
+    /// All of the question is made: now what may be said to its answers is, where it is not kept already.
+    fn foresee(&mut self) {
+        let Some(listen) = self.listen.filter(|_| self.foreseen.is_empty() && self.prepared.is_none()) else {
+            return;
+        };
+        for reply in &listen.foreseen {
+            if self.foreseen.len() >= MOST_FORESEEN {
+                break;
+            }
+            // Several answers may lead to the same reply.
+            if !self.foreseen.iter().any(|made| made.prompt.sounds_like(reply))
+                && let Some(made) = self.maker.foresee(Moment::now(), reply)
+            {
+                self.book.prepared();
+                self.foreseen.push(made);
+            }
+        }
+    }
+
+    /// All that was made and not said yet; the most likely first.
+    pub(super) fn made(&mut self) -> Vec<Prepared> {
+        self.prepared.take().into_iter().chain(self.foreseen.drain(..)).collect()
     }
 
     /// Nothing more of the play goes out: whoever makes and writes it stops.
@@ -474,15 +505,27 @@ impl<'a> Exchange<'a> {
             Some(reply) if self.prepared.as_ref().is_some_and(|made| made.prompt.sounds_like(&reply)) => {}
             Some(reply) => {
                 self.drop_prepared();
-                self.book.prepared();
-                self.prepared = Some(self.maker.prepare(Moment::now(), reply));
+                let foreseen = self.foreseen.iter().position(|made| made.prompt.sounds_like(&reply));
+                self.prepared = Some(match foreseen {
+                    Some(index) => self.foreseen.swap_remove(index),
+                    None => {
+                        self.book.prepared();
+                        self.maker.prepare(Moment::now(), reply)
+                    }
+                });
             }
             None => self.drop_prepared(),
         }
     }
 
+    /// What was prepared is not said now; what may be said yet is kept.
     fn drop_prepared(&mut self) {
-        if self.prepared.take().is_some() {
+        let Some(made) = self.prepared.take() else { return };
+        let may_be_said =
+            |listen: &&Listen| listen.foreseen.iter().any(|reply| made.prompt.sounds_like(reply));
+        if self.listen.filter(may_be_said).is_some() && self.foreseen.len() < MOST_FORESEEN {
+            self.foreseen.push(made);
+        } else {
             self.book.wasted();
         }
     }

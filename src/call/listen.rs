@@ -42,6 +42,9 @@ pub struct Listen {
     pub manners: &'static Manners,
     /// Tells what would be said to an answer, so that it can be prepared while the caller may still go on.
     pub anticipate: Option<Anticipate>,
+    /// What may be said next, one prompt for each answer that is known beforehand. Where it costs nothing it is made while the
+    /// caller thinks, unless it is kept already.
+    pub foreseen: Vec<Prompt>,
 }
 
 /// Tells what a bot would say next if this were the answer; [`None`] where that is not known yet. It may be asked several
@@ -82,7 +85,14 @@ impl Listen {
     /// For keys alone.
     #[must_use]
     pub fn keys(keys: KeyPlan) -> Self {
-        Self { expected: None, keys, how: Listening::BALANCED, manners: ENGLISH, anticipate: None }
+        Self {
+            expected: None,
+            keys,
+            how: Listening::BALANCED,
+            manners: ENGLISH,
+            anticipate: None,
+            foreseen: Vec::new(),
+        }
     }
 
     /// And for keys.
@@ -104,6 +114,13 @@ impl Listen {
     #[must_use]
     pub fn anticipate(mut self, reply: impl Fn(&Heard) -> Option<Prompt> + Send + Sync + 'static) -> Self {
         self.anticipate = Some(Anticipate(Arc::new(move |heard, _| reply(heard))));
+        self
+    }
+
+    /// With what may be said next made ready while the caller thinks.
+    #[must_use]
+    pub fn foresee(mut self, replies: Vec<Prompt>) -> Self {
+        self.foreseen = replies;
         self
     }
 

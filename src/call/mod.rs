@@ -186,8 +186,8 @@ pub struct Call {
     answered: bool,
     /// What was being played when a bot was dropped in mid-sentence.
     open_play: Option<PlayId>,
-    /// The reply that was made ready while the caller might still go on.
-    prepared: Option<Prepared>,
+    /// Replies that were made ready while the caller might still go on, or was thinking.
+    prepared: Vec<Prepared>,
     /// What was heard of the last thing that was said.
     said: Said,
     /// The state in which another process left the bot.
@@ -253,7 +253,7 @@ impl Call {
             book,
             answered: false,
             open_play: None,
-            prepared: None,
+            prepared: Vec::new(),
             said: Said::default(),
             taken_up: None,
             unfinished: None,
@@ -535,19 +535,17 @@ impl Call {
             let mut pump = match next.take() {
                 Some((prompt, barge_in)) => {
                     let text = prompt.text();
-                    let mut pump = match (prepared.take(), given.take()) {
-                        (ready, Some(given)) => {
-                            ready.inspect(|_| exchange.book.wasted());
-                            speaker.begin_given(&prompt, given)
-                        }
-                        (Some(ready), None) if ready.prompt.sounds_like(&prompt) => {
+                    let given = given.take();
+                    let fits = |made: &Prepared| given.is_none() && made.prompt.sounds_like(&prompt);
+                    let ready = prepared.iter().position(fits).map(|index| prepared.swap_remove(index));
+                    prepared.drain(..).for_each(|_| exchange.book.wasted());
+                    let mut pump = match (ready, given) {
+                        (_, Some(given)) => speaker.begin_given(&prompt, given),
+                        (Some(ready), None) => {
                             exchange.book.committed(ready.began, ready.ready);
                             speaker.begin_prepared(ready)
                         }
-                        (other, None) => {
-                            other.inspect(|_| exchange.book.wasted());
-                            speaker.begin(&prompt)
-                        }
+                        (None, None) => speaker.begin(&prompt),
                     };
                     pump.skip(std::mem::take(&mut skip));
                     *open_play = Some(pump.play());
@@ -589,7 +587,7 @@ impl Call {
             next = Some((Prompt { parts: rest, ..cut }, barge_in));
         };
         let (play, heard) = (exchange.play.take(), exchange.heard.take());
-        *prepared = exchange.prepared.take();
+        *prepared = exchange.made();
         *open_play = None;
         if listen.is_some() {
             // As with the flush.

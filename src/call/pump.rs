@@ -44,12 +44,18 @@ impl Maker {
 
     /// Begins to make all pieces of a prompt.
     pub fn prepare(&self, now: Moment, prompt: Prompt) -> Prepared {
+        self.prepare_from(None, now, prompt)
+    }
+
+    /// The same where the first of them is being made already.
+    fn prepare_from(&self, mut first: Option<Source>, now: Moment, prompt: Prompt) -> Prepared {
         let (mut sources, mut pieces, mut clauses) = (VecDeque::new(), Vec::new(), None);
         for part in &prompt.parts {
-            let source = match part {
-                Part::Text(text) => self.voices.speak(text, prompt.voice.as_deref(), self.rate),
-                Part::File(file) => self.voices.play(file, self.rate),
-                Part::Stream(stream) => {
+            let source = match (first.take(), part) {
+                (Some(first), _) => first,
+                (None, Part::Text(text)) => self.voices.speak(text, prompt.voice.as_deref(), self.rate),
+                (None, Part::File(file)) => self.voices.play(file, self.rate),
+                (None, Part::Stream(stream)) => {
                     clauses = stream.take();
                     break;
                 }
@@ -70,6 +76,21 @@ impl Maker {
             untold: VecDeque::new(),
             head: Vec::new(),
             ready,
+        }
+    }
+
+    /// The same for a prompt that may be said to one of several answers; [`None`] where nothing would be gained by it, since its
+    /// beginning is kept, or it would cost something.
+    pub fn foresee(&self, now: Moment, prompt: &Prompt) -> Option<Prepared> {
+        let Some(Part::Text(text)) = prompt.parts.first().filter(|_| self.voices.are_embedded()) else {
+            return None;
+        };
+        let first = self.voices.speak(text, prompt.voice.as_deref(), self.rate);
+        match first {
+            Source::Stream(_) if !prompt.is_streamed() => {
+                Some(self.prepare_from(Some(first), now, prompt.clone()))
+            }
+            _ => None,
         }
     }
 

@@ -17,6 +17,11 @@ pub trait Voices: Send + Sync {
 
     /// Begins to play a WAV file; returns at once.
     fn play(&self, file: &std::path::Path, rate: Rate) -> Source;
+
+    /// Whether a text that is made and not said costs nothing but some of this machine's time.
+    fn are_embedded(&self) -> bool {
+        false
+    }
 }
 
 /// Audio that is there, or is coming.

@@ -2,6 +2,7 @@
 
 use super::booth::*;
 use super::*;
+use crate::call::journal::Speculation;
 use crate::media::PlayEnd;
 use crate::speech::Answer;
 use crate::speech::grammar::Grammar;
@@ -70,6 +71,51 @@ async fn a_reply_to_half_a_sentence_is_thrown_away_when_the_caller_goes_on() {
     let speculation = booth.turns().last().expect("the turn of the answer").speculation;
     assert_eq!((speculation.prepared, speculation.wasted), (2, 1));
     assert!(speculation.saved.is_some());
+}
+
+/// Asks something to which two replies are foreseen, hears `key` or the word "sales", and says `reply`. All that was made.
+async fn foreseen(key: Option<char>, reply: &str) -> (Vec<String>, Speculation) {
+    let mut booth = Booth::new();
+    let (call, script) = (&mut booth.call, &mut booth.script);
+    let asked = Listen {
+        foreseen: vec!["This is kept.".into(), "To sales!".into(), "To support!".into(), "To sales!".into()],
+        ..which().or_keys(KeyPlan::One)
+    };
+    let asked = asked.anticipate(|_| Some("To sales!".into()));
+    let heard = tokio::join!(call.ask("Sales or support?", asked), async {
+        script.settle().await;
+        script.played(1, 1_000, PlayEnd::Finished).await;
+        let at = Moment::now();
+        if let Some(digit) = key {
+            return script.media(MediaEvent::Digit { digit, at, duration: Duration::ZERO }).await;
+        }
+        script.turn(TurnSignal::Onset { at }).await;
+        script.turn(TurnSignal::Pause { speech_end: at }).await;
+        script.answer(provisional("sales", at)).await;
+        script.turn(TurnSignal::Resumed { at }).await;
+        script.turn(TurnSignal::Pause { speech_end: at }).await;
+        script.answer(provisional("sales", at)).await;
+        script.turn(endpoint(at)).await;
+    });
+    heard.0.expect("an answer");
+    assert_eq!([booth.made("To sales!"), booth.made("To support!")], [1, 1], "while he was thinking");
+    let (call, script) = (&mut booth.call, &mut booth.script);
+    let (said, ()) = tokio::join!(call.say(reply), script.played(2, 1_000, PlayEnd::Finished));
+    assert_eq!(said.expect("said").words, reply);
+    let made = booth.mouth.0.lock().expect("nobody panics with it").clone();
+    (made, booth.turns().last().expect("the turn of the answer").speculation)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_be_said_next_is_made_while_the_caller_thinks_and_once() {
+    for (key, reply) in [(None, "To sales!"), (Some('1'), "To sales!"), (Some('2'), "To support!")] {
+        let (made, speculation) = foreseen(key, reply).await;
+        assert_eq!(made.iter().filter(|made| *made == reply).count(), 1, "{key:?}: {made:?}");
+        assert_eq!((speculation.prepared, speculation.wasted), (2, 1), "{key:?}");
+        assert!(speculation.saved.is_some(), "{key:?}");
+    }
+    let (_, speculation) = foreseen(Some('3'), "Nobody is there.").await;
+    assert_eq!((speculation.prepared, speculation.wasted, speculation.saved), (2, 2, None));
 }
 
 #[tokio::test(start_paused = true)]

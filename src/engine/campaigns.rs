@@ -136,7 +136,7 @@ async fn run(
         servers,
         book: book.clone(),
         pace: Arc::default(),
-        gate: Arc::default(),
+        gate: Arc::new(Mutex::new(Gate::new(Moment::now()))),
         up: Arc::default(),
         mine: Arc::default(),
         shared: Arc::clone(&shared),

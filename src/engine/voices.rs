@@ -256,6 +256,10 @@ impl Voices for EngineVoices {
         })
     }
 
+    fn are_embedded(&self) -> bool {
+        self.list.as_ref().is_some_and(SpeakingList::is_embedded)
+    }
+
     fn play(&self, file: &Path, rate: Rate) -> Source {
         let key = (file.to_path_buf(), rate);
         let kept = Arc::clone(&self.kept);

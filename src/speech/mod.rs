@@ -211,6 +211,12 @@ pub trait Synthesizer: Send + Sync {
 
     /// Begins to speak; returns at once. Dropping the stream stops the work in the middle of a word.
     fn synthesize(&self, utterance: &Utterance) -> SpeechStream;
+
+    /// Whether speaking costs nothing but some of this machine's time. What may be said next is then made before it is known
+    /// whether it will be.
+    fn is_embedded(&self) -> bool {
+        false
+    }
 }
 
 /// Audio of an utterance as it is made: chunks of samples at the rate asked for, of any length, each once.

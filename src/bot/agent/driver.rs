@@ -135,6 +135,7 @@ impl AgentBot {
             how: agent.listening,
             manners: Manners::of(&agent.language),
             anticipate: None,
+            foreseen: Vec::new(),
         }
     }
 

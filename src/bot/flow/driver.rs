@@ -87,9 +87,11 @@ impl FlowBot {
 
     /// Listens, and prepares the reply to what is being said: what the flow would say next, if that were the answer.
     fn listen(&self, spec: &ListenSpec, keys: KeyPlan, state: &FlowState) -> Listen {
+        let replies = self.flow.foreseen(state).into_iter();
+        let replies = replies.map(|parts| self.prompt(&parts, BargeInSpec::NEVER)).collect();
         let (flow, state, voice) = (Arc::clone(&self.flow), state.clone(), self.voice.clone());
         let listen = self.listen_for(spec, keys);
-        listen.language(self.flow.language()).anticipate(move |heard| {
+        let listen = listen.language(self.flow.language()).anticipate(move |heard| {
             let Heard::Words { text, meaning, confidence } = heard else { return None };
             let (text, meaning, confidence) = (text.clone(), meaning.clone(), *confidence);
             let mut next = state.clone();
@@ -98,7 +100,8 @@ impl FlowBot {
             // How it is interrupted is looked at when it is said.
             let said = prompt(voice.as_ref(), action.parts(), BargeInSpec::NEVER);
             (!said.parts.is_empty()).then_some(said)
-        })
+        });
+        listen.foresee(replies)
     }
 
     fn listen_for(&self, spec: &ListenSpec, keys: KeyPlan) -> Listen {

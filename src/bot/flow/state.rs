@@ -232,6 +232,22 @@ impl Flow {
         }
     }
 
+    /// What would be said next, for each choice of the question that is open. Of other steps nothing is foreseen.
+    #[must_use]
+    pub fn foreseen(&self, state: &FlowState) -> Vec<Vec<Part>> {
+        let choices = match self.sounding_step(state).map(|step| &step.kind) {
+            Some(Kind::Ask { choices, .. }) if state.over.is_none() => choices.as_slice(),
+            _ => &[],
+        };
+        let reply = |choice: &Choice| {
+            let meaning = choice.meaning.as_ref()?.value.clone();
+            let mut next = state.clone();
+            self.advance(&mut next, Input::Heard { text: meaning.clone(), meaning, confidence: 1.0 });
+            Some(self.action(&next).parts().to_vec()).filter(|parts| !parts.is_empty())
+        };
+        choices.iter().filter_map(reply).collect()
+    }
+
     /// Takes an input in and moves on to the next step that has an action. After the last action, and for an input
     /// that says nothing ([`Input::Said`] while a question is open), nothing changes.
     pub fn advance(&self, state: &mut FlowState, input: Input) {

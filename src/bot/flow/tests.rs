@@ -47,9 +47,13 @@ const SAID: Input = Input::Said { interrupted: false, heard_ms: 900 };
 
 /// What is said in an action, joined.
 fn said(action: &Action) -> String {
+    said_in(action.parts())
+}
+
+fn said_in(parts: &[Part]) -> String {
     let text = |part: &Part| match part {
         Part::Text(text) => text.clone(),
         Part::File(file) => format!("<{}>", file.display()),
     };
-    action.parts().iter().map(text).collect::<Vec<_>>().join(" ")
+    parts.iter().map(text).collect::<Vec<_>>().join(" ")
 }

@@ -1,7 +1,8 @@
 //! The moment at which a call may begin: so many a second are never more, in whatever second is looked at.
 //!
 //! What counts is when Asterisk had taken a call, not when it was meant to: a process that stood still for a moment does not
-//! send what it held back on top of what is due. What other engines begin, the book counts.
+//! send what it held back on top of what is due. What other engines begin, the book counts; when Asterisk took the last calls
+//! of an engine that was killed, nobody knows, so a new one begins with a pause.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -11,8 +12,10 @@ use crate::campaign::pace::limit;
 use crate::time::Moment;
 
 /// Lets calls pass. Deciding code: the time is an argument.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Gate {
+    /// Before this none begins.
+    opens: Moment,
     began: HashMap<Key, VecDeque<(Ticket, Moment)>>,
     last: u64,
 }
@@ -28,7 +31,16 @@ enum Key {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ticket(u64);
 
+/// An engine that was killed had handed its last calls over within so long.
+const HANDED_OVER: Duration = Duration::from_millis(250);
+
 impl Gate {
+    /// The gate of an engine that begins to call at `now`.
+    pub fn new(now: Moment) -> Self {
+        let (_, second) = limit(1.0);
+        Self { opens: now + second + HANDED_OVER, began: HashMap::new(), last: 0 }
+    }
+
     /// Lets a call of a campaign pass, over a trunk, each with its calls per second; or says when to ask again.
     pub fn pass(
         &mut self,
@@ -36,6 +48,9 @@ impl Gate {
         (campaign, rate): (CampaignId, f64),
         trunk: Option<(&str, f64)>,
     ) -> Result<Ticket, Moment> {
+        if now < self.opens {
+            return Err(self.opens);
+        }
         let trunk = trunk.map(|(name, rate)| (Key::Trunk(name.to_owned()), rate));
         let keys = [Some((Key::Campaign(campaign), rate)), trunk];
         let waits = keys.iter().flatten().filter_map(|(key, rate)| self.full_until(now, key, *rate));
@@ -90,7 +105,7 @@ mod tests {
         asked: impl Iterator<Item = u64>,
         late: fn(usize) -> u64,
     ) -> Vec<u64> {
-        let mut gate = Gate::default();
+        let mut gate = Gate::new(Moment::ZERO);
         let campaign = CampaignId::of_test(1);
         let mut waiting: Vec<u64> = asked.collect();
         waiting.sort_unstable();
@@ -127,7 +142,17 @@ mod tests {
             let late = begun(rate, None, std::iter::repeat_n(0, 200), |n| if n % 37 < 8 { 400 } else { 5 });
             assert!(most_in_a_second(&late) <= rate as usize, "{rate}: {late:?}");
         }
-        assert_eq!(begun(0.5, None, std::iter::repeat_n(0, 3), |_| 0), [0, 2_100, 4_200]);
+        assert_eq!(begun(0.5, None, std::iter::repeat_n(0, 3), |_| 0), [1_300, 3_400, 5_500]);
+    }
+
+    #[test]
+    fn an_engine_that_has_just_started_does_not_add_to_the_second_of_the_one_before() {
+        let before = begun(10.0, None, std::iter::repeat_n(0, 100), |_| 200);
+        let killed = before[25] + 40;
+        let after = begun(10.0, None, std::iter::repeat_n(0, 100), |_| 5).into_iter().map(|at| killed + at);
+        // What it had let pass, Asterisk has a little later.
+        let all: Vec<u64> = before.iter().copied().filter(|at| *at <= killed + 200).chain(after).collect();
+        assert!(most_in_a_second(&all) <= 10, "{all:?}");
     }
 
     #[test]
@@ -138,9 +163,9 @@ mod tests {
 
     #[test]
     fn what_is_old_is_forgotten() {
-        let mut gate = Gate::default();
+        let mut gate = Gate::new(Moment::ZERO);
         let campaign = (CampaignId::of_test(1), 1.0);
-        gate.pass(Moment::from_millis(0), campaign, Some(("carrier", 1.0))).unwrap();
+        gate.pass(Moment::from_millis(1_300), campaign, Some(("carrier", 1.0))).unwrap();
         gate.forget(Moment::from_millis(2_000_000));
         assert!(gate.began.is_empty());
     }

@@ -57,6 +57,11 @@ impl Synthesizer for SpeakingList {
         self.0.backends.first().map_or("none", |first| first.name())
     }
 
+    /// Whether all of them are.
+    fn is_embedded(&self) -> bool {
+        self.0.backends.iter().all(|backend| backend.what.is_embedded())
+    }
+
     /// Begins to speak. Called inside tokio's runtime.
     fn synthesize(&self, utterance: &Utterance) -> SpeechStream {
         let (sender, chunks) = mpsc::channel(CHUNKS);

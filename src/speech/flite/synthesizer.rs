@@ -111,6 +111,10 @@ impl Synthesizer for FliteSynthesizer {
         }
         SpeechStream { chunks, times }
     }
+
+    fn is_embedded(&self) -> bool {
+        true
+    }
 }
 
 impl Drop for FliteSynthesizer {

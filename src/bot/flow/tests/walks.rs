@@ -50,6 +50,23 @@ fn a_balance_is_told_by_voice() {
 }
 
 #[test]
+fn what_may_be_said_to_the_choices_of_a_question_is_foreseen() {
+    let flow = shipped("frontdesk.toml");
+    let asked = [
+        (heard("balance"), "What is your account number?"),
+        (heard("1234"), "That was one two three four. Is that right?"),
+    ];
+    let state = walk(&flow, vars(), &asked);
+    let foreseen: Vec<String> = flow.foreseen(&state).iter().map(|parts| said_in(parts)).collect();
+    assert_eq!(foreseen.len(), 2, "{foreseen:?}");
+    assert!(foreseen[0].starts_with("Your balance is two hundred"), "{foreseen:?}");
+    assert_eq!(foreseen[1], "I am sorry. Let us try once more.");
+    // Nobody knows the digits beforehand.
+    let collecting = walk(&flow, vars(), &asked[..1]);
+    assert!(flow.foreseen(&collecting).is_empty());
+}
+
+#[test]
 fn a_balance_is_told_by_keys_and_a_wrong_number_is_asked_again() {
     let flow = shipped("frontdesk.toml");
     walk(
