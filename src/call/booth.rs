@@ -35,8 +35,8 @@ impl Voices for Mouth {
         Source::Ready(samples.into(), WordTimes::default())
     }
 
-    fn are_embedded(&self) -> bool {
-        true
+    fn pays_ahead(&self, text: &str, _: Option<&str>, _: Rate) -> bool {
+        text.ends_with('!')
     }
 
     fn play(&self, _: &Path, _: Rate) -> Source {

@@ -33,9 +33,6 @@ const NO_ANSWER: Duration = Duration::from_millis(1_200);
 /// A final is the provisional when the caller's speech ended no later than so long after it.
 const SAME_END: Duration = Duration::from_millis(20);
 
-/// Replies that are made while the caller thinks.
-const MOST_FORESEEN: usize = 3;
-
 /// One play under way.
 pub(super) struct Play {
     pub(super) id: PlayId,
@@ -81,8 +78,8 @@ pub(super) struct Exchange<'a> {
     provisional: Option<Hypothesis>,
     /// The reply to that, on its way.
     prepared: Option<Prepared>,
-    /// Replies to what he may say, made while he thinks.
-    foreseen: Vec<Prepared>,
+    /// The reply to what he may say, made while he thinks.
+    foreseen: Option<Prepared>,
     /// When the utterance under way began, as far as is known.
     onset: Option<Moment>,
     /// When the speech that was last listened to ended; known at the endpoint.
@@ -113,7 +110,7 @@ impl<'a> Exchange<'a> {
             told: Cell::default(),
             provisional: None,
             prepared: None,
-            foreseen: Vec::new(),
+            foreseen: None,
             onset: None,
             speech_end: None,
             hands_back: false,
@@ -252,28 +249,24 @@ impl<'a> Exchange<'a> {
         self.foresee();
     }
 
-    /// All of the question is made: now what may be said to its answers is, where it is not kept already.
+    /// All of the question is made: now what may be said to its answers is, where that is one reply. Of several all but one would
+    /// be made for nothing.
     fn foresee(&mut self) {
-        let Some(listen) = self.listen.filter(|_| self.foreseen.is_empty() && self.prepared.is_none()) else {
+        let Some(listen) = self.listen.filter(|_| self.foreseen.is_none() && self.prepared.is_none()) else {
             return;
         };
-        for reply in &listen.foreseen {
-            if self.foreseen.len() >= MOST_FORESEEN {
-                break;
-            }
-            // Several answers may lead to the same reply.
-            if !self.foreseen.iter().any(|made| made.prompt.sounds_like(reply))
-                && let Some(made) = self.maker.foresee(Moment::now(), reply)
-            {
-                self.book.prepared();
-                self.foreseen.push(made);
-            }
+        let mut pays = listen.foreseen.iter().filter(|reply| self.maker.pays_ahead(reply));
+        if let Some(reply) = pays.next()
+            && pays.all(|other| other.sounds_like(reply))
+        {
+            self.book.prepared();
+            self.foreseen = Some(self.maker.prepare(Moment::now(), reply.clone()));
         }
     }
 
     /// All that was made and not said yet; the most likely first.
     pub(super) fn made(&mut self) -> Vec<Prepared> {
-        self.prepared.take().into_iter().chain(self.foreseen.drain(..)).collect()
+        self.prepared.take().into_iter().chain(self.foreseen.take()).collect()
     }
 
     /// Nothing more of the play goes out: whoever makes and writes it stops.
@@ -505,14 +498,11 @@ impl<'a> Exchange<'a> {
             Some(reply) if self.prepared.as_ref().is_some_and(|made| made.prompt.sounds_like(&reply)) => {}
             Some(reply) => {
                 self.drop_prepared();
-                let foreseen = self.foreseen.iter().position(|made| made.prompt.sounds_like(&reply));
-                self.prepared = Some(match foreseen {
-                    Some(index) => self.foreseen.swap_remove(index),
-                    None => {
-                        self.book.prepared();
-                        self.maker.prepare(Moment::now(), reply)
-                    }
-                });
+                let foreseen = self.foreseen.take_if(|made| made.prompt.sounds_like(&reply));
+                self.prepared = Some(foreseen.unwrap_or_else(|| {
+                    self.book.prepared();
+                    self.maker.prepare(Moment::now(), reply)
+                }));
             }
             None => self.drop_prepared(),
         }
@@ -521,10 +511,10 @@ impl<'a> Exchange<'a> {
     /// What was prepared is not said now; what may be said yet is kept.
     fn drop_prepared(&mut self) {
         let Some(made) = self.prepared.take() else { return };
-        let may_be_said =
-            |listen: &&Listen| listen.foreseen.iter().any(|reply| made.prompt.sounds_like(reply));
-        if self.listen.filter(may_be_said).is_some() && self.foreseen.len() < MOST_FORESEEN {
-            self.foreseen.push(made);
+        let is_foreseen =
+            |listen: &Listen| listen.foreseen.iter().any(|reply| made.prompt.sounds_like(reply));
+        if self.foreseen.is_none() && self.listen.is_some_and(is_foreseen) {
+            self.foreseen = Some(made);
         } else {
             self.book.wasted();
         }

@@ -42,8 +42,8 @@ pub struct Listen {
     pub manners: &'static Manners,
     /// Tells what would be said to an answer, so that it can be prepared while the caller may still go on.
     pub anticipate: Option<Anticipate>,
-    /// What may be said next, one prompt for each answer that is known beforehand. Where it costs nothing it is made while the
-    /// caller thinks, unless it is kept already.
+    /// What may be said next, one prompt for each answer that is known beforehand. Where just one of them is not kept, and making
+    /// it costs nothing, it is made while the caller thinks.
     pub foreseen: Vec<Prompt>,
 }
 

@@ -44,18 +44,12 @@ impl Maker {
 
     /// Begins to make all pieces of a prompt.
     pub fn prepare(&self, now: Moment, prompt: Prompt) -> Prepared {
-        self.prepare_from(None, now, prompt)
-    }
-
-    /// The same where the first of them is being made already.
-    fn prepare_from(&self, mut first: Option<Source>, now: Moment, prompt: Prompt) -> Prepared {
         let (mut sources, mut pieces, mut clauses) = (VecDeque::new(), Vec::new(), None);
         for part in &prompt.parts {
-            let source = match (first.take(), part) {
-                (Some(first), _) => first,
-                (None, Part::Text(text)) => self.voices.speak(text, prompt.voice.as_deref(), self.rate),
-                (None, Part::File(file)) => self.voices.play(file, self.rate),
-                (None, Part::Stream(stream)) => {
+            let source = match part {
+                Part::Text(text) => self.voices.speak(text, prompt.voice.as_deref(), self.rate),
+                Part::File(file) => self.voices.play(file, self.rate),
+                Part::Stream(stream) => {
                     clauses = stream.take();
                     break;
                 }
@@ -79,19 +73,11 @@ impl Maker {
         }
     }
 
-    /// The same for a prompt that may be said to one of several answers; [`None`] where nothing would be gained by it, since its
-    /// beginning is kept, or it would cost something.
-    pub fn foresee(&self, now: Moment, prompt: &Prompt) -> Option<Prepared> {
-        let Some(Part::Text(text)) = prompt.parts.first().filter(|_| self.voices.are_embedded()) else {
-            return None;
-        };
-        let first = self.voices.speak(text, prompt.voice.as_deref(), self.rate);
-        match first {
-            Source::Stream(_) if !prompt.is_streamed() => {
-                Some(self.prepare_from(Some(first), now, prompt.clone()))
-            }
-            _ => None,
-        }
+    /// Whether it pays to make a prompt that may be said soon: it does not begin with something that is there at once.
+    pub fn pays_ahead(&self, prompt: &Prompt) -> bool {
+        let begins = prompt.parts.first();
+        matches!(begins, Some(Part::Text(text)) if self.voices.pays_ahead(text, prompt.voice.as_deref(), self.rate))
+            && !prompt.is_streamed()
     }
 
     /// A prompt whose audio somebody else makes; its parts are names for it.

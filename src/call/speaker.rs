@@ -18,8 +18,9 @@ pub trait Voices: Send + Sync {
     /// Begins to play a WAV file; returns at once.
     fn play(&self, file: &std::path::Path, rate: Rate) -> Source;
 
-    /// Whether a text that is made and not said costs nothing but some of this machine's time.
-    fn are_embedded(&self) -> bool {
+    /// Whether it pays to make a text that may be said soon: it is not kept, and to make it for nothing costs no more than some of
+    /// this machine's time.
+    fn pays_ahead(&self, _text: &str, _voice: Option<&str>, _rate: Rate) -> bool {
         false
     }
 }

@@ -256,8 +256,10 @@ impl Voices for EngineVoices {
         })
     }
 
-    fn are_embedded(&self) -> bool {
-        self.list.as_ref().is_some_and(SpeakingList::is_embedded)
+    fn pays_ahead(&self, text: &str, voice: Option<&str>, rate: Rate) -> bool {
+        let Some(list) = self.list.as_ref().filter(|list| list.is_embedded()) else { return false };
+        let utterance = self.utterance(text, voice, rate);
+        !lock(&self.fixed).contains(&utterance) && self.kept(list, &utterance).is_none()
     }
 
     fn play(&self, file: &Path, rate: Rate) -> Source {

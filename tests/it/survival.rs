@@ -41,6 +41,15 @@ async fn callers(
     listeners(asterisk, &numbers, extension).await
 }
 
+/// Waits until the states of these callers' calls are on the disk: a call that was killed before is lost, and rightly so.
+async fn kept(engine: &EngineUnderTest, numbers: &[String]) {
+    for number in numbers {
+        let call = engine.call_of(number).await.id;
+        eventually(PATIENCE, "its state is kept", async || engine.has_snapshot(call).await.then_some(()))
+            .await;
+    }
+}
+
 /// Callers of `quick` who have keyed the first two of their four digits.
 async fn in_mid_number(asterisk: &AsteriskUnderTest, numbers: &[String]) -> Vec<(Phone, PhoneCall)> {
     join_all(numbers.iter().map(|number| async move {
@@ -131,6 +140,7 @@ async fn who_hangs_up_while_no_engine_is_there_is_not_missed() {
     let mut engine = EngineUnderTest::start(&asterisk, Settings::default()).await;
     let numbers = numbers(5_551_200, 10);
     let mut listeners = callers(&asterisk, &numbers, "113").await;
+    kept(&engine, &numbers).await;
     engine.crash().await;
     let staying = listeners.split_off(4);
     for (_, call) in &listeners {
@@ -153,7 +163,9 @@ async fn an_engine_that_is_started_while_asterisk_does_not_answer_takes_its_call
     let door = Proxy::to(asterisk.ari_addr).await;
     let settings = Settings { env: &[("OFFHOOK_ASTERISK_URL", &door.url)], ..Settings::default() };
     let mut engine = EngineUnderTest::start(&asterisk, settings).await;
-    let listeners = callers(&asterisk, &numbers(5_551_300, 5), "113").await;
+    let numbers = numbers(5_551_300, 5);
+    let listeners = callers(&asterisk, &numbers, "113").await;
+    kept(&engine, &numbers).await;
     engine.crash().await;
     let opened = async {
         door.shut_for(2 * SECOND).await;
@@ -168,13 +180,15 @@ async fn an_engine_that_is_started_while_asterisk_does_not_answer_takes_its_call
 async fn callers_of_a_bot_that_is_gone_go_on_in_the_dialplan() {
     let asterisk = own_asterisk(false).await;
     let mut engine = EngineUnderTest::start(&asterisk, Settings::default()).await;
-    let listeners = callers(&asterisk, &numbers(5_551_400, 2), "113").await;
+    let numbers = numbers(5_551_400, 2);
+    let listeners = callers(&asterisk, &numbers, "113").await;
+    kept(&engine, &numbers).await;
     engine.crash().await;
     engine.rename_bot("talker", "another");
     engine.start_again().await;
-    for number in numbers(5_551_400, 2) {
-        assert_eq!(way_on(&asterisk, &number).await, "SUCCESS FAILED");
-        let (record, _) = engine.ended_call_of(&number).await;
+    for number in &numbers {
+        assert_eq!(way_on(&asterisk, number).await, "SUCCESS FAILED");
+        let (record, _) = engine.ended_call_of(number).await;
         assert_eq!(record.disposition, Some(Disposition::BotFailed));
     }
     drop(listeners);
