@@ -231,7 +231,7 @@ fn assert_pauses(by_number: &HashMap<String, Vec<Seen>>, pause: Duration) {
 async fn a_campaign_survives_an_engine_that_is_killed_again_and_again() {
     let count = contacts();
     let house = House::open().await;
-    let mut engine = house.engine("bot", &[("OFFHOOK_LOG", "info,offhook::engine=debug")]).await;
+    let mut engine = house.engine("bot", &[]).await;
     let pauses = format!(
         "max_attempts = 10\n[pause]\nbusy = 'never'\nno_answer = 'never'\nrejected = 'never'\ncongestion = 'never'\nmachine = 'never'\nfailed = '{PAUSE}s'\n"
     );
