@@ -70,8 +70,8 @@ pub mod zones;
 mod error;
 
 pub use book::{
-    Book, Campaign, CampaignId, Claimed, Cleared, Clock, Closing, ContactId, Counts, Engine, LEASE_MS,
-    OpenAttempt, State, Withdrawn,
+    AT_ONCE_MS, Book, Campaign, CampaignId, Claimed, Cleared, Clock, Closing, ContactId, Counts, Engine,
+    LEASE_MS, OpenAttempt, State, Withdrawn,
 };
 pub use disposition::Disposition;
 pub use error::CampaignError;

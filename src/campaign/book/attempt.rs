@@ -107,6 +107,10 @@ pub struct OpenAttempt {
     pub lease: WallTime,
 }
 
+/// A call that the server has taken within so long is taken to have begun when the book says; the second in which calls are
+/// counted is longer by more than that.
+pub const AT_ONCE_MS: i64 = 30;
+
 /// Tells the time.
 pub type Clock<'a> = &'a (dyn Fn() -> WallTime + Sync);
 
@@ -144,6 +148,26 @@ impl Book {
         clock: Clock<'_>,
     ) -> Result<Cleared, CampaignError> {
         self.last_look(campaign, engine, (attempt, true), trunk, clock).await
+    }
+
+    /// The server took the call only at `at`, later than the book has it: from then on it counts among the calls of a second.
+    /// Of a call that went out within [`AT_ONCE_MS`] nothing is changed, nor of one that is over.
+    ///
+    /// # Errors
+    /// [`CampaignError::Database`].
+    pub async fn went_out(&self, attempt: CallId, at: WallTime) -> Result<(), CampaignError> {
+        let sort = |why| self.db.sort(why);
+        let mut tx = self.db.begin_losable().await?;
+        sqlx::query(
+            "UPDATE campaign_attempts SET dialled_ms = $2 WHERE id = $1 AND ended_ms IS NULL AND dialled_ms < $3",
+        )
+        .bind(attempt.as_str())
+        .bind(at.0)
+        .bind(at.0 - AT_ONCE_MS)
+        .execute(&mut *tx)
+        .await
+        .map_err(sort)?;
+        tx.commit().await.map_err(sort)
     }
 
     async fn last_look(

@@ -18,7 +18,7 @@ use super::zones::Zones;
 use crate::store::{Numbers, Store};
 use crate::time::WallTime;
 
-pub use attempt::{Cleared, Clock, Closing, OpenAttempt, Withdrawn};
+pub use attempt::{AT_ONCE_MS, Cleared, Clock, Closing, OpenAttempt, Withdrawn};
 pub use claim::Claimed;
 
 pub(super) mod db;

@@ -170,6 +170,32 @@ async fn calls_a_second_are_counted_over_engines_and_campaigns_when_they_are_dia
 }
 
 #[tokio::test]
+async fn a_call_counts_when_the_server_has_taken_it() {
+    let desk = Desk::new().await;
+    let slow = PLAN.replace("calls_per_second = 1000", "calls_per_second = 2");
+    let campaign = desk.running("c", &slow, &berlin(9)).await;
+    let claimed = desk.claim(&campaign, TEN, 2).await;
+    let others = desk.claim(&campaign, later(TEN, 1_050), 2).await;
+    let now = later(TEN, 2_000);
+    let first = claimed[0].attempt;
+    for (one, at) in claimed.iter().zip([now, later(now, 200)]) {
+        assert_eq!(desk.dial(&campaign, one.attempt, at).await, Cleared::Dial);
+    }
+    // Sooner than that is at once.
+    desk.book.went_out(first, later(now, 20)).await.unwrap();
+    let asked = later(now, 900);
+    let until = |at| Cleared::NotBefore(later(now, at));
+    assert_eq!(desk.dial(&campaign, others[0].attempt, asked).await, until(1_050));
+    desk.book.went_out(first, later(now, 120)).await.unwrap();
+    assert_eq!(desk.dial(&campaign, others[0].attempt, asked).await, until(120 + 1_050));
+    // What is over stays as it was.
+    let over = Closing::new(Disposition::Busy);
+    desk.book.finish(&campaign, first, &over, asked).await.unwrap();
+    desk.book.went_out(first, later(now, 500)).await.unwrap();
+    assert_eq!(desk.dial(&campaign, others[0].attempt, asked).await, until(120 + 1_050));
+}
+
+#[tokio::test]
 async fn who_waits_for_the_book_is_counted_when_he_dials() {
     let desk = Desk::new().await;
     let slow = PLAN.replace("calls_per_second = 1000", "calls_per_second = 1");

@@ -13,7 +13,7 @@ use super::super::server::Server;
 use super::gate::Ticket;
 use super::{Counted, Work, lock, patiently, since_start};
 use crate::call::is_variable;
-use crate::campaign::{Campaign, CampaignError, Claimed, Cleared, Disposition, Withdrawn};
+use crate::campaign::{AT_ONCE_MS, Campaign, CampaignError, Claimed, Cleared, Disposition, Withdrawn};
 use crate::id::CallId;
 use crate::time::{Moment, WallTime};
 
@@ -175,7 +175,16 @@ impl Work {
             early: plan.early_media,
         };
         let begun = begin(&self.shared, server, &self.ways, wanted).await;
-        lock(&self.gate).went(ticket, Moment::now());
+        let late = lock(&self.gate).went(ticket, Moment::now());
+        if late.as_millis() > AT_ONCE_MS.unsigned_abs().into() {
+            // The other engines count it when it went out; nobody waits for that.
+            let (book, id, at) = (self.book.clone(), contact.attempt, WallTime::now());
+            tokio::spawn(async move {
+                if let Err(error) = book.went_out(id, at).await {
+                    tracing::debug!(call = %id, %error, "the book does not know when the call went out");
+                }
+            });
+        }
         match begun {
             Ok(begun) => begun.answered().await,
             Err(error) => Err(error.to_string()),

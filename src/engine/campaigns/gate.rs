@@ -65,11 +65,14 @@ impl Gate {
         Ok(ticket)
     }
 
-    /// Asterisk has the call.
-    pub fn went(&mut self, ticket: Ticket, now: Moment) {
+    /// Asterisk has the call; how long after it had passed.
+    pub fn went(&mut self, ticket: Ticket, now: Moment) -> Duration {
+        let mut late = Duration::ZERO;
         for (_, at) in self.began.values_mut().flatten().filter(|(known, _)| *known == ticket) {
+            late = now.since(*at);
             *at = now;
         }
+        late
     }
 
     /// Until when no call may begin; [`None`] when one may.
