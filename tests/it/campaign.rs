@@ -419,7 +419,9 @@ async fn fifty_who_are_called_are_answered_as_soon_as_fifty_who_call() {
         }
         calls.join_all().await
     });
-    let plan = plan(&["people"], "max_attempts = 1\n").replace(
+    // With their media joined while they ring, where that is asked for.
+    let early = std::env::var_os("OFFHOOK_TEST_EARLY_MEDIA").is_some();
+    let plan = plan(&["people"], &format!("max_attempts = 1\nearly_media = {early}\n")).replace(
         "machines = 'message'\nmessage = 'This is the house of tests. We will call again tomorrow.'",
         "machines = 'talk'",
     );
