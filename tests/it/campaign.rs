@@ -160,6 +160,15 @@ fn last_by_number(attempts: &[Value]) -> BTreeMap<String, &Value> {
     attempts.iter().map(|attempt| (text(attempt), attempt)).collect()
 }
 
+/// The most calls at once and in a second; a second of more than there may be is shown beside the book's times.
+fn counted(seen: &[Seen], attempts: &[Value]) -> (usize, usize) {
+    let (up, a_second) = most(seen);
+    if a_second > PER_SECOND {
+        println!("{}", crowd(seen, attempts));
+    }
+    (up, a_second)
+}
+
 /// What is wrong is told with the ids of its calls.
 fn assert_dispositions(attempts: &[Value], count: usize) {
     let last = last_by_number(attempts);
@@ -197,7 +206,7 @@ async fn every_contact_ends_as_its_telephone_did_and_no_limit_is_passed() {
     let attempts = attempts(&engine).await;
     assert_eq!(attempts.len(), count, "one attempt for each");
     let seen = house.farm.seen();
-    let (up, a_second) = most(&seen);
+    let (up, a_second) = counted(&seen, &attempts);
     println!("{count} contacts in {took:.1?}: at most {up} at once and {a_second} a second");
     assert_dispositions(&attempts, count);
     assert_eq!(seen.len(), count, "each was called once");
@@ -258,10 +267,7 @@ async fn a_campaign_survives_an_engine_that_is_killed_again_and_again() {
     for attempt in all.iter().filter(|attempt| attempt["disposition"] == "lost") {
         *lost.entry(Callee::at(attempt["number"].as_str().unwrap_or_default())).or_default() += 1;
     }
-    let (up, a_second) = most(&house.farm.seen());
-    if a_second > PER_SECOND {
-        println!("{}", crowd(&house.farm.seen(), &all));
-    }
+    let (up, a_second) = counted(&house.farm.seen(), &all);
     println!(
         "{count} contacts, {kills} kills: {} attempts of {} lost {lost:?}; {up} at once, {a_second} a second",
         lost.values().sum::<usize>(),
@@ -299,13 +305,10 @@ async fn two_engines_and_a_database_that_is_killed_call_nobody_twice() {
     let seen = house.farm.seen();
     let by_number = house.farm.by_number();
     assert!(by_number.values().all(|calls| calls.len() == 1), "nobody was called twice");
-    let (up, a_second) = most(&seen);
+    let (up, a_second) = counted(&seen, &attempts);
     let mut by: BTreeMap<&str, usize> = BTreeMap::new();
     for attempt in &attempts {
         *by.entry(attempt["disposition"].as_str().unwrap_or("none")).or_default() += 1;
-    }
-    if a_second > PER_SECOND {
-        println!("{}", crowd(&seen, &attempts));
     }
     println!("{count} contacts, {} called; at most {up} at once and {a_second} a second; {by:?}", seen.len());
     assert_eq!(attempts.len(), count);

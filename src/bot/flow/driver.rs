@@ -94,12 +94,9 @@ impl FlowBot {
         let listen = listen.language(self.flow.language()).anticipate(move |heard| {
             let Heard::Words { text, meaning, confidence } = heard else { return None };
             let (text, meaning, confidence) = (text.clone(), meaning.clone(), *confidence);
-            let mut next = state.clone();
-            flow.advance(&mut next, Input::Heard { meaning, text, confidence });
-            let action = flow.action(&next);
+            let parts = flow.reply(&state, Input::Heard { meaning, text, confidence })?;
             // How it is interrupted is looked at when it is said.
-            let said = prompt(voice.as_ref(), action.parts(), BargeInSpec::NEVER);
-            (!said.parts.is_empty()).then_some(said)
+            Some(prompt(voice.as_ref(), &parts, BargeInSpec::NEVER))
         });
         listen.foresee(replies)
     }

@@ -241,11 +241,17 @@ impl Flow {
         };
         let reply = |choice: &Choice| {
             let meaning = choice.meaning.as_ref()?.value.clone();
-            let mut next = state.clone();
-            self.advance(&mut next, Input::Heard { text: meaning.clone(), meaning, confidence: 1.0 });
-            Some(self.action(&next).parts().to_vec()).filter(|parts| !parts.is_empty())
+            self.reply(state, Input::Heard { text: meaning.clone(), meaning, confidence: 1.0 })
         };
         choices.iter().filter_map(reply).collect()
+    }
+
+    /// What would be said next if this were the input; [`None`] where that is nothing.
+    #[must_use]
+    pub fn reply(&self, state: &FlowState, input: Input) -> Option<Vec<Part>> {
+        let mut next = state.clone();
+        self.advance(&mut next, input);
+        Some(self.action(&next).parts().to_vec()).filter(|parts| !parts.is_empty())
     }
 
     /// Takes an input in and moves on to the next step that has an action. After the last action, and for an input

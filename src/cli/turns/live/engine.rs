@@ -80,7 +80,7 @@ impl Engine {
     /// Stops it, first the polite way, so that it leaves nothing in Asterisk.
     pub(super) async fn stop(mut self) -> anyhow::Result<Noted> {
         self.end().await;
-        let store = Store::open_to_read(&self.dir.join("calls.sqlite")).await?;
+        let store = Store::open_to_read(self.dir.join("calls.sqlite")).await?;
         let latencies = store.latencies(LAST_TURNS).await?.into_iter().next();
         let mut ended = Vec::new();
         for call in store.latest_calls(LAST_TURNS).await?.into_iter().map(|call| call.call) {
