@@ -310,7 +310,8 @@ async fn behind_a_nat_a_call_on_its_own_port_learns_where_its_audio_comes_from()
     let mut datagram = [0; 300];
     let (len, from) = rewritten.recv_from(&mut datagram).expect("what we say comes there");
     assert!(Packet::parse(&datagram[..len]).is_ok() && from == ours);
-    eventually("all but the two that proved it are heard", || session.control.stats().stream.received == 18).await;
+    eventually("all but the two that proved it are heard", || session.control.stats().stream.received == 18)
+        .await;
     let none = Media::start(&MediaConfig { rtp_ports: Some(ours.port()..=ours.port()), ..config })
         .expect("the loopback has free ports")
         .reserve_for(TransportKind::Rtp, Format::Ulaw);
