@@ -155,6 +155,8 @@ pub struct Leg {
     peer_address: Option<SocketAddr>,
     /// Whether the caller's channel is not ours to hang up any more: gone, or left to the dialplan.
     released: bool,
+    /// Whether a media channel of another process was hung up, the end of which may still be told.
+    dropped: bool,
     /// Whether there may be somebody beside the caller: who was called for him.
     pub(super) beside: bool,
 }
@@ -171,6 +173,7 @@ impl Leg {
             our_address: SocketAddr::from(([127, 0, 0, 1], 9)),
             peer_address: None,
             released: true,
+            dropped: false,
             beside: false,
         }
     }
@@ -190,7 +193,41 @@ impl Leg {
         seat: &mut Seat,
         events: &mut mpsc::Receiver<LegEvent>,
     ) -> Result<(Self, Link), CallError> {
-        let mut leg = Self {
+        let mut leg = Self::new(ari, app, call, channel, plan, seat);
+        match leg.connect(seat, events).await {
+            Ok(link) => Ok((leg, link)),
+            Err(error) => {
+                leg.abandon().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// The same where another process may have left a media channel and a bridge of the call.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join).
+    pub async fn join_again(
+        ari: &Ari,
+        app: &str,
+        call: CallId,
+        channel: ChannelId,
+        plan: &MediaPlan,
+        seat: &mut Seat,
+        events: &mut mpsc::Receiver<LegEvent>,
+    ) -> Result<(Self, Link), CallError> {
+        let mut leg = Self::new(ari, app, call, channel, plan, seat);
+        match leg.connect_again(seat, events).await {
+            Ok(link) => Ok((leg, link)),
+            Err(error) => {
+                leg.abandon().await;
+                Err(error)
+            }
+        }
+    }
+
+    fn new(ari: &Ari, app: &str, call: CallId, channel: ChannelId, plan: &MediaPlan, seat: &Seat) -> Self {
+        Self {
             ari: ari.clone(),
             app: app.to_owned(),
             call,
@@ -199,14 +236,8 @@ impl Leg {
             our_address: seat.advertised(),
             peer_address: None,
             released: false,
+            dropped: false,
             beside: false,
-        };
-        match leg.connect(seat, events).await {
-            Ok(link) => Ok((leg, link)),
-            Err(error) => {
-                leg.abandon().await;
-                Err(error)
-            }
         }
     }
 
@@ -233,6 +264,7 @@ impl Leg {
             our_address: seat.advertised(),
             peer_address: None,
             released: false,
+            dropped: false,
             beside: true,
         };
         let link = match (snapshot.peer_address, there) {
@@ -264,6 +296,28 @@ impl Leg {
         self.connect(seat, events).await
     }
 
+    /// Clears what is left of the media channel, and makes another in the bridge, where there is one. The id of a bridge that a
+    /// channel was in that nobody has answered would not be free again until that channel ends (Asterisk 22.10).
+    async fn connect_again(
+        &mut self,
+        seat: &mut Seat,
+        events: &mut mpsc::Receiver<LegEvent>,
+    ) -> Result<Link, CallError> {
+        self.drop_media().await?;
+        let bridge = self.main_bridge();
+        let there = match self.ari.bridges().get(&bridge).await {
+            Ok(there) => there,
+            Err(error) if error.is_gone() => return self.connect(seat, events).await,
+            Err(error) => return Err(error.into()),
+        };
+        let link = self.connect_media(seat, events).await?;
+        self.ari.bridges().add_channel(&bridge, &self.media()).await?;
+        if !there.channels.contains(&self.channel) {
+            self.ari.bridges().add_channel(&bridge, &self.channel).await?;
+        }
+        Ok(link)
+    }
+
     /// Clears the media channel alone, and makes another beside the bridge, in which the caller talks with a person.
     async fn connect_apart(
         &mut self,
@@ -274,7 +328,8 @@ impl Leg {
         self.connect_media(seat, events).await
     }
 
-    async fn drop_media(&self) -> Result<(), AriError> {
+    async fn drop_media(&mut self) -> Result<(), AriError> {
+        self.dropped = true;
         ignore_gone(self.ari.channels().hangup(&self.media(), HangupReason::Normal).await)?;
         self.free(&self.media()).await;
         Ok(())
@@ -316,7 +371,16 @@ impl Leg {
         self.peer_address = media.rtp_address();
         let link = link_to(&self.ari, seat, &media).await?;
         // Asterisk refuses a channel that is not yet in the application: one call in seven, unless we wait.
-        tokio::time::timeout(MEDIA_CHANNEL_PATIENCE, until(events, LegEvent::MediaReady))
+        let ready = async {
+            loop {
+                match until(events, LegEvent::MediaReady).await {
+                    // That was the one before it.
+                    Err(CallError::Gone(Gone::MediaLost)) if self.dropped => {}
+                    other => return other,
+                }
+            }
+        };
+        tokio::time::timeout(MEDIA_CHANNEL_PATIENCE, ready)
             .await
             .map_err(|_| CallError::MediaChannelLate(MEDIA_CHANNEL_PATIENCE))??;
         Ok(link)

@@ -1,7 +1,7 @@
 //! Calls that an earlier process served and that are still up.
 //!
-//! Asterisk keeps a caller in its application, and the media channel in its bridge, when the engine goes. What the earlier
-//! process stored at each step of a call is enough to go on: the call keeps its id and its records, audio over RTP comes to
+//! Asterisk keeps a caller in its application, and the media channel in its bridge, when the engine goes; whom we call it goes
+//! on ringing. What the earlier process stored at each step of a call is enough to go on: the call keeps its id and its records, audio over RTP comes to
 //! the same port again, and the bot says on from the sentence that was cut.
 
 use std::collections::{HashMap, HashSet};
@@ -10,11 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::START_PATIENCE;
 use super::handover::{Takeover, Will};
+use super::ringing::Ringing;
 use super::server::Server;
 use crate::asterisk::ari::ChannelId;
 use crate::asterisk::ari::model::{Bridge, Channel};
@@ -27,10 +29,22 @@ use crate::time::WallTime;
 /// How often a running engine says that it is there. What a caller heard after the last time is said again.
 const BEAT: Duration = Duration::from_millis(200);
 
+/// What another process needs to go on with a call.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+pub(super) enum State {
+    /// It was answered, or came in.
+    Up(Box<Snapshot>),
+    /// We made it, and nobody has answered.
+    Rings(Ringing),
+}
+
 /// What an earlier process left: its calls.
 #[derive(Default)]
 pub(super) struct Estate {
     calls: Vec<(Snapshot, CallRecord)>,
+    /// Those that we made and that nobody had answered.
+    ringing: Vec<(Ringing, CallRecord)>,
     /// When that process was heard of last.
     alive: WallTime,
 }
@@ -43,13 +57,14 @@ impl Estate {
         for call in store.unfinished_calls().await?.into_iter().filter(ours) {
             rows.insert(call.id, call);
         }
-        let mut calls = Vec::new();
+        let (mut calls, mut ringing) = (Vec::new(), Vec::new());
         let mut newest = WallTime::default();
         for stored in store.snapshots().await? {
             let Some(row) = rows.remove(&stored.call) else { continue };
             newest = newest.max(stored.at);
             match read(stored.state) {
-                Ok(snapshot) => calls.push((snapshot, row)),
+                Ok(State::Up(snapshot)) => calls.push((*snapshot, row)),
+                Ok(State::Rings(rings)) => ringing.push((rings, row)),
                 Err(why) => {
                     tracing::warn!(call = %stored.call, %why, "a call of an earlier process cannot be taken up");
                     close(store, row, Disposition::Lost, &why);
@@ -59,12 +74,16 @@ impl Estate {
         for row in rows.into_values() {
             close(store, row, Disposition::Lost, "the engine ended without it");
         }
-        Ok(Self { calls, alive: Heartbeat::last(store.path(), engine).unwrap_or(newest).max(newest) })
+        Ok(Self {
+            calls,
+            ringing,
+            alive: Heartbeat::last(store.path(), engine).unwrap_or(newest).max(newest),
+        })
     }
 
     /// Whether nothing is left.
     pub fn is_empty(&self) -> bool {
-        self.calls.is_empty()
+        self.calls.is_empty() && self.ringing.is_empty()
     }
 
     /// The UDP ports that its calls send to.
@@ -82,11 +101,14 @@ impl Estate {
 
     /// Takes up the calls whose callers are in the application still, and ends the records of the others.
     pub fn settle(self, server: &Arc<Server>, channels: &[Channel], bridges: &[Bridge], ours: &[ChannelId]) {
-        if self.calls.is_empty() {
+        if self.is_empty() {
             return;
         }
         let there: HashSet<&str> = channels.iter().map(|channel| channel.id.as_str()).collect();
-        let (mut adopted, mut over) = (0, 0);
+        let (mut adopted, mut over, ringing) = (0, 0, self.ringing.len());
+        for (rings, row) in self.ringing {
+            rings.go_on(server, row);
+        }
         for (snapshot, row) in self.calls {
             if !ours.iter().any(|id| id.as_str() == snapshot.channel) {
                 let (how, why) = if there.contains(snapshot.channel.as_str()) {
@@ -115,6 +137,7 @@ impl Estate {
         tracing::info!(
             server = server.name,
             adopted,
+            ringing,
             over,
             away_ms,
             "calls of an earlier process are taken up"
@@ -170,10 +193,10 @@ async fn take_all(servers: &[Arc<Server>], will: Will) {
     // It speaks on until it is relieved.
     let alive = WallTime::now();
     let mut attached = Vec::new();
-    for (snapshot, row) in calls {
-        let his = |server: &&Arc<Server>| server.ari.peer() == row.server && server.app == snapshot.app;
+    for (state, row) in calls {
+        let his = |server: &&Arc<Server>| server.ari.peer() == row.server && server.app == row.app;
         let Some(server) = servers.iter().find(his) else {
-            tracing::error!(call = %snapshot.call, asterisk = row.server, "a call is lost: its server is not in the configuration any more");
+            tracing::error!(call = %row.id, asterisk = row.server, "a call is lost: its server is not in the configuration any more");
             if let Some(any) = servers.first() {
                 close(
                     &any.shared.store,
@@ -183,6 +206,13 @@ async fn take_all(servers: &[Arc<Server>], will: Will) {
                 );
             }
             continue;
+        };
+        let snapshot = match state {
+            State::Up(snapshot) => *snapshot,
+            State::Rings(rings) => {
+                rings.go_on(server, row);
+                continue;
+            }
         };
         // Over RTP nothing changes; a connection ends with its process.
         let rtp = snapshot.transport == TransportKind::Rtp;
@@ -200,9 +230,11 @@ async fn take_all(servers: &[Arc<Server>], will: Will) {
     tracing::info!(calls = count, away_ms = WallTime::now().0 - before.0, "took over from another engine");
 }
 
-fn read(state: serde_json::Value) -> Result<Snapshot, String> {
-    let version = state.get("version").and_then(serde_json::Value::as_u64);
-    if version != Some(u64::from(Snapshot::VERSION)) {
+fn read(state: serde_json::Value) -> Result<State, String> {
+    let version = |of: &str| state.get(of).and_then(serde_json::Value::as_u64);
+    let is_known = version("version") == Some(u64::from(Snapshot::VERSION))
+        || version("ringing") == Some(u64::from(Ringing::VERSION));
+    if !is_known {
         return Err("its state was written by another version".into());
     }
     serde_json::from_value(state).map_err(|error| format!("its state cannot be read: {error}"))

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -408,6 +408,21 @@ fn wish<'a>(campaign: &'a Campaign, up: &HashMap<CampaignId, Up>) -> Wish<'a> {
 }
 
 impl Work {
+    /// Waits until it is known whether a call that an earlier process made is here; where it is, for its answer.
+    async fn here(&self, id: CallId) -> Option<(Arc<Server>, oneshot::Receiver<Result<(), String>>)> {
+        let given_up = Instant::now() + 12 * WRITTEN;
+        loop {
+            // First this: a server has told of its calls when it is there.
+            let all_there = self.servers.iter().all(|server| *server.connected.borrow());
+            let on = |server: &Arc<Server>| Some((Arc::clone(server), server.switchboard.on_answer(id)?));
+            let found = self.servers.iter().find_map(on);
+            if found.is_some() || all_there || Instant::now() > given_up {
+                return found;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
     /// Waits until the call is over here.
     async fn over(&self, id: CallId) {
         while self.servers.iter().any(|server| server.switchboard.has(id)) {
@@ -464,6 +479,13 @@ impl Work {
             return self.book.give_back(left.attempt, WallTime::now()).await;
         }
         let campaign = self.book.campaign(&left.campaign_name).await?;
+        if let Some((server, told)) = self.here(left.attempt).await {
+            let mut counted = Counted::rings(&self.up, campaign.id);
+            self.ways.watch_again(&server, left.attempt, campaign.plan.ring);
+            if let Ok(Ok(())) = told.await {
+                self.answered(left.attempt, &mut counted).await?;
+            }
+        }
         let Some(closing) = self.ending(&campaign, left.attempt).await else { return Ok(()) };
         patiently(|| self.book.finish(&campaign, left.attempt, &closing, WallTime::now()).boxed()).await
     }

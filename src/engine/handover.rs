@@ -24,15 +24,15 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
 use tokio::net::{UnixListener, UnixStream};
 
+use super::adopt::State;
 use super::server::Server;
 use super::{Phase, Shared, adopt, control};
-use crate::call::Snapshot;
 use crate::media::{Inherited, Inventory, Lease};
 use crate::store::CallRecord;
 use crate::time::WallTime;
 
 /// What the new engine says first; the number is that of the layout of all this.
-const REQUEST: &str = "takeover 2";
+const REQUEST: &str = "takeover 3";
 
 /// How long each side waits for a word of the other.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -49,12 +49,12 @@ const RELIEVED: Duration = Duration::from_millis(500);
 /// The most that is read of a will: some kilobytes for each of many thousand calls.
 const LONGEST_WILL: u64 = 256 << 20;
 
-/// A call that its bot has let go.
+/// A call that its task has let go.
 pub(super) struct Handed {
-    pub snapshot: Box<Snapshot>,
+    pub state: State,
     pub row: CallRecord,
-    /// Keeps it on its media thread until all are handed over.
-    pub lease: Lease,
+    /// Keeps it on its media thread until all are handed over; [`None`] where it is on none yet.
+    pub lease: Option<Lease>,
 }
 
 /// All that the old engine leaves.
@@ -62,7 +62,7 @@ pub(super) struct Handed {
 pub(super) struct Will {
     /// When it fell silent.
     pub alive: WallTime,
-    pub calls: Vec<(Snapshot, CallRecord)>,
+    pub calls: Vec<(State, CallRecord)>,
 }
 
 /// Where the engine of an application with this store can be asked.
@@ -193,7 +193,7 @@ async fn hand_over(shared: &Arc<Shared>, servers: &[Arc<Server>], mut stream: Un
     shared.media.deafen().await;
     let handed = std::mem::take(&mut *shared.handed.lock().expect("nothing panics while it holds the calls"));
     let (calls, leases): (Vec<_>, Vec<_>) =
-        handed.into_iter().map(|Handed { snapshot, row, lease }| ((*snapshot, row), lease)).unzip();
+        handed.into_iter().map(|Handed { state, row, lease }| ((state, row), lease)).unzip();
     let count = calls.len();
     let will = serde_json::to_vec(&Will { alive: WallTime::now(), calls })?;
     let sent = async {

@@ -5,7 +5,7 @@
 //! - `server`: one Asterisk: its calls and its state; what one does changes nothing for the others;
 //! - [`admission`]: who is let in; `claims`: calls that several engines are offered; [`share`]: the same where Asterisk is too
 //!   old to offer them;
-//! - `adopt`: calls of an earlier process that are still up;
+//! - `adopt`: calls of an earlier process that are still up; `ringing`: those that we make, until somebody answers;
 //! - `handover`: calls to another process that takes over; [`control`]: what else can be asked of an engine that runs;
 //! - `dispatch`: events of Asterisk to the calls that they are for (`switchboard`); what is left over is cleared;
 //! - [`transports`]: by what each bot's calls get their audio;
@@ -30,10 +30,10 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::asterisk::ari::AriError;
 use crate::guard::Exposure;
-use crate::media::{Inherited, Media};
+use crate::media::{Inherited, Lease, Media};
 use crate::pcap::recorder::Recorder;
 use crate::store::recording::Recordings;
-use crate::store::{Store, StoreError};
+use crate::store::{CallRecord, Store, StoreError};
 use crate::time::WallTime;
 
 pub mod admission;
@@ -58,6 +58,7 @@ pub mod outbound;
 mod privacy;
 mod pulse;
 mod records;
+mod ringing;
 pub mod route;
 mod serve;
 mod server;
@@ -394,6 +395,12 @@ impl Engine {
 }
 
 impl Shared {
+    /// Leaves a call to the process that takes over.
+    fn hand(&self, state: adopt::State, row: CallRecord, lease: Option<Lease>) {
+        let handed = Handed { state, row, lease };
+        self.handed.lock().expect("nothing panics while it holds the calls").push(handed);
+    }
+
     fn admission(&self) -> MutexGuard<'_, Admission> {
         self.admission.lock().expect("nothing panics while it holds the admission")
     }

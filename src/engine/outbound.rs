@@ -94,14 +94,15 @@ pub(super) async fn begin(
     };
     let (answered, told) = oneshot::channel();
     shared.admission().enter();
-    let early = (call.early && ways.hears_early()).then_some(call.patience);
-    let stage = match early {
-        Some(_) => Stage::Early,
-        None if ways.is_nameless() => Stage::Nameless,
-        None => Stage::Here,
+    let stage = match call.early && ways.hears_early() {
+        true => Stage::Early,
+        false if ways.is_nameless() => Stage::Nameless,
+        false => Stage::Here,
     };
-    let outgoing = Outgoing { answered, made: Made { machines: call.machines, early }, stage };
-    server.expect(facts, channel.clone(), Some(outgoing));
+    let patience = i64::try_from(call.patience.as_millis()).unwrap_or(i64::MAX);
+    let until = WallTime(WallTime::now().0.saturating_add(patience));
+    let made = Made { machines: call.machines, stage, until, row: None };
+    server.expect(facts, channel.clone(), Some(Outgoing { answered: Some(answered), made }));
     let mut variables: Vec<_> = call.variables.into_iter().collect();
     variables.push((CALL.to_owned(), channel.to_string()));
     variables.push(("OFFHOOK_APP".to_owned(), server.app.clone()));
@@ -113,9 +114,9 @@ pub(super) async fn begin(
         patience: call.patience,
         variables,
     };
-    let made = match early {
-        Some(_) => create(server, order).await,
-        None => ways.make(server, order).await,
+    let made = match stage {
+        Stage::Early => create(server, order).await,
+        _ => ways.make(server, order).await,
     };
     if let Err(error) = made {
         server.switchboard.tell(id, LegEvent::Gone(Gone::HungUp { cause: 0 }));

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use super::campaigns::OptOuts;
+use super::ringing::Ringing;
 use super::{Shared, privacy};
 use crate::audio::ring::PlayId;
 use crate::call::journal::{Input, Spoken, Turn};
@@ -141,6 +142,15 @@ impl Records {
     /// What is done where a machine answers.
     pub fn judged(&self, machines: &Machines) {
         self.outcome(|outcome| outcome.machines = Some(machines.clone()));
+    }
+
+    /// What another process needs to wait on for the answer to a call that we make.
+    pub fn rings_on(&self, ringing: &Ringing) {
+        let call = ringing.call;
+        match serde_json::to_value(ringing) {
+            Ok(state) => self.store.put_snapshot(&Snapshot { call, at: WallTime::now(), state }),
+            Err(error) => tracing::error!(%call, %error, "a call that rings cannot be written as JSON"),
+        }
     }
 
     /// It rings where we call.

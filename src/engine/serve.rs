@@ -8,13 +8,13 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::sync::mpsc;
 
-use super::adopt::Predecessor;
+use super::adopt::{Predecessor, State};
 use super::config::WhenSilent;
-use super::handover::Handed;
 use super::machines;
 use super::records::Records;
+use super::ringing::{Ringing, Waited};
 use super::server::{Made, Server};
-use super::switchboard::Mail;
+use super::switchboard::{Mail, Stage};
 use super::{Phase, dispatch};
 use crate::asterisk::ari::ChannelId;
 use crate::asterisk::ari::ops::HangupReason;
@@ -37,14 +37,14 @@ use crate::turn::echo::canceller;
 use crate::turn::vad;
 
 /// How a call ended.
-struct End {
+pub(super) struct End {
     disposition: Disposition,
     cause: Option<u16>,
     note: Option<String>,
 }
 
 impl End {
-    fn new(disposition: Disposition) -> Self {
+    pub fn new(disposition: Disposition) -> Self {
         Self { disposition, cause: None, note: None }
     }
 
@@ -55,6 +55,20 @@ impl End {
             Gone::ServerLost => Self::new(Disposition::Lost),
             Gone::MediaLost => Self::new(Disposition::MediaFailed),
         }
+    }
+
+    /// How a call ended that nobody answered, and why in a sentence.
+    pub fn unanswered(gone: Gone, rang: bool) -> (Self, String) {
+        let Gone::HungUp { cause } = gone else { return (Self::gone(gone), gone.to_string()) };
+        let (disposition, why) = match cause {
+            17 => (Disposition::Busy, "the line is busy".to_owned()),
+            18 | 19 => (Disposition::NoAnswer, "it rang, and nobody answered".to_owned()),
+            // Nothing special: our own time-out, among others.
+            0 | 16 | 127 if rang => (Disposition::NoAnswer, "it rang, and nobody answered".to_owned()),
+            21 => (Disposition::NoAnswer, "the call was refused".to_owned()),
+            other => (Disposition::Failed, format!("the call could not be put through, cause {other}")),
+        };
+        (Self { cause: Some(cause), ..Self::new(disposition) }, why)
     }
 
     fn failed(disposition: Disposition, error: &CallError) -> Self {
@@ -87,23 +101,41 @@ pub(super) async fn serve(
     facts: Facts,
     mut channel: ChannelId,
     mut mail: Mail,
-    made: Made,
+    mut made: Option<Made>,
 ) {
     let id = facts.id;
     let _busy = server.shared.lamps.busy(&facts.bot);
     let office = (&*server.shared).into();
-    let records = Records::begin(office, &facts, &server.app, server.ari.peer(), channel.as_str());
-    let Made { machines, early } = made;
-    if machines != Machines::Talk {
-        records.judged(&machines);
-    }
-    if let Some(patience) = early {
-        return serve_early(server, facts, channel, mail, machines, patience, &records).await;
-    }
+    let begun = made.as_mut().and_then(|made| made.row.take());
+    let taken_up = begun.is_some();
+    let records = match begun {
+        Some(row) => Records::go_on(office, &facts, *row),
+        None => Records::begin(office, &facts, &server.app, server.ari.peer(), channel.as_str()),
+    };
+    let machines = made.as_ref().map_or(Machines::Talk, |made| made.machines.clone());
     let mut told = None;
-    if facts.outbound {
-        if let Err(end) = answered(server, &facts, &mut mail.events, &records).await {
-            return records.end(end.disposition, end.cause, end.note, serde_json::Value::Null);
+    if let Some(made) = made {
+        let rings = Ringing::new(&facts, &channel, &made);
+        if taken_up {
+            if !rings.is_there(server).await {
+                let why = Some("it ended while no engine was there".to_owned());
+                return records.end(Disposition::Lost, None, why, serde_json::Value::Null);
+            }
+        } else {
+            if machines != Machines::Talk {
+                records.judged(&machines);
+            }
+            records.rings_on(&rings);
+        }
+        if rings.stage == Stage::Early {
+            return serve_early(server, facts, rings, taken_up, mail, machines, &records).await;
+        }
+        match rings.answered(server, taken_up, &mut mail.events, &records).await {
+            Waited::Answered => {}
+            Waited::Ended(end) => {
+                return records.end(end.disposition, end.cause, end.note, serde_json::Value::Null);
+            }
+            Waited::HandedOver => return server.shared.hand(State::Rings(rings), records.row(), None),
         }
         if let Some(named) = server.switchboard.channel(id).filter(|named| *named != channel) {
             // Asterisk has named it.
@@ -117,7 +149,7 @@ pub(super) async fn serve(
             }
         }
     }
-    let call = match join(server, &facts, &channel, &mut mail.events).await {
+    let call = match join(server, &facts, &channel, taken_up, &mut mail.events).await {
         Ok(joined) => {
             let config = &server.shared.config;
             let ears = server.shared.services.answers(&facts.bot, config);
@@ -153,20 +185,23 @@ async fn find_out(
 async fn serve_early(
     server: &Arc<Server>,
     facts: Facts,
-    channel: ChannelId,
+    rings: Ringing,
+    taken_up: bool,
     mut mail: Mail,
     machines: Machines,
-    patience: Duration,
     records: &Arc<Records>,
 ) {
     let id = facts.id;
+    let (channel, patience) = (ChannelId::from(rings.channel.as_str()), rings.patience());
     let refused = |error: &CallError| {
         server.switchboard.answered(id, Err(error.to_string()));
         records.end(Disposition::Failed, None, Some(error.to_string()), serde_json::Value::Null);
     };
     let joined = async {
-        until(&mut mail.events, LegEvent::Made).await?;
-        join(server, &facts, &channel, &mut mail.events).await
+        if !taken_up {
+            until(&mut mail.events, LegEvent::Made).await?;
+        }
+        join(server, &facts, &channel, taken_up, &mut mail.events).await
     };
     let joined = match joined.await {
         Ok(joined) => joined,
@@ -180,11 +215,17 @@ async fn serve_early(
         Ok((parts, lease)) => (Call::new(parts), lease),
         Err(error) => return refused(&error),
     };
-    let mut rang = false;
+    let mut rang = records.row().outcome.is_some_and(|outcome| outcome.rang);
+    if taken_up {
+        // Its answer may have come while it was joined.
+        rings.is_there(server).await;
+    }
     let waited = async {
         // Its own end of ringing Asterisk tells with a cause that is none (32, 22.10): it is for when we are gone.
         let seconds = u32::try_from((patience + Duration::from_secs(5)).as_secs()).ok();
-        server.ari.channels().dial(&channel, None, seconds).await?;
+        if !taken_up {
+            server.ari.channels().dial(&channel, None, seconds).await?;
+        }
         let answer = call.wait_for_answer(machines != Machines::Talk, || {
             rang = true;
             records.rings();
@@ -195,8 +236,11 @@ async fn serve_early(
     let mut phase = server.shared.phase.subscribe();
     let waited = tokio::select! {
         waited = waited => Some(waited),
-        _ = phase.wait_for(|phase| *phase == Phase::Goodbye) => None,
+        _ = phase.wait_for(|phase| *phase >= Phase::Goodbye) => None,
     };
+    if waited.is_none() && *server.shared.phase.borrow() == Phase::HandingOver {
+        return server.shared.hand(State::Rings(rings), records.row(), Some(lease));
+    }
     let (end, why) = match waited {
         Some(Ok(Early::Answered)) => {
             call.checkpoint("", serde_json::Value::Null);
@@ -205,7 +249,7 @@ async fn serve_early(
         Some(Ok(Early::Failed(which))) => {
             (End::new(Disposition::Failed), format!("the network says by its tones: {}", which.name()))
         }
-        Some(Err(CallError::Gone(gone))) => unanswered(gone, rang),
+        Some(Err(CallError::Gone(gone))) => End::unanswered(gone, rang),
         Some(Err(error)) => (End::failed(Disposition::Failed, &error), error.to_string()),
         None => (End::new(Disposition::Drained), "the engine is ending".to_owned()),
     };
@@ -216,18 +260,22 @@ async fn serve_early(
     records.end(end.disposition, end.cause, end.note, serde_json::to_value(stats).unwrap_or_default());
 }
 
-/// Joins the caller's channel with ours.
+/// Joins the caller's channel with ours; `again` where another process may have done so before.
 async fn join(
     server: &Server,
     facts: &Facts,
     channel: &ChannelId,
+    again: bool,
     events: &mut mpsc::Receiver<LegEvent>,
 ) -> Result<Joined, CallError> {
     let plan = plan(server, &facts.bot)?;
     let seat = server.shared.media.reserve_for(plan.transport, plan.format)?;
     let mut seat = seat.known_as(server.section.advertise);
-    let (leg, link) =
-        Leg::join(&server.ari, &server.app, facts.id, channel.clone(), &plan, &mut seat, events).await?;
+    let (ari, app, channel) = (&server.ari, &server.app, channel.clone());
+    let (leg, link) = match again {
+        true => Leg::join_again(ari, app, facts.id, channel, &plan, &mut seat, events).await?,
+        false => Leg::join(ari, app, facts.id, channel, &plan, &mut seat, events).await?,
+    };
     Ok(Joined { leg, link, seat, plan })
 }
 
@@ -337,8 +385,9 @@ async fn converse(
                 (end, serde_json::to_value(stats).unwrap_or_default())
             }
             Talked::HandedOver(snapshot) => {
-                let handed = snapshot.map(|snapshot| Handed { snapshot, row: records.row(), lease });
-                server.shared.handed.lock().expect("nothing panics while it holds the calls").extend(handed);
+                if let Some(snapshot) = snapshot {
+                    server.shared.hand(State::Up(snapshot), records.row(), Some(lease));
+                }
                 return;
             }
         },
@@ -354,52 +403,6 @@ async fn converse(
     };
     tracing::info!(call = %id, disposition = %end.disposition, "the call has ended");
     records.end(end.disposition, end.cause, end.note, media);
-}
-
-/// Waits until who we called answers.
-async fn answered(
-    server: &Server,
-    facts: &Facts,
-    events: &mut mpsc::Receiver<LegEvent>,
-    records: &Records,
-) -> Result<(), End> {
-    let mut phase = server.shared.phase.subscribe();
-    let mut rang = false;
-    loop {
-        let event = tokio::select! {
-            // How it went before, that the engine is ending too.
-            biased;
-            event = events.recv() => event,
-            _ = phase.wait_for(|phase| *phase == Phase::Goodbye) => None,
-        };
-        let (end, why) = match event {
-            Some(LegEvent::Up) => return Ok(()),
-            Some(LegEvent::Ringing) => {
-                records.rings();
-                rang = true;
-                continue;
-            }
-            Some(LegEvent::Gone(gone)) => unanswered(gone, rang),
-            Some(_) => continue,
-            None => (End::new(Disposition::Drained), "the engine is ending".to_owned()),
-        };
-        server.switchboard.answered(facts.id, Err(why));
-        return Err(end);
-    }
-}
-
-/// How a call ended that nobody answered, and why in a sentence.
-fn unanswered(gone: Gone, rang: bool) -> (End, String) {
-    let Gone::HungUp { cause } = gone else { return (End::gone(gone), gone.to_string()) };
-    let (disposition, why) = match cause {
-        17 => (Disposition::Busy, "the line is busy".to_owned()),
-        18 | 19 => (Disposition::NoAnswer, "it rang, and nobody answered".to_owned()),
-        // Nothing special: our own time-out, among others.
-        0 | 16 | 127 if rang => (Disposition::NoAnswer, "it rang, and nobody answered".to_owned()),
-        21 => (Disposition::NoAnswer, "the call was refused".to_owned()),
-        other => (Disposition::Failed, format!("the call could not be put through, cause {other}")),
-    };
-    (End { cause: Some(cause), ..End::new(disposition) }, why)
 }
 
 /// Keeps the call's packets, where that is wanted; a call whose packets cannot be kept goes on without.

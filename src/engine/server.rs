@@ -5,7 +5,6 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::{Notify, oneshot, watch};
@@ -22,7 +21,7 @@ use crate::asterisk::ari::{Ari, ChannelId};
 use crate::call::{Facts, MediaPlan, Snapshot};
 use crate::id::CallId;
 use crate::store::{CallRecord, Machines};
-use crate::time::Moment;
+use crate::time::{Moment, WallTime};
 
 /// How a server is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -75,25 +74,20 @@ pub struct ServerStatus {
 /// What is special about a call that we make.
 pub(super) struct Outgoing {
     /// Told when it is answered, or why not.
-    pub answered: oneshot::Sender<Result<(), String>>,
+    pub answered: Option<oneshot::Sender<Result<(), String>>>,
     pub made: Made,
-    /// Where its channel is before somebody answers.
-    pub stage: Stage,
 }
 
 /// How a call that we make is served.
 pub(super) struct Made {
     /// What becomes of it when a machine answers.
     pub machines: Machines,
-    /// It is heard before it is answered, and may ring for so long.
-    pub early: Option<Duration>,
-}
-
-impl Default for Made {
-    /// One that nobody judges.
-    fn default() -> Self {
-        Self { machines: Machines::Talk, early: None }
-    }
+    /// Where its channel is before somebody answers.
+    pub stage: Stage,
+    /// Until when it may ring.
+    pub until: WallTime,
+    /// Its record, where an earlier process has begun it.
+    pub row: Option<Box<CallRecord>>,
 }
 
 /// One server. See the [module](self).
@@ -282,12 +276,12 @@ impl Server {
 
     /// Makes room on the switchboard for a call that admission has counted, and starts its task.
     pub fn expect(self: &Arc<Self>, facts: Facts, channel: ChannelId, outgoing: Option<Outgoing>) {
-        let (answered, made, stage) = match outgoing {
-            Some(Outgoing { answered, made, stage }) => (Some(answered), made, stage),
-            None => (None, Made::default(), Stage::Here),
+        let (answered, made) = match outgoing {
+            Some(Outgoing { answered, made }) => (answered, Some(made)),
+            None => (None, None),
         };
         let (mut line, mail) = Line::new(channel.clone(), answered);
-        line.stage = stage;
+        line.stage = made.as_ref().map_or(Stage::Here, |made| made.stage);
         let place = self.place(facts.id, line);
         let server = Arc::clone(self);
         self.shared.tasks.spawn(async move {
@@ -300,6 +294,7 @@ impl Server {
     pub fn take_up(self: &Arc<Self>, snapshot: Snapshot, row: CallRecord, from: Predecessor) {
         let (mut line, mail) = Line::new(ChannelId::from(snapshot.channel.as_str()), None);
         line.person_up = snapshot.with.is_some();
+        line.up = true;
         self.shared.admission().enter();
         let place = self.place(snapshot.call, line);
         let server = Arc::clone(self);

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::asterisk::ari::ChannelId;
@@ -33,6 +34,8 @@ pub(super) struct Line {
     pub beside: mpsc::Sender<Beside>,
     /// Whether who was called for the caller has answered.
     pub person_up: bool,
+    /// Whether it is answered.
+    pub up: bool,
     /// For a call that we make: told when it is answered, or why not.
     pub answered: Option<oneshot::Sender<Result<(), String>>>,
     /// Where the channel of a call that we make is before somebody answers.
@@ -40,7 +43,8 @@ pub(super) struct Line {
 }
 
 /// Where the channel of a call is that we make.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Stage {
     /// It comes into the application, or is there.
     #[default]
@@ -66,7 +70,8 @@ impl Line {
     pub fn new(channel: ChannelId, answered: Option<oneshot::Sender<Result<(), String>>>) -> (Self, Mail) {
         let (events, leg_events) = mpsc::channel(LEG_EVENTS);
         let (beside, mail) = mpsc::channel(beside::EVENTS);
-        let line = Self { channel, events, beside, person_up: false, answered, stage: Stage::Here };
+        let line =
+            Self { channel, events, beside, person_up: false, up: false, answered, stage: Stage::Here };
         (line, Mail { events: leg_events, beside: mail })
     }
 }
@@ -162,11 +167,28 @@ impl Switchboard {
 
     /// Tells who made a call that it is answered, or why not.
     pub fn answered(&self, id: CallId, how: Result<(), String>) {
-        let waiting = self.lines().by_call.get_mut(&id).and_then(|line| line.answered.take());
+        let waiting = self.lines().by_call.get_mut(&id).and_then(|line| {
+            line.up |= how.is_ok();
+            line.answered.take()
+        });
         if let Some(waiting) = waiting {
             // Who made the call may have given up.
             let _ = waiting.send(how);
         }
+    }
+
+    /// Tells when a call that another process has made is answered, or why it is not; [`None`] when it is not here.
+    pub fn on_answer(&self, id: CallId) -> Option<oneshot::Receiver<Result<(), String>>> {
+        let mut lines = self.lines();
+        let line = lines.by_call.get_mut(&id)?;
+        let (answered, told) = oneshot::channel();
+        if line.up {
+            // Its other end is there below.
+            let _ = answered.send(Ok(()));
+        } else {
+            line.answered = Some(answered);
+        }
+        Some(told)
     }
 
     /// All calls with the channels of their callers, but those whose channel nobody knows yet.

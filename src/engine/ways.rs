@@ -121,6 +121,17 @@ impl Ways {
         self.way == Way::Ari
     }
 
+    /// Goes on watching a call that an earlier process asked for, and that may ring for so long at most.
+    pub fn watch_again(&self, server: &Arc<Server>, id: CallId, patience: Duration) {
+        let ours = OurId { app: server.app.clone(), call: id, part: Part::Leg }.to_string();
+        if let Ok(name) = ours.parse::<Plain>()
+            && server.switchboard.stage(id) == Some(Stage::Nameless)
+        {
+            let (spool, events) = (self.spool.clone(), self.ami.is_some());
+            watch_file(spool, events, Arc::clone(server), id, name, patience);
+        }
+    }
+
     /// Asks `server` for a call. Comes back when it has taken it.
     ///
     /// # Errors
@@ -233,7 +244,12 @@ async fn by_file(
         .await
         .map_err(|_| EngineError::NotAnswered("a call file could not be written".into()))?
         .map_err(EngineError::CallFile)?;
-    let (spool, server, id, patience) = (spool.clone(), Arc::clone(server), order.id, order.patience);
+    watch_file(spool.clone(), events, Arc::clone(server), order.id, name, order.patience);
+    Ok(())
+}
+
+/// Watches what Asterisk makes of a call file.
+fn watch_file(spool: Spool, events: bool, server: Arc<Server>, id: CallId, name: Plain, patience: Duration) {
     tokio::spawn(async move {
         let given_up = Instant::now() + patience + FILE_LATE;
         let why = loop {
@@ -261,7 +277,6 @@ async fn by_file(
         // It has a number in it.
         let _ = tokio::task::spawn_blocking(move || spool.withdraw(&name)).await;
     });
-    Ok(())
 }
 
 async fn look(spool: &Spool, name: &Plain) -> Option<Outcome> {

@@ -19,6 +19,7 @@ use crate::support::farm::{Callee, Farm, Seen, crowd, most};
 use crate::support::postgres::Postgres;
 use crate::support::{AsteriskUnderTest, Wanted};
 
+mod ringing;
 mod ways;
 
 /// Calls at once, and new ones a second.

@@ -318,7 +318,7 @@ impl Book {
     /// [`CampaignError::NotOpen`], [`CampaignError::Database`].
     pub async fn answered(&self, attempt: CallId, now: WallTime) -> Result<(), CampaignError> {
         let query =
-            sqlx::query("UPDATE campaign_attempts SET answered_ms = $2 WHERE id = $1 AND ended_ms IS NULL")
+            sqlx::query("UPDATE campaign_attempts SET answered_ms = COALESCE(answered_ms, $2) WHERE id = $1 AND ended_ms IS NULL")
                 .bind(attempt.as_str())
                 .bind(now.0);
         let mut tx = self.db.begin().await?;

@@ -192,7 +192,11 @@ impl Work {
     }
 
     /// Writes down that somebody answered, waits until the call is over here, and says how long it was.
-    async fn answered(&self, id: CallId, counted: &mut Counted) -> Result<Duration, CampaignError> {
+    pub(super) async fn answered(
+        &self,
+        id: CallId,
+        counted: &mut Counted,
+    ) -> Result<Duration, CampaignError> {
         let (at, talked) = (WallTime::now(), Instant::now());
         counted.talks(true);
         let noting = patiently(|| self.book.answered(id, at).boxed());
