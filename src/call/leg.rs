@@ -143,6 +143,23 @@ pub struct DialplanPlace {
     pub priority: Option<u32>,
 }
 
+/// The call that channels are made for.
+#[derive(Debug, Clone, Copy)]
+pub struct Whose<'a> {
+    /// The server.
+    pub ari: &'a Ari,
+    /// Our Stasis application.
+    pub app: &'a str,
+    /// The call.
+    pub call: CallId,
+    /// The caller's channel, as far as it is known.
+    pub channel: &'a ChannelId,
+    /// By what its audio comes.
+    pub plan: &'a MediaPlan,
+    /// Whether another attempt may have left a media channel and a bridge of the call.
+    pub again: bool,
+}
+
 /// The channels of one call. See the [module](self).
 #[derive(Debug)]
 pub struct Leg {
@@ -153,6 +170,8 @@ pub struct Leg {
     plan: MediaPlan,
     our_address: SocketAddr,
     peer_address: Option<SocketAddr>,
+    /// Whether the caller's channel is in the bridge.
+    inside: bool,
     /// Whether the caller's channel is not ours to hang up any more: gone, or left to the dialplan.
     released: bool,
     /// Whether a media channel of another process was hung up, the end of which may still be told.
@@ -172,73 +191,71 @@ impl Leg {
             plan: MediaPlan::default(),
             our_address: SocketAddr::from(([127, 0, 0, 1], 9)),
             peer_address: None,
+            inside: false,
             released: true,
             dropped: false,
             beside: false,
         }
     }
 
-    /// Creates media channel and bridge for the caller's channel, and joins them; gives what the audio comes by as well.
-    /// `events` must already receive what the engine routes to this call. Nothing is left behind when it fails, but the
-    /// caller's channel.
+    /// Makes media channel and bridge for a caller's channel and joins these two, so that the channel itself need just
+    /// [`enter`](Self::enter); gives what the audio comes by as well. `events` must already receive what the engine routes to
+    /// this call of its media channel. Nothing is left behind when it fails, but the caller's channel.
     ///
     /// # Errors
     /// When Asterisk refuses or does not answer or connect in time, or the caller leaves meanwhile.
-    pub async fn join(
-        ari: &Ari,
-        app: &str,
-        call: CallId,
-        channel: ChannelId,
-        plan: &MediaPlan,
+    pub async fn prepare(
+        whose: &Whose<'_>,
         seat: &mut Seat,
         events: &mut mpsc::Receiver<LegEvent>,
     ) -> Result<(Self, Link), CallError> {
-        let mut leg = Self::new(ari, app, call, channel, plan, seat);
-        match leg.connect(seat, events).await {
-            Ok(link) => Ok((leg, link)),
-            Err(error) => {
-                leg.abandon().await;
-                Err(error)
-            }
-        }
-    }
-
-    /// The same where another process may have left a media channel and a bridge of the call.
-    ///
-    /// # Errors
-    /// As [`join`](Self::join).
-    pub async fn join_again(
-        ari: &Ari,
-        app: &str,
-        call: CallId,
-        channel: ChannelId,
-        plan: &MediaPlan,
-        seat: &mut Seat,
-        events: &mut mpsc::Receiver<LegEvent>,
-    ) -> Result<(Self, Link), CallError> {
-        let mut leg = Self::new(ari, app, call, channel, plan, seat);
-        match leg.connect_again(seat, events).await {
-            Ok(link) => Ok((leg, link)),
-            Err(error) => {
-                leg.abandon().await;
-                Err(error)
-            }
-        }
-    }
-
-    fn new(ari: &Ari, app: &str, call: CallId, channel: ChannelId, plan: &MediaPlan, seat: &Seat) -> Self {
-        Self {
-            ari: ari.clone(),
-            app: app.to_owned(),
-            call,
-            channel,
-            plan: plan.clone(),
+        let mut leg = Self {
+            ari: whose.ari.clone(),
+            app: whose.app.to_owned(),
+            call: whose.call,
+            channel: whose.channel.clone(),
+            plan: whose.plan.clone(),
             our_address: seat.advertised(),
             peer_address: None,
+            inside: false,
             released: false,
             dropped: false,
             beside: false,
+        };
+        let made = match whose.again {
+            true => leg.make_again(seat, events).await,
+            false => leg.make(seat, events).await,
+        };
+        match made {
+            Ok(link) => Ok((leg, link)),
+            Err(error) => {
+                leg.abandon().await;
+                Err(error)
+            }
         }
+    }
+
+    /// Joins the caller, who is on `channel`, with what was prepared for him. Nothing is left behind when it fails, but his
+    /// channel.
+    ///
+    /// # Errors
+    /// When he is gone or Asterisk refuses.
+    pub async fn enter(mut self, channel: &ChannelId) -> Result<Self, CallError> {
+        self.channel = channel.clone();
+        match self.add_caller().await {
+            Ok(()) => Ok(self),
+            Err(error) => {
+                self.abandon().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn add_caller(&mut self) -> Result<(), CallError> {
+        if !std::mem::replace(&mut self.inside, true) {
+            self.ari.bridges().add_channel(&self.main_bridge(), &self.channel).await?;
+        }
+        Ok(())
     }
 
     /// Takes up the channels of a call that another process served: its media channel goes on where `there` says that it is
@@ -246,7 +263,7 @@ impl Leg {
     /// channel.
     ///
     /// # Errors
-    /// As [`join`](Self::join).
+    /// As [`prepare`](Self::prepare).
     pub async fn adopt(
         ari: &Ari,
         snapshot: &Snapshot,
@@ -263,6 +280,7 @@ impl Leg {
             plan: plan.clone(),
             our_address: seat.advertised(),
             peer_address: None,
+            inside: false,
             released: false,
             dropped: false,
             beside: true,
@@ -293,12 +311,14 @@ impl Leg {
         self.drop_media().await?;
         self.clear_beside().await;
         ignore_gone(self.ari.bridges().destroy(&self.main_bridge()).await)?;
-        self.connect(seat, events).await
+        let link = self.make(seat, events).await?;
+        self.add_caller().await?;
+        Ok(link)
     }
 
     /// Clears what is left of the media channel, and makes another in the bridge, where there is one. The id of a bridge that a
     /// channel was in that nobody has answered would not be free again until that channel ends (Asterisk 22.10).
-    async fn connect_again(
+    async fn make_again(
         &mut self,
         seat: &mut Seat,
         events: &mut mpsc::Receiver<LegEvent>,
@@ -307,14 +327,12 @@ impl Leg {
         let bridge = self.main_bridge();
         let there = match self.ari.bridges().get(&bridge).await {
             Ok(there) => there,
-            Err(error) if error.is_gone() => return self.connect(seat, events).await,
+            Err(error) if error.is_gone() => return self.make(seat, events).await,
             Err(error) => return Err(error.into()),
         };
+        self.inside = there.channels.contains(&self.channel);
         let link = self.connect_media(seat, events).await?;
         self.ari.bridges().add_channel(&bridge, &self.media()).await?;
-        if !there.channels.contains(&self.channel) {
-            self.ari.bridges().add_channel(&bridge, &self.channel).await?;
-        }
         Ok(link)
     }
 
@@ -343,7 +361,8 @@ impl Leg {
         }
     }
 
-    async fn connect(
+    /// Makes media channel and bridge, and joins them.
+    async fn make(
         &mut self,
         seat: &mut Seat,
         events: &mut mpsc::Receiver<LegEvent>,
@@ -356,7 +375,6 @@ impl Leg {
         made?;
         let link = link?;
         ari.bridges().add_channel(&bridge, &self.media()).await?;
-        ari.bridges().add_channel(&bridge, &self.channel).await?;
         Ok(link)
     }
 
@@ -499,6 +517,17 @@ impl Leg {
         self.clear().await;
     }
 
+    /// Takes down what another process may have left of a call beside the caller's channel. Never fails, as [`clear`](Self::clear).
+    pub async fn clear_rest(ari: &Ari, app: &str, call: CallId) {
+        let id = |part| OurId { app: app.to_owned(), call, part };
+        let (media, bridge) = (ChannelId::from(&id(Part::Media)), BridgeId::from(&id(Part::Bridge)));
+        let (channels, bridges) = (ari.channels(), ari.bridges());
+        let (media, bridge) =
+            tokio::join!(channels.hangup(&media, HangupReason::Normal), bridges.destroy(&bridge));
+        report(call, "removing the media channel", ignore_gone(media));
+        report(call, "removing the bridge", ignore_gone(bridge));
+    }
+
     /// Takes everything down that is still there. Never fails: what Asterisk does not let go now is found at the next
     /// start.
     pub async fn clear(mut self) {
@@ -506,12 +535,7 @@ impl Leg {
             let hung_up = self.hang_up(HangupReason::Normal).await;
             report(self.call, "hanging the caller up", hung_up);
         }
-        let (media, bridge) = (self.media(), self.main_bridge());
-        let (channels, bridges) = (self.ari.channels(), self.ari.bridges());
-        let (media, bridge) =
-            tokio::join!(channels.hangup(&media, HangupReason::Normal), bridges.destroy(&bridge));
-        report(self.call, "removing the media channel", ignore_gone(media));
-        report(self.call, "removing the bridge", ignore_gone(bridge));
+        Self::clear_rest(&self.ari, &self.app, self.call).await;
         if self.beside {
             self.clear_beside().await;
         }

@@ -9,15 +9,16 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use super::Phase;
 use super::records::Records;
-use super::serve::End;
+use super::serve::{self, End, Joined};
 use super::server::{Made, Outgoing, Server};
 use super::switchboard::Stage;
 use crate::asterisk::ari::model::ChannelState;
 use crate::asterisk::ari::{AriError, ChannelId};
-use crate::call::{Facts, Gone, LegEvent};
+use crate::call::{CallError, Facts, Gone, LegEvent};
 use crate::id::CallId;
 use crate::store::{CallRecord, Disposition};
 use crate::time::WallTime;
@@ -25,6 +26,9 @@ use crate::time::WallTime;
 /// So much longer than it may ring is waited for word of a call that another process made: Asterisk takes that long to find
 /// a call file, and to make an end of it.
 const LATE: Duration = Duration::from_secs(20);
+
+/// Events that may wait for what is being prepared: its media channel is there, and gone.
+const MEDIA_EVENTS: usize = 4;
 
 /// What is stored of a call that rings. What becomes of it when a machine answers is in its record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -108,16 +112,20 @@ impl Ringing {
         }
     }
 
-    /// Waits until somebody answers.
+    /// Waits until somebody answers. From the first ringing on what he will be joined with is made: it is there when he says
+    /// hello.
     pub async fn answered(
         &self,
-        server: &Server,
+        server: &Arc<Server>,
+        facts: &Facts,
         taken_up: bool,
         events: &mut mpsc::Receiver<LegEvent>,
         records: &Records,
     ) -> Waited {
         let mut phase = server.shared.phase.subscribe();
         let mut rang = records.row().outcome.is_some_and(|outcome| outcome.rang);
+        // An earlier process may have left something.
+        let mut prepared = taken_up.then(|| Preparing::begin(server, facts, &self.channel, true));
         let too_long = async {
             match taken_up {
                 true => tokio::time::sleep(self.patience() + LATE).await,
@@ -135,19 +143,35 @@ impl Ringing {
                 () = &mut too_long => Some(LegEvent::Gone(Gone::HungUp { cause: 0 })),
             };
             match event {
-                Some(LegEvent::Up) => return Waited::Answered,
+                Some(LegEvent::Up) => {
+                    return Waited::Answered(match prepared {
+                        Some(preparing) => preparing.finish(server, events).await,
+                        None => Prepared::default(),
+                    });
+                }
                 Some(LegEvent::Ringing) => {
                     records.rings();
                     rang = true;
+                    prepared.get_or_insert_with(|| Preparing::begin(server, facts, &self.channel, false));
                 }
                 Some(LegEvent::Gone(gone)) => break Some(gone),
-                Some(_) => {}
+                Some(event) => {
+                    if let Some(preparing) = &mut prepared {
+                        preparing.tell(event);
+                    }
+                }
                 None => break None,
             }
         };
+        if event.is_none() && *server.shared.phase.borrow() == Phase::HandingOver {
+            // What was prepared is left to the other process.
+            return Waited::HandedOver;
+        }
+        if let Some(preparing) = prepared {
+            preparing.forget(server);
+        }
         let (end, why) = match event {
             Some(gone) => End::unanswered(gone, rang),
-            None if *server.shared.phase.borrow() == Phase::HandingOver => return Waited::HandedOver,
             None => (End::new(Disposition::Drained), "the engine is ending".to_owned()),
         };
         server.switchboard.answered(self.call, Err(why));
@@ -158,9 +182,106 @@ impl Ringing {
 /// What came of ringing.
 pub(super) enum Waited {
     /// Somebody answered.
-    Answered,
+    Answered(Prepared),
     /// Nobody did.
     Ended(End),
     /// Another process waits on.
     HandedOver,
+}
+
+/// What somebody who answers will be joined with.
+pub(super) enum Prepared {
+    /// It is there.
+    Ready(Box<Joined>),
+    /// It is to be made when he has answered, `again` where that was tried before.
+    Nothing { again: bool },
+    /// He has gone meanwhile.
+    Gone(Gone),
+}
+
+impl Default for Prepared {
+    fn default() -> Self {
+        Self::Nothing { again: false }
+    }
+}
+
+impl Prepared {
+    /// Takes it down.
+    pub async fn abandon(self) {
+        if let Self::Ready(joined) = self {
+            joined.leg.abandon().await;
+        }
+    }
+}
+
+/// Media channel and bridge of a call that rings, while they are made and while they wait.
+struct Preparing {
+    task: JoinHandle<Result<Joined, CallError>>,
+    /// Tells the task what happens on the media channel.
+    events: mpsc::Sender<LegEvent>,
+    /// Whether the media channel has ended again.
+    lost: bool,
+}
+
+impl Preparing {
+    fn begin(server: &Arc<Server>, facts: &Facts, channel: &str, again: bool) -> Self {
+        let (events, mut told) = mpsc::channel(MEDIA_EVENTS);
+        let (to, facts, channel) = (Arc::clone(server), facts.clone(), ChannelId::from(channel));
+        let task = server
+            .shared
+            .tasks
+            .spawn(async move { serve::prepare(&to, &facts, &channel, again, &mut told).await });
+        Self { task, events, lost: false }
+    }
+
+    fn tell(&mut self, event: LegEvent) {
+        // Once it is made, nobody reads it.
+        self.lost |= event == LegEvent::MediaLost && self.task.is_finished();
+        let _ = self.events.try_send(event);
+    }
+
+    /// Waits until it is made.
+    async fn finish(mut self, server: &Arc<Server>, events: &mut mpsc::Receiver<LegEvent>) -> Prepared {
+        let made = loop {
+            let event = tokio::select! {
+                biased;
+                made = &mut self.task => break made,
+                event = events.recv() => event,
+            };
+            match event {
+                Some(LegEvent::Gone(gone)) => {
+                    self.forget(server);
+                    return Prepared::Gone(gone);
+                }
+                Some(event) => self.tell(event),
+                None => {
+                    self.forget(server);
+                    return Prepared::default();
+                }
+            }
+        };
+        match made {
+            Ok(Ok(joined)) if !self.lost => Prepared::Ready(Box::new(joined)),
+            Ok(Ok(joined)) => {
+                joined.leg.abandon().await;
+                Prepared::Nothing { again: true }
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "a call's audio could not be set up while it rang; trying again");
+                Prepared::Nothing { again: true }
+            }
+            Err(_) => Prepared::Nothing { again: true },
+        }
+    }
+
+    /// Takes down what was made, or is being made.
+    fn forget(self, server: &Arc<Server>) {
+        server.shared.tasks.spawn(async move {
+            // It fails then, where it is not made yet, and takes its own down.
+            drop(self.events);
+            if let Ok(Ok(joined)) = self.task.await {
+                joined.leg.abandon().await;
+            }
+        });
+    }
 }

@@ -12,7 +12,7 @@ use super::adopt::{Predecessor, State};
 use super::config::WhenSilent;
 use super::machines;
 use super::records::Records;
-use super::ringing::{Ringing, Waited};
+use super::ringing::{Prepared, Ringing, Waited};
 use super::server::{Made, Server};
 use super::switchboard::{Mail, Stage};
 use super::{Phase, dispatch};
@@ -21,7 +21,7 @@ use crate::asterisk::ari::ops::HangupReason;
 use crate::audio::Rate;
 use crate::audio::ring::TapeReader;
 use crate::bot::{AnyBot, Outcome};
-use crate::call::leg::until;
+use crate::call::leg::{Whose, until};
 use crate::call::{
     Call, CallError, CallParts, Early, Facts, Gone, Journal as _, LastResort, Left, Leg, LegEvent, MediaPlan,
     Note, OwnEars, Prompt, Snapshot, Speaker, Transfer, Transferred,
@@ -113,11 +113,12 @@ pub(super) async fn serve(
         None => Records::begin(office, &facts, &server.app, server.ari.peer(), channel.as_str()),
     };
     let machines = made.as_ref().map_or(Machines::Talk, |made| made.machines.clone());
-    let mut told = None;
+    let (mut told, mut prepared) = (None, Prepared::default());
     if let Some(made) = made {
         let rings = Ringing::new(&facts, &channel, &made);
         if taken_up {
             if !rings.is_there(server).await {
+                Leg::clear_rest(&server.ari, &server.app, id).await;
                 let why = Some("it ended while no engine was there".to_owned());
                 return records.end(Disposition::Lost, None, why, serde_json::Value::Null);
             }
@@ -130,8 +131,8 @@ pub(super) async fn serve(
         if rings.stage == Stage::Early {
             return serve_early(server, facts, rings, taken_up, mail, machines, &records).await;
         }
-        match rings.answered(server, taken_up, &mut mail.events, &records).await {
-            Waited::Answered => {}
+        match rings.answered(server, &facts, taken_up, &mut mail.events, &records).await {
+            Waited::Answered(ready) => prepared = ready,
             Waited::Ended(end) => {
                 return records.end(end.disposition, end.cause, end.note, serde_json::Value::Null);
             }
@@ -145,11 +146,17 @@ pub(super) async fn serve(
         match find_out(server, id, &channel, &machines, &mut mail.events).await {
             Ok(found) => told = found,
             Err(error) => {
+                prepared.abandon().await;
                 return converse(server, id, channel, Err(error), Begin::talking(machines), &records).await;
             }
         }
     }
-    let call = match join(server, &facts, &channel, taken_up, &mut mail.events).await {
+    let joined = match prepared {
+        Prepared::Ready(joined) => enter(*joined, &channel).await,
+        Prepared::Nothing { again } => join(server, &facts, &channel, again, &mut mail.events).await,
+        Prepared::Gone(gone) => Err(CallError::Gone(gone)),
+    };
+    let call = match joined {
         Ok(joined) => {
             let config = &server.shared.config;
             let ears = server.shared.services.answers(&facts.bot, config);
@@ -260,8 +267,8 @@ async fn serve_early(
     records.end(end.disposition, end.cause, end.note, serde_json::to_value(stats).unwrap_or_default());
 }
 
-/// Joins the caller's channel with ours; `again` where another process may have done so before.
-async fn join(
+/// Makes what the caller's channel is to be joined with; `again` where this may have been done before.
+pub(super) async fn prepare(
     server: &Server,
     facts: &Facts,
     channel: &ChannelId,
@@ -271,12 +278,26 @@ async fn join(
     let plan = plan(server, &facts.bot)?;
     let seat = server.shared.media.reserve_for(plan.transport, plan.format)?;
     let mut seat = seat.known_as(server.section.advertise);
-    let (ari, app, channel) = (&server.ari, &server.app, channel.clone());
-    let (leg, link) = match again {
-        true => Leg::join_again(ari, app, facts.id, channel, &plan, &mut seat, events).await?,
-        false => Leg::join(ari, app, facts.id, channel, &plan, &mut seat, events).await?,
-    };
+    let (ari, app, call) = (&server.ari, server.app.as_str(), facts.id);
+    let whose = Whose { ari, app, call, channel, plan: &plan, again };
+    let (leg, link) = Leg::prepare(&whose, &mut seat, events).await?;
     Ok(Joined { leg, link, seat, plan })
+}
+
+/// Joins the caller's channel with ours.
+async fn join(
+    server: &Server,
+    facts: &Facts,
+    channel: &ChannelId,
+    again: bool,
+    events: &mut mpsc::Receiver<LegEvent>,
+) -> Result<Joined, CallError> {
+    enter(prepare(server, facts, channel, again, events).await?, channel).await
+}
+
+async fn enter(joined: Joined, channel: &ChannelId) -> Result<Joined, CallError> {
+    let Joined { leg, link, seat, plan } = joined;
+    Ok(Joined { leg: leg.enter(channel).await?, link, seat, plan })
 }
 
 /// A call that has just begun. From here on another process could go on, with a bot that keeps no state too.
@@ -420,9 +441,9 @@ async fn capture(server: &Server, facts: &Facts) -> Option<Tap> {
     }
 }
 
-/// A call's channels, joined, and by what its audio comes.
-struct Joined {
-    leg: Leg,
+/// A call's channels, joined or about to be, and by what its audio comes.
+pub(super) struct Joined {
+    pub leg: Leg,
     link: Link,
     seat: Seat,
     plan: MediaPlan,

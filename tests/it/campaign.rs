@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 
 use crate::support::asterisk::eventually;
-use crate::support::caller::{PATIENCE, REPLIES, SILENT, greeting_latency, press};
+use crate::support::caller::{PATIENCE, REPLIES, SECOND, SILENT, greeting_latency, press};
 use crate::support::engine::{DIALPLAN, EngineUnderTest, Settings, ShowLog};
 use crate::support::farm::{Callee, Farm, Seen, crowd, most};
 use crate::support::postgres::Postgres;
@@ -408,13 +408,18 @@ async fn fifty_who_are_called_are_answered_as_soon_as_fifty_who_call() {
     let inbound = fleet::run(&people, &plan_in).await;
     assert_eq!(inbound.completed, CALLS, "{:?}", inbound.failed);
 
-    // Now they are called.
+    // Now they are called. As people do, they let it ring first, unless it is asked for otherwise.
+    let rings = std::env::var_os("OFFHOOK_TEST_AT_ONCE").is_none();
     let answering = tokio::spawn(async move {
         let mut calls = JoinSet::new();
         for _ in 0..CALLS {
             let call = people.expect_call(PATIENCE).await.expect("somebody calls");
             let script = script.clone();
             calls.spawn(async move {
+                if rings {
+                    call.ring().await.expect("it can ring");
+                    tokio::time::sleep(SECOND).await;
+                }
                 let call = call.answer().await.expect("it can be answered");
                 call.wait_answered(PATIENCE).await.expect("an acknowledgement");
                 let report = script.run(&call, &mut |_| {}).await.unwrap_or_else(|error| panic!("{error}"));

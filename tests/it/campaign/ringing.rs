@@ -93,3 +93,11 @@ async fn telephones_ring_on_when_another_engine_takes_over() {
 async fn telephones_ring_on_when_another_engine_takes_over_that_hears_them_ring() {
     ring_on(&House::open().await, &[], "early_media = true\n", EngineUnderTest::take_over).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn telephones_ring_on_whatever_their_audio_comes_by() {
+    for transport in ["audiosocket", "websocket"] {
+        let env = [("OFFHOOK_MEDIA_TRANSPORT", transport), ("OFFHOOK_MEDIA_AUDIOSOCKET_PORT", "0")];
+        ring_on(&House::open().await, &env, "", killed).await;
+    }
+}
