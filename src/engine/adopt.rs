@@ -1,8 +1,8 @@
 //! Calls that an earlier process served and that are still up.
 //!
 //! Asterisk keeps a caller in its application, and the media channel in its bridge, when the engine goes; whom we call it goes
-//! on ringing. What the earlier process stored at each step of a call is enough to go on: the call keeps its id and its records, audio over RTP comes to
-//! the same port again, and the bot says on from the sentence that was cut.
+//! on ringing. What the earlier process stored at each step of a call is enough to go on: the call keeps its id and its
+//! records, audio over RTP comes to the same port again, and the bot says on from the sentence that was cut.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};

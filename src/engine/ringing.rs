@@ -105,9 +105,14 @@ impl Ringing {
                 }
                 true
             }
-            Err(error) => {
-                tracing::info!(call = %self.call, %error, "a call that rang is not there any more");
+            // A source of events that does not exist is refused as unprocessable.
+            Err(error) if error.is_gone() || matches!(error, AriError::Refused { status: 422, .. }) => {
+                tracing::info!(call = %self.call, "a call that rang is not there any more");
                 false
+            }
+            Err(error) => {
+                tracing::warn!(call = %self.call, %error, "Asterisk does not say how a call stands that rang; waiting on");
+                true
             }
         }
     }
@@ -156,7 +161,7 @@ impl Ringing {
                 }
                 Some(LegEvent::Gone(gone)) => break Some(gone),
                 Some(event) => {
-                    if let Some(preparing) = &mut prepared {
+                    if let Some(preparing) = &prepared {
                         preparing.tell(event);
                     }
                 }
@@ -216,28 +221,29 @@ impl Prepared {
 
 /// Media channel and bridge of a call that rings, while they are made and while they wait.
 struct Preparing {
-    task: JoinHandle<Result<Joined, CallError>>,
+    task: JoinHandle<Result<Waiting, CallError>>,
     /// Tells the task what happens on the media channel.
     events: mpsc::Sender<LegEvent>,
-    /// Whether the media channel has ended again.
-    lost: bool,
 }
+
+/// What was made, and what happened on the media channel since.
+type Waiting = (Joined, mpsc::Receiver<LegEvent>);
 
 impl Preparing {
     fn begin(server: &Arc<Server>, facts: &Facts, channel: &str, again: bool) -> Self {
         let (events, mut told) = mpsc::channel(MEDIA_EVENTS);
         let (to, facts, channel) = (Arc::clone(server), facts.clone(), ChannelId::from(channel));
-        let task = server
-            .shared
-            .tasks
-            .spawn(async move { serve::prepare(&to, &facts, &channel, again, &mut told).await });
-        Self { task, events, lost: false }
+        let task = server.shared.tasks.spawn(async move {
+            let joined = serve::prepare(&to, &facts, &channel, again, &mut told).await?;
+            Ok((joined, told))
+        });
+        Self { task, events }
     }
 
-    fn tell(&mut self, event: LegEvent) {
-        // Once it is made, nobody reads it.
-        self.lost |= event == LegEvent::MediaLost && self.task.is_finished();
-        let _ = self.events.try_send(event);
+    fn tell(&self, event: LegEvent) {
+        if matches!(event, LegEvent::MediaReady | LegEvent::MediaLost) {
+            let _ = self.events.try_send(event);
+        }
     }
 
     /// Waits until it is made.
@@ -261,8 +267,10 @@ impl Preparing {
             }
         };
         match made {
-            Ok(Ok(joined)) if !self.lost => Prepared::Ready(Box::new(joined)),
-            Ok(Ok(joined)) => {
+            Ok(Ok((joined, mut since))) => {
+                if since.try_recv() != Ok(LegEvent::MediaLost) {
+                    return Prepared::Ready(Box::new(joined));
+                }
                 joined.leg.abandon().await;
                 Prepared::Nothing { again: true }
             }
@@ -279,7 +287,7 @@ impl Preparing {
         server.shared.tasks.spawn(async move {
             // It fails then, where it is not made yet, and takes its own down.
             drop(self.events);
-            if let Ok(Ok(joined)) = self.task.await {
+            if let Ok(Ok((joined, _))) = self.task.await {
                 joined.leg.abandon().await;
             }
         });
