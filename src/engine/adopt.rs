@@ -137,8 +137,8 @@ impl Estate {
         tracing::info!(
             server = server.name,
             adopted,
-            ringing,
             over,
+            ringing,
             away_ms,
             "calls of an earlier process are taken up"
         );
