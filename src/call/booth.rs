@@ -153,7 +153,7 @@ impl Booth {
             leg_events,
             media_events,
             control: session.control,
-            recognizer: Some(RecognizerSession { asks: asks_in, answers: answers_out }),
+            recognizer: Some(RecognizerSession { asks: asks_in, answers: answers_out, is_local: true }),
             ear: None,
             speaker: Speaker::new(voice, Arc::clone(&mouth) as _, Rate::Hz8000),
             journal: Arc::clone(&notes) as _,

@@ -17,8 +17,12 @@ use crate::speech::{Answer, AskId, Expected, Hypothesis, SpeechError, witness as
 use crate::time::Moment;
 use crate::turn::{BargeIn, Calm, Question, TurnSignal, Words};
 
-/// How long a recogniser may take for its final after the endpoint. A caller waits no longer than that in silence.
+/// How long a recogniser may take for its final after the endpoint. Who has not answered by then is not going to.
 const FINAL_PATIENCE: Duration = Duration::from_secs(2);
+
+/// The same for one on this machine, which is late when the machine is busy: to hear the question again would take the
+/// caller longer, and the machine too.
+const BUSY_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long the media thread may take to say that a play has ended after its last frame was handed over.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(3);
@@ -216,7 +220,7 @@ impl<'a> Exchange<'a> {
                     self.pumped(progress?, pump);
                 }
                 () = prime(&mut self.prepared) => {}
-                () = sleep_until(deadline) => self.expired(Moment::now(), pump.as_ref()),
+                at = sleep_until(deadline) => self.expired(at, pump.as_ref()),
             }
             if std::mem::take(&mut self.coughed) {
                 self.listen_again().await?;
@@ -408,7 +412,9 @@ impl<'a> Exchange<'a> {
                     // A voice where only keys are understood.
                     self.heard = Some(Heard::NoMatch);
                 } else {
-                    self.final_by = Some(Moment::now() + FINAL_PATIENCE);
+                    let is_local = self.ears.recognizer.as_ref().is_some_and(|session| session.is_local);
+                    let patience = if is_local { BUSY_PATIENCE } else { FINAL_PATIENCE };
+                    self.final_by = Some(Moment::now() + patience);
                     self.take_provisional();
                 }
             }
@@ -573,9 +579,13 @@ async fn prime(prepared: &mut Option<Prepared>) {
     }
 }
 
-async fn sleep_until(deadline: Option<Moment>) {
+/// Sleeps until a deadline, and gives it back.
+async fn sleep_until(deadline: Option<Moment>) -> Moment {
     match deadline {
-        Some(deadline) => tokio::time::sleep(deadline.since(Moment::now())).await,
+        Some(deadline) => {
+            tokio::time::sleep(deadline.since(Moment::now())).await;
+            deadline
+        }
         None => std::future::pending().await,
     }
 }

@@ -304,3 +304,28 @@ async fn who_answered_is_told_while_the_bot_talks() {
     let told: Vec<Note> = told.filter(|note| matches!(note, Note::Answerer(_))).collect();
     assert!(matches!(told[..], [Note::Answerer(signal)] if signal == machine), "{told:?}");
 }
+
+/// What is heard where the final comes `late` after the endpoint.
+async fn heard_late(is_local: bool, late: Duration) -> Heard {
+    let mut booth = Booth::new();
+    let (call, script) = (&mut booth.call, &mut booth.script);
+    call.ears.recognizer.as_mut().expect("there is one").is_local = is_local;
+    let (heard, ()) = tokio::join!(call.ask("Sales or support?", which()), async {
+        script.settle().await;
+        script.played(1, 1_000, PlayEnd::Finished).await;
+        let at = Moment::now();
+        script.turn(TurnSignal::Onset { at }).await;
+        script.turn(endpoint(at)).await;
+        tokio::time::sleep(late).await;
+        script.answer(Answer::Final(Some(hypothesis("support", at)))).await;
+    });
+    heard.expect("the call is up")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_recogniser_that_is_late_on_this_machine_is_busy_and_waited_for() {
+    for (is_local, late, is_heard) in [(true, 4, true), (true, 6, false), (false, 1, true), (false, 4, false)] {
+        let heard = heard_late(is_local, Duration::from_secs(late)).await;
+        assert_eq!(matches!(heard, Heard::Words { .. }), is_heard, "local {is_local}, {late} s: {heard:?}");
+    }
+}

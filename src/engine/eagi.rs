@@ -207,7 +207,7 @@ mod tests {
                     Hypothesis { text: frames.to_string(), meaning: None, confidence: 1.0, at: Moment::ZERO };
                 let _ = answer.send((ask.id, Answer::Final(Some(heard)))).await;
             });
-            Ok(RecognizerSession { asks, answers })
+            Ok(RecognizerSession { asks, answers, is_local: false })
         }
 
         fn prepare(&self, _grammar: &Arc<Grammar>) -> Result<(), SpeechError> {

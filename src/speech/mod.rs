@@ -186,6 +186,8 @@ pub struct RecognizerSession {
     pub asks: mpsc::Sender<Option<Ask>>,
     /// The answers. At most one [`Answer::Final`] or [`Answer::Failed`] per question.
     pub answers: mpsc::Receiver<(AskId, Answer)>,
+    /// Whether who has the last word hears on this machine: where he is late he is busy, and will answer.
+    pub is_local: bool,
 }
 
 /// What to say.

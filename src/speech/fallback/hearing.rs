@@ -73,7 +73,8 @@ impl Recognizer for HearingList {
             utterance: false,
         };
         tokio::spawn(session.run());
-        Ok(RecognizerSession { asks, answers: answered })
+        let is_local = self.backends.last().is_some_and(|last| last.what.is_local());
+        Ok(RecognizerSession { asks, answers: answered, is_local })
     }
 
     fn prepare(&self, grammar: &Arc<Grammar>) -> Result<(), SpeechError> {

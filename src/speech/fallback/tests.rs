@@ -316,7 +316,7 @@ impl Recognizer for Ear {
                 }
             }
         });
-        Ok(RecognizerSession { asks, answers })
+        Ok(RecognizerSession { asks, answers, is_local: self.is_local() })
     }
 
     fn prepare(&self, _: &Arc<Grammar>) -> Result<(), SpeechError> {

@@ -125,7 +125,7 @@ impl Recognizer for NetworkRecognizer {
         let session =
             session::Session::new(Arc::clone(&self.service), self.patience, ear, rate, asked, answers);
         runtime.spawn(session.run());
-        Ok(RecognizerSession { asks, answers: answered })
+        Ok(RecognizerSession { asks, answers: answered, is_local: false })
     }
 
     /// Every word may be said to a service: there is nothing to compile.

@@ -246,7 +246,7 @@ impl Recognizer for PocketSphinxRecognizer {
             backend: super::NAME,
             what: "its attending thread is gone, or overrun by new calls".to_owned(),
         })?;
-        Ok(RecognizerSession { asks, answers: answered })
+        Ok(RecognizerSession { asks, answers: answered, is_local: true })
     }
 
     fn prepare(&self, grammar: &Arc<Grammar>) -> Result<(), SpeechError> {
