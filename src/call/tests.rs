@@ -324,7 +324,8 @@ async fn heard_late(is_local: bool, late: Duration) -> Heard {
 
 #[tokio::test(start_paused = true)]
 async fn a_recogniser_that_is_late_on_this_machine_is_busy_and_waited_for() {
-    for (is_local, late, is_heard) in [(true, 4, true), (true, 6, false), (false, 1, true), (false, 4, false)] {
+    for (is_local, late, is_heard) in [(true, 4, true), (true, 6, false), (false, 1, true), (false, 4, false)]
+    {
         let heard = heard_late(is_local, Duration::from_secs(late)).await;
         assert_eq!(matches!(heard, Heard::Words { .. }), is_heard, "local {is_local}, {late} s: {heard:?}");
     }

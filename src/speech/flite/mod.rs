@@ -7,12 +7,13 @@
 //! - `ffi`, `voice`: the binding, written by hand, and a voice that speaks one sentence into a callback;
 //! - `text`: sentences out of a text;
 //! - `shape`: what comes out of a voice brought to the rate asked for, without the silence around it;
-//! - `synthesizer`: the threads, and the queue before them.
+//! - `synthesizer`: texts, and how each is spoken;
+//! - `queue`: the threads, and whose turn it is.
 //!
 //! # Threads
 //!
-//! A few threads of its own; each makes a sentence of a text at a time, and a text that is new goes before the second
-//! sentence of one that is being made, so that everybody's first audio comes early.
+//! Some of its own, of which a few work at a time. Whoever is half a second ahead of his listener gives way to texts that are
+//! new and to those whose listeners run dry sooner, so that everybody's first audio comes early.
 //!
 //! # What it never does
 //!
@@ -20,6 +21,8 @@
 
 #[cfg(feature = "flite")]
 mod ffi;
+#[cfg(feature = "flite")]
+mod queue;
 #[cfg(feature = "flite")]
 mod shape;
 #[cfg(not(feature = "flite"))]
@@ -48,7 +51,7 @@ pub const VOICES: [&str; 5] = ["slt", "rms", "awb", "kal16", "kal"];
 pub struct FliteConfig {
     /// The voice that speaks when the utterance names none; one of [`VOICES`].
     pub voice: String,
-    /// Threads that synthesise. One makes about 40 s of speech a second with the better voices.
+    /// Threads that work at a time. One makes about 40 s of speech a second with the better voices.
     pub threads: usize,
     /// At most this many texts wait.
     pub queue: usize,

@@ -1,69 +1,57 @@
-//! The threads that speak, and the queue before them.
+//! Texts, and how each is spoken.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::queue::Queue;
 use super::shape::Shaper;
 use super::voice::Voice;
 use super::{FliteConfig, text};
+use crate::audio::Rate;
 use crate::speech::words::WordTimes;
 use crate::speech::{SpeechError, SpeechStream, Synthesizer, Utterance};
+use crate::time::Moment;
 
 /// Chunks that a stream holds. A text of [`Utterance::MAX_CHARS`] gives fewer at the pace of the voices' callbacks,
 /// so that a listener in real time does not hold up a thread.
 const CHUNKS: usize = 8_192;
 
-/// Speaks with Flite. One for the whole engine; dropping it ends its threads after the sentence at hand.
+/// Speaks with Flite. One for the whole engine; dropping it ends its threads.
 pub struct FliteSynthesizer {
-    shared: Arc<Shared>,
+    queue: Arc<Queue>,
     default_voice: String,
-    queue: usize,
+    most: usize,
 }
 
-struct Shared {
-    state: Mutex<State>,
-    work: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    fresh: VecDeque<Job>,
-    begun: VecDeque<Job>,
-    closed: bool,
-}
-
-struct Job {
+/// A text that is spoken, or is to be.
+pub(super) struct Job {
     voice: Voice,
     sentences: VecDeque<String>,
     shaper: Shaper,
+    rate: Rate,
     chunks: mpsc::Sender<Result<Vec<i16>, SpeechError>>,
     times: WordTimes,
+    /// When its listener has heard all of it that was made, if he hears it from its beginning on.
+    due: Moment,
+    /// Whether it has given way to others.
+    rested: bool,
 }
 
 impl FliteSynthesizer {
-    /// Registers the voices and starts the threads.
+    /// Registers the voices. Threads start with the first texts.
     ///
     /// # Errors
-    /// [`SpeechError::Rejected`] when the configured voice is none of [`VOICES`](super::VOICES), and
-    /// [`SpeechError::Failed`] when a thread does not start.
+    /// [`SpeechError::Rejected`] when the configured voice is none of [`VOICES`](super::VOICES).
     pub fn new(config: FliteConfig) -> Result<Self, SpeechError> {
         Voice::find(&config.voice)?;
-        let shared = Arc::new(Shared { state: Mutex::default(), work: Condvar::new() });
-        let this = Self {
-            shared: Arc::clone(&shared),
+        Ok(Self {
+            queue: Arc::new(Queue::new(config.threads)),
             default_voice: config.voice,
-            queue: config.queue.clamp(1, 65_536),
-        };
-        for _ in 0..config.threads.clamp(1, 64) {
-            let shared = Arc::clone(&shared);
-            let spawned =
-                std::thread::Builder::new().name("offhook-flite".to_owned()).spawn(move || shared.serve());
-            spawned.map_err(|e| failed(&format!("its thread does not start: {e}")))?;
-        }
-        Ok(this)
+            most: config.queue.clamp(1, 65_536),
+        })
     }
 
     fn accept(
@@ -84,16 +72,16 @@ impl FliteSynthesizer {
         if sentences.is_empty() {
             return Ok(());
         }
-        let mut state = self.shared.lock();
-        if state.fresh.len() + state.begun.len() >= self.queue {
-            return Err(failed(
-                "its queue is full: raise the number of its threads, or lower `limits.calls`",
-            ));
+        let (rate, due) = (utterance.rate, Moment::now());
+        let job =
+            Job { voice, sentences, shaper: Shaper::new(rate), rate, chunks, times, due, rested: false };
+        match self.queue.add(job, self.most) {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                Err(failed("its queue is full: raise the number of its threads, or lower `limits.calls`"))
+            }
+            Err(error) => Err(failed(&format!("its thread does not start: {error}"))),
         }
-        state.fresh.push_back(Job { voice, sentences, shaper: Shaper::new(utterance.rate), chunks, times });
-        drop(state);
-        self.shared.work.notify_one();
-        Ok(())
     }
 }
 
@@ -119,73 +107,44 @@ impl Synthesizer for FliteSynthesizer {
 
 impl Drop for FliteSynthesizer {
     fn drop(&mut self) {
-        let mut state = self.shared.lock();
-        state.closed = true;
-        state.fresh.clear();
-        state.begun.clear();
-        drop(state);
-        self.shared.work.notify_all();
-    }
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // The queues are whole at every moment, also when a thread panicked.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A thread's life: a sentence at a time, new texts first.
-    fn serve(&self) {
-        while let Some(mut job) = self.next() {
-            if job.speak_a_sentence() {
-                let mut state = self.lock();
-                if !state.closed {
-                    state.begun.push_back(job);
-                }
-            }
-        }
-    }
-
-    fn next(&self) -> Option<Job> {
-        let mut state = self.lock();
-        loop {
-            if state.closed {
-                return None;
-            }
-            let job = state.fresh.pop_front();
-            if let Some(job) = job.or_else(|| state.begun.pop_front()) {
-                return Some(job);
-            }
-            state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
+        self.queue.close();
     }
 }
 
 impl Job {
-    /// Speaks the next sentence; tells whether there are more.
-    fn speak_a_sentence(&mut self) -> bool {
-        let Some(sentence) = self.sentences.pop_front() else { return false };
-        let Self { shaper, chunks, .. } = self;
+    /// Speaks the text on the thread of the caller, who waits meanwhile for others that are due before it.
+    pub(super) fn speak(&mut self, queue: &Arc<Queue>) {
+        while let Some(sentence) = self.sentences.pop_front() {
+            if !self.speak_a_sentence(&sentence, queue) {
+                return;
+            }
+        }
+        let mut out = Vec::new();
+        self.shaper.finish(&mut out);
+        if !out.is_empty() {
+            send(&self.chunks, Ok(out));
+        }
+    }
+
+    /// Tells whether somebody wants to hear more.
+    fn speak_a_sentence(&mut self, sentence: &str, queue: &Arc<Queue>) -> bool {
+        let Self { shaper, chunks, rate, due, rested, .. } = self;
         let from = shaper.position();
-        let spoken = self.voice.speak(&sentence, &mut |samples, hz| {
+        let spoken = self.voice.speak(sentence, &mut |samples, hz| {
             let mut out = Vec::with_capacity(samples.len());
             shaper.push(samples, hz, &mut out);
-            if out.is_empty() { !chunks.is_closed() } else { send(chunks, Ok(out)) }
+            if out.is_empty() {
+                return !chunks.is_closed();
+            }
+            *due = Moment::now().max(*due) + rate.duration(out.len() as u64);
+            send(chunks, Ok(out)) && queue.go_on(*due, rested)
         });
         match spoken {
-            Ok(ends) => self.times.extend(word_ends(&sentence, &ends, |end| shaper.heard_at(from, end))),
+            Ok(ends) => self.times.extend(word_ends(sentence, &ends, |end| shaper.heard_at(from, end))),
             Err(e) => {
                 send(chunks, Err(e));
                 return false;
             }
-        }
-        if self.sentences.is_empty() {
-            let mut out = Vec::new();
-            shaper.finish(&mut out);
-            if !out.is_empty() {
-                send(chunks, Ok(out));
-            }
-            return false;
         }
         !chunks.is_closed()
     }
@@ -218,7 +177,6 @@ fn failed(what: &str) -> SpeechError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audio::Rate;
 
     fn synthesizer(threads: usize) -> FliteSynthesizer {
         FliteSynthesizer::new(FliteConfig { threads, ..FliteConfig::default() }).expect("Flite is there")
@@ -306,6 +264,22 @@ mod tests {
         let first = stream.chunks.blocking_recv().expect("audio").expect("it can be said");
         let rest = all(stream);
         assert!(first.len() * 10 < rest.len(), "{} of {}", first.len(), rest.len());
+    }
+
+    #[test]
+    fn the_last_of_many_texts_begins_before_the_first_has_ended() {
+        let flite = synthesizer(1);
+        let long = say(&"this goes on and on ".repeat(40), "slt");
+        let mut first = flite.synthesize(&long);
+        let others: Vec<_> = (0..10).map(|_| flite.synthesize(&long)).collect();
+        for mut other in others {
+            assert!(other.chunks.blocking_recv().expect("audio").is_ok());
+        }
+        while let Ok(chunk) = first.chunks.try_recv() {
+            chunk.expect("it can be said");
+        }
+        assert!(!first.chunks.is_closed(), "it is still being made");
+        assert!(!all(first).is_empty(), "and goes on");
     }
 
     #[test]

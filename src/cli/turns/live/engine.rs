@@ -25,6 +25,8 @@ pub(super) struct Noted {
     pub(super) latencies: Option<BotLatencies>,
     /// The calls that their callers did not end, each in a line. Its callers are ours, so what they said may be shown.
     pub(super) ended: Vec<String>,
+    /// Silence within sentences of the bot's, for want of audio.
+    pub(super) holes_ms: u64,
 }
 
 /// A turn in a few words.
@@ -82,8 +84,10 @@ impl Engine {
         self.end().await;
         let store = Store::open_to_read(self.dir.join("calls.sqlite")).await?;
         let latencies = store.latencies(LAST_TURNS).await?.into_iter().next();
-        let mut ended = Vec::new();
+        let (mut ended, mut holes) = (Vec::new(), 0);
         for call in store.latest_calls(LAST_TURNS).await?.into_iter().map(|call| call.call) {
+            // Ticks of 20 ms.
+            holes += call.media.as_ref().and_then(|media| media["underruns"].as_u64()).unwrap_or(0);
             let Some(how) = call.disposition.filter(|how| *how != Disposition::CallerHungUp) else {
                 continue;
             };
@@ -93,7 +97,7 @@ impl Engine {
             let note = call.note.map_or(String::new(), |note| format!(" ({note})"));
             ended.push(format!("{how}{note} after {} turns; the last: {}", turns.len(), last.join(", ")));
         }
-        Ok(Noted { latencies, ended })
+        Ok(Noted { latencies, ended, holes_ms: 20 * holes })
     }
 
     async fn end(&mut self) {

@@ -42,6 +42,8 @@ pub(in crate::cli::turns) struct Run {
     pub(super) interruptions_missed: usize,
     /// Why calls were lost.
     pub(super) lost: BTreeMap<String, usize>,
+    /// Silence in the midst of what the bot said to all callers, because the synthesiser was late, in milliseconds.
+    pub(super) holes_ms: u64,
     /// The calls that the engine ended, as it wrote them down.
     pub(super) ended_by_engine: Vec<String>,
     /// Shares of one core, in percent, while all callers spoke.
@@ -61,6 +63,7 @@ impl Run {
     /// Takes in what the engine wrote down, and says what is nearest to its limit.
     pub(super) fn noted(&mut self, noted: Noted) {
         self.ended_by_engine = noted.ended;
+        self.holes_ms = noted.holes_ms;
         let stages = noted.latencies.map(|took| took.stages).unwrap_or_default();
         self.stages_ms =
             stages.iter().map(|(stage, took)| (stage.label().to_owned(), [took.p50, took.p95])).collect();
@@ -158,6 +161,7 @@ impl fmt::Display for Run {
             "  interruptions missed {}, in a pause of the bot's {}; calls lost {} of {}",
             self.interruptions_missed, self.interruptions_unmeasured, self.calls_lost, self.calls
         )?;
+        writeln!(f, "  holes in the bot's speech: {} ms in all", self.holes_ms)?;
         for (why, count) in &self.lost {
             writeln!(f, "    {count} times: {why}")?;
         }
