@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::queue::Queue;
+use super::queue::{Queue, Text};
 use super::shape::Shaper;
 use super::voice::Voice;
 use super::{FliteConfig, text};
@@ -21,13 +21,13 @@ const CHUNKS: usize = 8_192;
 
 /// Speaks with Flite. One for the whole engine; dropping it ends its threads.
 pub struct FliteSynthesizer {
-    queue: Arc<Queue>,
+    queue: Arc<Queue<Job>>,
     default_voice: String,
     most: usize,
 }
 
 /// A text that is spoken, or is to be.
-pub(super) struct Job {
+struct Job {
     voice: Voice,
     sentences: VecDeque<String>,
     shaper: Shaper,
@@ -111,9 +111,8 @@ impl Drop for FliteSynthesizer {
     }
 }
 
-impl Job {
-    /// Speaks the text on the thread of the caller, who waits meanwhile for others that are due before it.
-    pub(super) fn speak(&mut self, queue: &Arc<Queue>) {
+impl Text for Job {
+    fn speak(mut self, queue: &Arc<Queue<Self>>) {
         while let Some(sentence) = self.sentences.pop_front() {
             if !self.speak_a_sentence(&sentence, queue) {
                 return;
@@ -125,9 +124,11 @@ impl Job {
             send(&self.chunks, Ok(out));
         }
     }
+}
 
+impl Job {
     /// Tells whether somebody wants to hear more.
-    fn speak_a_sentence(&mut self, sentence: &str, queue: &Arc<Queue>) -> bool {
+    fn speak_a_sentence(&mut self, sentence: &str, queue: &Arc<Queue<Self>>) -> bool {
         let Self { shaper, chunks, rate, due, rested, .. } = self;
         let from = shaper.position();
         let spoken = self.voice.speak(sentence, &mut |samples, hz| {
