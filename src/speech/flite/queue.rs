@@ -92,7 +92,7 @@ impl<T: Text> Queue<T> {
     /// When there is no thread and none starts.
     pub(super) fn add(self: &Arc<Self>, text: T, most: usize) -> std::io::Result<bool> {
         let mut state = self.lock();
-        if state.fresh.len() >= most {
+        if state.fresh.len() + state.gave_way.len() >= most {
             return Ok(false);
         }
         state.fresh.push_back(text);
